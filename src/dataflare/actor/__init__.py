@@ -1,0 +1,1 @@
+"""Actors with bounded mailboxes and supervision; this room knows nothing of data."""

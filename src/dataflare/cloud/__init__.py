@@ -1,0 +1,1 @@
+"""Actors on a cluster: the only room that speaks Ray."""

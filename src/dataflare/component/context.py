@@ -1,0 +1,89 @@
+"""Everything that varies comes in here: clock, randomness, threads, disk roots, secrets, budget, events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from dataflare.plan_words import Mechanism
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+
+    from dataflare.clock import Clock
+    from dataflare.monitoring.events import Event
+    from dataflare.schema import Schema
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """The outside world of a run; the simulator has one that is a seeded loop."""
+
+    clock: Clock
+    random: random.Random
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function in a worker thread."""
+        ...
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers; never blocks, never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a task may use."""
+
+    memory_bytes_max: int = 256 << 20
+    threads_max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHints:
+    """What the planner asks a source to leave out; honoured only where its spec says so."""
+
+    columns: tuple[str, ...] | None = None
+    predicate: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """Where a component instance stands.
+
+    `index` of `parallelism` instances of node `node`; instance 0 of a destination is its head and does the commits.
+    `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there. `schemas` are
+    the planned input schemas by port (processors, destinations) or the output schemas by name (sources).
+    `epoch_time` answers the time of the current epoch in microseconds.
+    """
+
+    runtime: Runtime
+    workflow: str
+    node: str
+    tenant: str = "default"
+    attempt: int = 1
+    index: int = 0
+    parallelism: int = 1
+    directory: Path = field(default_factory=Path)
+    mechanism: Mechanism = Mechanism.APPEND
+    mode: str = "full"
+    write_mode: str = "append"
+    key: tuple[str, ...] = ()
+    schemas: Mapping[str, Schema] = field(default_factory=dict)
+    hints: ReadHints = ReadHints()
+    on_error: str = "fail"
+    budget: Budget = Budget()
+    epoch_time: Callable[[], int] = lambda: 0
+
+    def path(self, text: str) -> Path:
+        """Resolve a path of the workflow file against its folder."""
+        return self.directory / Path(text).expanduser()
+
+    def emit(self, event: Any) -> None:
+        """Tell the observers."""
+        self.runtime.emit(event)

@@ -1,0 +1,68 @@
+"""The contract of processors: batches in, batches out, no I/O and no clock."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from dataflare.batch import Batch, DataRecord
+from dataflare.component.contract import C, Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dataflare.schema import Schema
+
+
+class Processor(Component[C]):
+    """What happens to rows on the way. Always called in a worker thread, one call at a time per instance.
+
+    Outputs beside the default one are named by `Batch.stream`; rejected rows leave by the stream `errors`.
+    """
+
+    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
+        """Return the schema of each output for these input schemas (by port); raise WorkflowError where impossible.
+
+        Touches no file and no socket. The default passes the first input through.
+        """
+        return {"": inputs[0]}
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns by which rows must meet in one task; empty: any split of the rows will do."""
+        return ()
+
+    @abstractmethod
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Return zero or more batches for one that came in by input `port`."""
+
+    def finish(self) -> Iterable[Batch]:
+        """All inputs have ended: return what is still held."""
+        return ()
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the state by key group (0..255); called at a barrier, between batches."""
+        return {}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take over the state of these key groups; called after `open`, before the first batch."""
+
+
+class RecordProcessor(Processor[C]):
+    """For authors who think in records: one record in; none, one or many out."""
+
+    @abstractmethod
+    def process_record(self, record: DataRecord) -> DataRecord | Iterable[DataRecord] | None:
+        """Return the record, several, or None to drop it."""
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Apply `process_record` to each row."""
+        del port
+        rows: list[DataRecord] = []
+        for record in batch.rows.to_pylist():
+            result = self.process_record(record)
+            if isinstance(result, dict):
+                rows.append(result)
+            elif result is not None:
+                rows.extend(result)
+        schema = self.outputs([self.context.schemas["0"]])[""].to_arrow()
+        yield batch.replace(Batch.of(rows, schema=schema).rows)

@@ -1,0 +1,111 @@
+"""The contract of sources: splits, positions, exact replay."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataflare.batch import Batch, DataRecord, Position
+from dataflare.component.contract import C, Component, MaybeAsync
+from dataflare.plan_words import EdgeKind
+from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a source that one task reads alone.
+
+    `id` is unique within the source and stable over restarts. `data` and `resume` are JSON values of the connector:
+    what it needs to read the split, and where enumeration goes on after it (None: the engine counts splits).
+    `bytes_estimate` feeds progress.
+    """
+
+    id: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    resume: Position | None = None
+    bytes_estimate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One output of a source: the schema of its batches, what its rows mean, and their key."""
+
+    schema: Schema
+    kind: EdgeKind = EdgeKind.APPEND
+    key: tuple[str, ...] = ()
+
+
+class SourceConnector(Component[C]):
+    """Where rows come from.
+
+    Order: batches of a split are in order; splits are handed to tasks in order of enumeration. A position never goes
+    back within a split (invariant 2). `read` stops when the split is exhausted; an endless source never stops.
+    """
+
+    def declared(self) -> Mapping[str, Stream] | None:
+        """Return the streams by output name if the settings alone tell them; touch nothing. None: ask `streams`."""
+        return None
+
+    def streams(self) -> MaybeAsync[Mapping[str, Stream]]:
+        """Return the streams by output name; may open files and connections (called without `open`)."""
+        declared = self.declared()
+        if declared is None:
+            raise NotImplementedError(f"{type(self).__name__} tells its streams neither declared nor found")
+        return declared
+
+    def splits(self, since: Position | None) -> Iterable[Split] | AsyncIterator[Split]:
+        """Yield the splits after `since`, the `resume` of the last one handed out (None: from the start).
+
+        A source that sets no `resume` yields all splits in a stable order; the engine skips those handed out.
+        """
+        del since
+        return [Split("all")]
+
+    @abstractmethod
+    def read(
+        self, split: Split, since: Position | None, until: Position | None
+    ) -> Iterator[Batch] | AsyncIterator[Batch]:
+        """Yield the batches of a split after `since` (None: all), up to and including `until` (None: to the end).
+
+        Every batch carries the position after it.
+        """
+
+    def acknowledge(self, positions: Mapping[str, Position]) -> MaybeAsync[None]:
+        """Learn that everything up to these positions (by split id) is committed everywhere (invariant 1)."""
+
+
+class RecordSource(SourceConnector[C]):
+    """For authors who think in records: one split, one generator of (record, position after it)."""
+
+    batch_rows_max = 1000
+
+    @abstractmethod
+    def records(self, since: Position | None) -> Iterator[tuple[DataRecord, Position]]:
+        """Yield records with the position after each."""
+
+    def streams(self) -> MaybeAsync[Mapping[str, Stream]]:
+        """Infer the schema from the first records."""
+        import itertools
+
+        import pyarrow as pa
+
+        sample = [r for r, _ in itertools.islice(self.records(None), self.batch_rows_max)]
+        return {"": Stream(Schema.from_arrow(pa.Table.from_pylist(sample).schema))}
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Gather records into batches."""
+        del split, until
+        schema = self.context.schemas[""].to_arrow()
+        rows: list[DataRecord] = []
+        position = since
+        for record, position in self.records(since):
+            rows.append(record)
+            if len(rows) >= self.batch_rows_max:
+                yield Batch.of(rows, schema=schema, position=position)
+                rows = []
+        if rows:
+            yield Batch.of(rows, schema=schema, position=position)

@@ -1,0 +1,1 @@
+"""The built-in sources and destinations; found by name, never imported."""

@@ -1,0 +1,1 @@
+"""Seeded rows at a rate, with faults as data."""

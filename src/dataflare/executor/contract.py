@@ -1,0 +1,64 @@
+"""The contract of executors: a plan and its surroundings in, an outcome out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataflare.component import executor_kind
+from dataflare.component.contract import C, Component
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dataflare.component import Registry, Runtime, StateStore
+    from dataflare.errors import DataFlareError
+    from dataflare.plan import Guarantee, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The surroundings of a run.
+
+    `store` is open. `deadline_seconds`: seal the last epoch before so many seconds have passed and end with `more`.
+    `socket`: where the control socket is served (None: nowhere). `environment` resolves `${ENV}`; secrets are
+    resolved by the registry's stores as late as possible.
+    """
+
+    registry: Registry
+    runtime: Runtime
+    store: StateStore
+    tenant: str = "default"
+    deadline_seconds: float | None = None
+    socket: Path | None = None
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: `succeeded`, `failed` or `stopped`; `nodes` are ledger totals of this run by node and count.
+
+    Counts: `rows_in`, `rows_out`, `rows_filtered`, `rows_skipped`, `rows_dead`, `rows_absorbed`, `rows_expanded`.
+    """
+
+    status: str
+    epochs: int = 0
+    attempts: int = 1
+    elapsed_seconds: float = 0.0
+    nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
+    error: DataFlareError | None = None
+    more: bool = False
+
+
+class WorkflowExecutor(Component[C]):
+    """Runs a plan."""
+
+    @abstractmethod
+    async def execute(self, plan: Plan, context: RunContext) -> Outcome:
+        """Run to the end (or until stopped by control); errors of the run come back in the outcome."""
+
+
+executor = executor_kind(WorkflowExecutor)

@@ -1,0 +1,1 @@
+"""SQL expressions over batches: prepared DuckDB chains, planned types, located row errors."""

@@ -1,0 +1,44 @@
+"""What a row-wise node says to the expression engine: new columns, and a condition on rows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataflare.component import Processor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dataflare.batch import Batch
+    from dataflare.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row-wise node: first `condition` on its input, else the whole select list of its output.
+
+    `columns` are (name, SQL expression) in output order; None passes every column through. A step has either
+    columns or a condition, or neither (it passes rows on). Expressions are in DuckDB's dialect as the user wrote
+    them, not yet checked.
+    """
+
+    node: str
+    columns: tuple[tuple[str, str], ...] | None = None
+    condition: str | None = None
+
+
+class RowProcessor(Processor[Any]):
+    """A processor that is a step: the engine fuses neighbours into one prepared statement."""
+
+    @abstractmethod
+    def step(self, inputs: Sequence[Schema]) -> Step:
+        """Return the step for these input schemas; raise WorkflowError where impossible."""
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Run alone, unfused; the engine does not call this."""
+        raise TypeError("row steps run inside a chain")
+
+
+__all__ = ["RowProcessor", "Step"]

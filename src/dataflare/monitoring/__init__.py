@@ -1,0 +1,1 @@
+"""What a run tells: typed events of primitives, and what is made of them."""

@@ -1,0 +1,1 @@
+"""The built-in processors; found by name, never imported."""

@@ -1,0 +1,278 @@
+"""The shape of rows: named, typed, tagged columns, written in words that need no library to read.
+
+Types: `bool`, `int8`..`int64`, `uint8`..`uint64`, `float32`, `float64`, `decimal(p,s)`, `string`, `binary`, `date`,
+`time`, `timestamp` (an instant: microseconds in UTC), `datetime` (microseconds without a zone), `interval`, `null`,
+`json` (text that holds JSON), `list<T>`, `struct<name: T, ...>`, `map<K, V>`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import pyarrow as pa
+
+_ALIASES = {
+    "boolean": "bool",
+    "tinyint": "int8",
+    "smallint": "int16",
+    "int": "int64",
+    "integer": "int64",
+    "bigint": "int64",
+    "long": "int64",
+    "float": "float64",
+    "double": "float64",
+    "real": "float32",
+    "number": "float64",
+    "text": "string",
+    "str": "string",
+    "varchar": "string",
+    "bytes": "binary",
+    "timestamptz": "timestamp",
+}
+_SIMPLE = {
+    *("bool", "float32", "float64", "string", "binary", "date", "time", "timestamp", "datetime"),
+    *("interval", "null", "json"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
+_TOKEN = re.compile(r"\s*([A-Za-z_][\w]*|\"[^\"]+\"|\d+|[<>(),:])")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `type` is a canonical type text."""
+
+    name: str
+    type: str
+    nullable: bool = True
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Columns in order; names are unique."""
+
+    columns: tuple[Column, ...] = ()
+
+    @classmethod
+    def of(cls, types: Mapping[str, str] | Iterable[tuple[str, str]]) -> Self:
+        """Build from names and type texts, aliases allowed; raise WorkflowError on an unknown type."""
+        pairs = types.items() if hasattr(types, "items") else types
+        return cls(tuple(Column(name, canonical(text)) for name, text in pairs))
+
+    @property
+    def names(self) -> list[str]:
+        """The names in order."""
+        return [c.name for c in self.columns]
+
+    def __iter__(self) -> Iterator[Column]:
+        """Yield the columns in order."""
+        return iter(self.columns)
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether there is a column of that name."""
+        return any(c.name == name for c in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        """Return the column of that name, or raise KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def select(self, names: Iterable[str]) -> Schema:
+        """Return these columns in this order."""
+        return Schema(tuple(self[n] for n in names))
+
+    def tagged(self, tags: Mapping[str, Iterable[str]]) -> Schema:
+        """Return a copy whose named columns carry these tags too."""
+        return Schema(
+            tuple(replace(c, tags=tuple(dict.fromkeys([*c.tags, *tags.get(c.name, ())]))) for c in self.columns)
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a list of plain objects."""
+        return [{"name": c.name, "type": c.type, "nullable": c.nullable, "tags": list(c.tags)} for c in self.columns]
+
+    @classmethod
+    def from_json(cls, value: Iterable[Mapping[str, Any]]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(
+            tuple(Column(c["name"], c["type"], c.get("nullable", True), tuple(c.get("tags", ()))) for c in value)
+        )
+
+    def to_arrow(self) -> pa.Schema:
+        """Return the Arrow schema of batches of this shape."""
+        import pyarrow as pa
+
+        return pa.schema([pa.field(c.name, arrow_type(c.type), c.nullable) for c in self.columns])
+
+    @classmethod
+    def from_arrow(cls, schema: pa.Schema) -> Self:
+        """Read an Arrow schema; raise WorkflowError for a type that DataFlare does not carry."""
+        return cls(tuple(Column(f.name, type_text(f.type), f.nullable) for f in schema))
+
+    def __str__(self) -> str:
+        """Render as `name type, name type`."""
+        return ", ".join(f"{c.name} {c.type}" for c in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """A parsed type: its word, its numbers, its inner types and their names."""
+
+    word: str
+    numbers: tuple[int, ...] = ()
+    inner: tuple[_Type, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.word == "decimal":
+            return f"decimal({self.numbers[0]},{self.numbers[1]})"
+        if self.word == "struct":
+            return f"struct<{', '.join(f'{_quoted(n)}: {t}' for n, t in zip(self.names, self.inner, strict=True))}>"
+        return f"{self.word}<{', '.join(map(str, self.inner))}>" if self.inner else self.word
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f'"{name}"'
+
+
+def canonical(text: str) -> str:
+    """Return the canonical text of a type; raise WorkflowError when it is not one."""
+    return str(_parse(text))
+
+
+def _parse(text: str) -> _Type:
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens).replace(" ", "") != re.sub(r"\s+", "", text):
+        raise _unknown(text)
+    found, rest = _parse_tokens(tokens, text)
+    if rest:
+        raise _unknown(text)
+    return found
+
+
+def _parse_tokens(tokens: list[str], text: str) -> tuple[_Type, list[str]]:
+    if not tokens:
+        raise _unknown(text)
+    word, rest = tokens[0].lower(), tokens[1:]
+    word = _ALIASES.get(word, word)
+    if word in ("decimal", "numeric"):
+        if rest[:1] == ["("] and len(rest) >= 5 and rest[2] == "," and rest[4] == ")":  # noqa: PLR2004
+            return _Type("decimal", (int(rest[1]), int(rest[3]))), rest[5:]
+        return _Type("decimal", (38, 9)), rest
+    if word in _SIMPLE:
+        return _Type(word), rest
+    if word not in ("list", "struct", "map") or rest[:1] != ["<"]:
+        raise _unknown(text)
+    inner, names, rest = [], [], rest[1:]
+    while rest and rest[0] != ">":
+        if word == "struct":
+            if rest[1:2] != [":"]:
+                raise _unknown(text)
+            names.append(rest[0].strip('"'))
+            rest = rest[2:]
+        child, rest = _parse_tokens(rest, text)
+        inner.append(child)
+        rest = rest[1:] if rest[:1] == [","] else rest
+    if not rest or len(inner) != {"list": 1, "map": 2}.get(word, len(inner)):
+        raise _unknown(text)
+    return _Type(word, (), tuple(inner), tuple(names)), rest[1:]
+
+
+def _unknown(text: str) -> WorkflowError:
+    return WorkflowError(
+        f"{text!r} is not a type",
+        hint="such as int64, float64, decimal(12,2), string, bool, date, timestamp, list<string>",
+    )
+
+
+def arrow_type(text: str) -> pa.DataType:
+    """Return the Arrow type of a type text."""
+    return _arrow(_parse(text))
+
+
+def _arrow(kind: _Type) -> pa.DataType:
+    import pyarrow as pa
+
+    if kind.word == "decimal":
+        return pa.decimal128(*kind.numbers)
+    if kind.word == "list":
+        return pa.list_(_arrow(kind.inner[0]))
+    if kind.word == "map":
+        return pa.map_(_arrow(kind.inner[0]), _arrow(kind.inner[1]))
+    if kind.word == "struct":
+        return pa.struct([pa.field(n, _arrow(t)) for n, t in zip(kind.names, kind.inner, strict=True)])
+    special = {
+        "bool": pa.bool_,
+        "date": pa.date32,
+        "time": lambda: pa.time64("us"),
+        "timestamp": lambda: pa.timestamp("us", "UTC"),
+        "datetime": lambda: pa.timestamp("us"),
+        "interval": pa.month_day_nano_interval,
+        "json": pa.string,
+    }
+    make = special.get(kind.word) or getattr(pa, kind.word)
+    made: pa.DataType = make()
+    return made
+
+
+def type_text(kind: pa.DataType) -> str:
+    """Return the type text of an Arrow type, its nearest canonical one where several are alike."""
+    import pyarrow as pa
+
+    t = pa.types
+    if t.is_dictionary(kind):
+        return type_text(kind.value_type)
+    if t.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    if t.is_timestamp(kind):
+        return "timestamp" if kind.tz else "datetime"
+    return _nested_text(kind) if t.is_nested(kind) else _simple_text(kind)
+
+
+def _nested_text(kind: pa.DataType) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_map(kind):
+        return f"map<{type_text(kind.key_type)}, {type_text(kind.item_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{_quoted(f.name)}: {type_text(f.type)}' for f in kind)}>"
+    if hasattr(kind, "value_type"):
+        return f"list<{type_text(kind.value_type)}>"
+    raise WorkflowError(f"columns of the Arrow type {kind} are not carried")
+
+
+def _simple_text(kind: pa.DataType) -> str:
+    import pyarrow as pa
+
+    t = pa.types
+    checks = (
+        (t.is_boolean, "bool"),
+        (t.is_string, "string"),
+        (t.is_large_string, "string"),
+        (t.is_string_view, "string"),
+        (t.is_binary, "binary"),
+        (t.is_large_binary, "binary"),
+        (t.is_fixed_size_binary, "binary"),
+        (t.is_date, "date"),
+        (t.is_time, "time"),
+        (t.is_duration, "interval"),
+        (t.is_interval, "interval"),
+        (t.is_float16, "float32"),
+        (t.is_float32, "float32"),
+        (t.is_float64, "float64"),
+        (t.is_integer, str(kind)),
+        (t.is_null, "null"),
+    )
+    for check, text in checks:
+        if check(kind):
+            return text
+    raise WorkflowError(f"columns of the Arrow type {kind} are not carried")

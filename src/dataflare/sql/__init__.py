@@ -1,0 +1,1 @@
+"""What SQL connectors share: dialects, quoting, DDL and the statements of the write modes."""

@@ -1,0 +1,1 @@
+"""Durable state: stores, epochs, keyed state and the ledger."""
