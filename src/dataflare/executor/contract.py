@@ -29,7 +29,7 @@ class RunContext:
 
     registry: Registry
     runtime: Runtime
-    store: StateStore
+    store: StateStore[Any]
     tenant: str = "default"
     deadline_seconds: float | None = None
     socket: Path | None = None

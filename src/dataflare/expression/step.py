@@ -38,6 +38,7 @@ class RowProcessor(Processor[Any]):
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Run alone, unfused; the engine does not call this."""
+        del batch, port
         raise TypeError("row steps run inside a chain")
 
 
