@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import Batch, DataRecord
 from dataflare.component.contract import C, Component
@@ -35,6 +35,10 @@ class Processor(Component[C]):
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Return zero or more batches for one that came in by input `port`."""
 
+    def flush(self) -> Iterable[Batch]:
+        """Return what is held only for speed; called at every barrier, before `snapshot`."""
+        return ()
+
     def finish(self) -> Iterable[Batch]:
         """All inputs have ended: return what is still held."""
         return ()
@@ -45,6 +49,21 @@ class Processor(Component[C]):
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take over the state of these key groups; called after `open`, before the first batch."""
+
+
+class TwoPhaseProcessor(Processor[C]):
+    """A processor whose first half may run beside each source and whose second half gathers by `keys`.
+
+    Running `partial` on every part of the rows and `final` on all that they yield equals running it whole.
+    """
+
+    @abstractmethod
+    def partial(self) -> Processor[Any]:
+        """Return the first half; it holds no state over a barrier (see `flush`)."""
+
+    @abstractmethod
+    def final(self) -> Processor[Any]:
+        """Return the second half, whose input is the output of `partial`."""
 
 
 class RecordProcessor(Processor[C]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
@@ -44,7 +44,12 @@ class SourceConnector(Component[C]):
 
     Order: batches of a split are in order; splits are handed to tasks in order of enumeration. A position never goes
     back within a split (invariant 2). `read` stops when the split is exhausted; an endless source never stops.
+    `waits` is True where the next batch may have to wait for data to arrive: the engine then answers barriers while
+    a read is pending. `bytes_read` is a running total for progress.
     """
+
+    waits: ClassVar[bool] = False
+    bytes_read: int = 0
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the streams by output name if the settings alone tell them; touch nothing. None: ask `streams`."""

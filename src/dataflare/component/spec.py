@@ -52,7 +52,7 @@ class ProcessorTraits:
 
     accepts: tuple[EdgeKind, ...] = (EdgeKind.APPEND,)
     yields: EdgeKind | None = None
-    counts: tuple[Count, ...] = ()
+    counts: tuple[Count, ...] = ("filtered",)
     parallel: bool = True
     deterministic: bool = True
 

@@ -10,7 +10,7 @@ from dataflare.component import executor_kind
 from dataflare.component.contract import C, Component
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from dataflare.component import Registry, Runtime, StateStore
@@ -23,8 +23,8 @@ class RunContext:
     """The surroundings of a run.
 
     `store` is open. `deadline_seconds`: seal the last epoch before so many seconds have passed and end with `more`.
-    `socket`: where the control socket is served (None: nowhere). `environment` resolves `${ENV}`; secrets are
-    resolved by the registry's stores as late as possible.
+    `socket`: where the control socket is served (None: nowhere). `resolve` puts secrets into the settings of a node,
+    as late as possible.
     """
 
     registry: Registry
@@ -33,7 +33,7 @@ class RunContext:
     tenant: str = "default"
     deadline_seconds: float | None = None
     socket: Path | None = None
-    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True, slots=True)

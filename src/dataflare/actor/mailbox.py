@@ -1,0 +1,68 @@
+"""A bounded first-in first-out mailbox: a full one makes the sender wait, which is how backpressure travels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataflare.actor.message import Message
+
+
+class Mailbox:
+    """Messages in order of arrival, at most `capacity` of them; an actor's own notes to itself are never refused."""
+
+    def __init__(self, capacity: int) -> None:
+        """Hold up to `capacity` messages of others."""
+        self._capacity = capacity
+        self._messages: deque[Message] = deque()
+        self._getter: asyncio.Future[None] | None = None
+        self._putters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        """Count the waiting messages."""
+        return len(self._messages)
+
+    async def put(self, message: Message) -> None:
+        """Add a message; wait while the mailbox is full. Waiting senders keep their order."""
+        while len(self._messages) >= self._capacity:
+            room = asyncio.get_running_loop().create_future()
+            self._putters.append(room)
+            try:
+                await room
+            except asyncio.CancelledError:
+                if room.done() and not room.cancelled():
+                    self._wake_putter()
+                raise
+        self.put_now(message)
+
+    def put_now(self, message: Message) -> None:
+        """Add a message of the actor to itself, or of its system, whatever the mailbox holds."""
+        self._messages.append(message)
+        if self._getter is not None and not self._getter.done():
+            self._getter.set_result(None)
+
+    async def get(self) -> Message:
+        """Take the oldest message; wait while there is none. One reader."""
+        while not self._messages:
+            self._getter = asyncio.get_running_loop().create_future()
+            await self._getter
+        message = self._messages.popleft()
+        self._wake_putter()
+        return message
+
+    def drain(self) -> list[Message]:
+        """Take all messages at once and let every waiting sender go on."""
+        messages = list(self._messages)
+        self._messages.clear()
+        while self._putters:
+            self._wake_putter()
+        return messages
+
+    def _wake_putter(self) -> None:
+        while self._putters:
+            room = self._putters.popleft()
+            if not room.done():
+                room.set_result(None)
+                return

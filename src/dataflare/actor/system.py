@@ -1,0 +1,102 @@
+"""The contract of actor systems, and the one that lives on a single event loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.cell import MAILBOX_MESSAGES_MAX, Actor, Cell
+from dataflare.errors import ActorDiedError, DataFlareError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataflare.actor.ref import ActorRef
+
+
+class ActorSystem(ABC):
+    """Spawns, watches and stops actors. Messages from one sender to one actor arrive in order.
+
+    One conformance suite (`dataflare.testing.actor_suite`) holds for every implementation.
+    """
+
+    @abstractmethod
+    async def spawn(
+        self, kind: type[Actor], *arguments: Any, name: str, mailbox: int = MAILBOX_MESSAGES_MAX
+    ) -> ActorRef:
+        """Make an actor of this class with these arguments; return its address once it takes messages."""
+
+    @abstractmethod
+    def watch(self, ref: ActorRef, callback: Callable[[BaseException | None], None]) -> None:
+        """Call back once when that actor has ended, with its error or None; at once if it has."""
+
+    @abstractmethod
+    async def stop(self, ref: ActorRef) -> None:
+        """End an actor between turns; return when it has ended. Its waiting callers get ActorDiedError."""
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """End all actors, the youngest first."""
+
+
+class LocalRef:
+    """The address of an actor on this event loop."""
+
+    __slots__ = ("cell", "name")
+
+    def __init__(self, name: str, cell: Cell) -> None:
+        """Point at a cell."""
+        self.name, self.cell = name, cell
+
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Call and wait for the answer."""
+        return await self.cell.deliver(method, arguments)
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Call and forget."""
+        self.cell.post(method, arguments)
+
+    def __repr__(self) -> str:
+        """Name the actor."""
+        return f"<actor {self.name}>"
+
+
+class LocalActorSystem(ActorSystem):
+    """Actors as tasks of the running event loop; batches pass by reference."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._refs: dict[LocalRef, None] = {}
+
+    async def spawn(
+        self, kind: type[Actor], *arguments: Any, name: str, mailbox: int = MAILBOX_MESSAGES_MAX
+    ) -> ActorRef:
+        """Make an actor on this loop."""
+        cell = Cell(kind(*arguments), name, mailbox)
+        ref = LocalRef(name, cell)
+        self._refs[ref] = None
+        cell.watch(lambda _: self._refs.pop(ref, None))
+        cell.start(self, ref)
+        return ref
+
+    def watch(self, ref: ActorRef, callback: Callable[[BaseException | None], None]) -> None:
+        """Call back at the end of the actor."""
+        _cell(ref).watch(callback)
+
+    async def stop(self, ref: ActorRef) -> None:
+        """End the actor."""
+        await _cell(ref).stop()
+
+    async def shutdown(self) -> None:
+        """End all, the youngest first."""
+        for ref in reversed(list(self._refs)):
+            await ref.cell.stop()
+
+
+def _cell(ref: ActorRef) -> Cell:
+    if not isinstance(ref, LocalRef):
+        raise TypeError(f"{ref!r} is not an actor of this system")
+    return ref.cell
+
+
+__all__ = ["ActorDiedError", "ActorSystem", "DataFlareError", "LocalActorSystem", "LocalRef"]

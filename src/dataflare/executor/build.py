@@ -1,0 +1,124 @@
+"""Builds what one task runs: its components with their contexts, its operators, and the routes between them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from dataflare.executor.graph import Operator, Role, Routing, Stage
+from dataflare.executor.operators import (
+    ChainOperator,
+    FinalOperator,
+    LaterWriteOperator,
+    PartialOperator,
+    ProcessorOperator,
+    RunningOperator,
+    WriteOperator,
+)
+from dataflare.executor.pipeline import Pipeline, Target
+from dataflare.plan import Edge
+
+if TYPE_CHECKING:
+    from dataflare.batch import Batch
+    from dataflare.component import DestinationConnector, Processor, SourceConnector
+    from dataflare.component.contract import Component
+    from dataflare.component.processor import TwoPhaseProcessor
+    from dataflare.executor.job import EpochTime, Job
+    from dataflare.expression.chain import Chain
+    from dataflare.expression.step import RowProcessor
+
+
+@dataclass(slots=True)
+class Built:
+    """One task's working parts. `components` are in the order in which they are opened."""
+
+    pipeline: Pipeline
+    source: SourceConnector[Any] | None
+    destinations: dict[str, DestinationConnector[Any]]
+    components: list[tuple[str, Component[Any]]]
+    chains: list[Chain] = field(default_factory=list)
+    later: list[tuple[str, Batch]] = field(default_factory=list)
+
+
+def build_task(job: Job, stage: Stage, index: int, epoch_time: EpochTime) -> Built:
+    """Build the task `index` of a stage. Blocking; opens nothing."""
+    return _Builder(job, stage, index, epoch_time).run()
+
+
+class _Builder:
+    def __init__(self, job: Job, stage: Stage, index: int, epoch_time: EpochTime) -> None:
+        self._job, self._stage, self._index, self._time = job, stage, index, epoch_time
+        self._built = Built(Pipeline([], {}), None, {}, [])
+
+    def run(self) -> Built:
+        operators = [found for o in self._stage.operators if (found := self._operator(o)) is not None]
+        self._built.pipeline = Pipeline(operators, self._routes())
+        return self._built
+
+    def _component(self, node: str) -> Component[Any]:
+        plan_node = self._job.plan.node(node)
+        component = self._job.component(plan_node, self._index, self._stage.parallelism, self._time)
+        self._built.components.append((node, component))
+        return component
+
+    def _operator(self, operator: Operator) -> RunningOperator | None:
+        node = operator.nodes[0]
+        if operator.role is Role.SOURCE:
+            self._built.source = cast("SourceConnector[Any]", self._component(node))
+            return None
+        if operator.role is Role.CHAIN:
+            return self._chain(operator)
+        if operator.role in (Role.PARTIAL, Role.FINAL):
+            return self._half(operator)
+        if operator.role is Role.DESTINATION:
+            connector = cast("DestinationConnector[Any]", self._component(node))
+            self._built.destinations[node] = connector
+            if inspect.iscoroutinefunction(connector.write):
+                return LaterWriteOperator(node, connector, self._built.later)
+            return WriteOperator(node, connector)
+        return ProcessorOperator(node, cast("Processor[Any]", self._component(node)))
+
+    def _half(self, operator: Operator) -> RunningOperator:
+        node = operator.nodes[0]
+        plan_node = self._job.plan.node(node)
+        whole = cast(
+            "TwoPhaseProcessor[Any]",
+            self._job.component(plan_node, self._index, self._stage.parallelism, self._time),
+        )
+        half = whole.partial() if operator.role is Role.PARTIAL else whole.final()
+        half.context = whole.context
+        self._built.components.append((node, half))
+        if operator.role is Role.PARTIAL:
+            return PartialOperator(operator.id, node, half)
+        return FinalOperator(node, half)
+
+    def _chain(self, operator: Operator) -> RunningOperator:
+        from dataflare.expression.chain import Chain
+
+        job, plan = self._job, self._job.plan
+        steps = []
+        for node in operator.nodes:
+            component = cast("RowProcessor", job.component(plan.node(node), self._index, 1, self._time))
+            steps.append(component.step([o.schema for o in plan.input_outputs(node)]))
+        schema = plan.input_outputs(operator.nodes[0])[0].schema
+        policies = [plan.node(n).on_error.action.value for n in operator.nodes]
+        chain = Chain(steps, schema, policies=policies, budget=job.budget(), epoch_time=self._time)
+        self._built.chains.append(chain)
+        keeps = frozenset(n for n in operator.nodes if job.keeps_errors(n))
+        return ChainOperator(operator.id, operator.nodes, chain, keeps_errors=keeps)
+
+    def _routes(self) -> dict[tuple[str, str], list[Target]]:
+        routes: dict[tuple[str, str], list[Target]] = {}
+        for link in self._stage.links:
+            edge = str(Edge(link.node, link.output, link.operator))
+            routes.setdefault((link.node, link.output), []).append(Target(edge, link.operator, link.port))
+        for number, exchange in enumerate(self._job.graph.out_of(self._stage.index)):
+            edge = str(Edge(exchange.node, exchange.output, exchange.operator))
+            copies = (
+                self._job.graph.stages[exchange.to_stage].parallelism if exchange.routing is Routing.BROADCAST else 1
+            )
+            routes.setdefault((exchange.node, exchange.output), []).append(
+                Target(edge, exchange.operator, exchange.port, number, copies)
+            )
+        return routes

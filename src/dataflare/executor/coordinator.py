@@ -1,0 +1,163 @@
+"""Runs workflows, many in one process: submits them to the supervisor, passes control on, tells how each ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.cell import Actor, Answer
+from dataflare.actor.supervisor import Child, RestartPolicy, SupervisorActor
+from dataflare.errors import DataFlareError, WorkflowError
+from dataflare.executor.contract import Outcome, RunContext
+from dataflare.executor.faults import as_error
+from dataflare.executor.graph import TaskGraph, task_graph
+from dataflare.executor.job import Job
+from dataflare.executor.workflow_actor import Ending, WorkflowActor
+from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
+from dataflare.security.codec import Codec
+from dataflare.state.checkpoint import CheckpointManager
+
+if TYPE_CHECKING:
+    from dataflare.actor.ref import ActorRef
+    from dataflare.plan import Plan
+
+
+@dataclass(slots=True)
+class _Run:
+    """A submitted workflow and what became of it so far."""
+
+    plan: Plan
+    context: RunContext
+    graph: TaskGraph
+    began: float
+    outcome: asyncio.Future[Outcome]
+    attempts: int = 0
+    latest: int = 0
+    first_epoch: int | None = None
+    ending: Ending | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class CoordinatorActor(Actor):
+    """Owns the supervisor; one run for each workflow."""
+
+    def __init__(self) -> None:
+        """Start with no run."""
+        self._runs: dict[str, _Run] = {}
+        self._supervisor: ActorRef | None = None
+
+    async def submit(self, plan: Plan, context: RunContext) -> asyncio.Future[Outcome]:
+        """Run a workflow; the answer comes when it has ended."""
+        if plan.workflow in self._runs:
+            raise Answer(WorkflowError(f"workflow {plan.workflow!r} is running already"))
+        loop = asyncio.get_running_loop()
+        run = _Run(
+            plan, context, task_graph(plan, context.registry), context.runtime.clock.monotonic(), loop.create_future()
+        )
+        self._runs[plan.workflow] = run
+        if self._supervisor is None:
+            self._supervisor = await self.context.system.spawn(SupervisorActor, context.runtime, name="supervisor")
+        child = Child(
+            name=plan.workflow,
+            kind=WorkflowActor,
+            arguments=lambda: (partial(self._job, run), partial(self._ending, run), context.deadline_seconds),
+            policy=_policy(plan),
+            on_end=lambda error: self.context.note("ended", plan.workflow, error),
+            on_restart=partial(self._restarting, run),
+        )
+        await self._supervisor.ask("supervise", child)
+        return run.outcome
+
+    async def request(self, workflow: str, verb: str) -> Any:
+        """Pass a control message to the workflow's present attempt."""
+        assert self._supervisor is not None
+        ref = await self._supervisor.ask("current", workflow) if workflow in self._runs else None
+        if ref is None:
+            raise Answer(WorkflowError(f"workflow {workflow!r} is not running now", hint="it may be about to restart"))
+        answer = asyncio.get_running_loop().create_task(ref.ask(verb))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return answer
+
+    async def stop_all(self) -> None:
+        """Drain every workflow."""
+        for name in list(self._runs):
+            ref = await self._supervisor.ask("current", name) if self._supervisor else None
+            if ref is not None:
+                ref.tell("stop")
+            elif self._supervisor is not None:
+                self._supervisor.tell("stop_child", name)
+
+    async def ended(self, workflow: str, error: BaseException | None) -> None:
+        """A workflow is over for good: say how."""
+        run = self._runs.pop(workflow, None)
+        if run is None or run.outcome.done():
+            return
+        outcome = self._outcome(run, as_error(error) if error is not None else None)
+        run.context.runtime.emit(RunEnded(workflow, outcome.status, outcome.epochs))
+        run.outcome.set_result(outcome)
+
+    def _ending(self, run: _Run, ending: Ending) -> None:
+        run.ending = ending
+        assert self._supervisor is not None
+        self._supervisor.tell("stop_child", run.plan.workflow)
+
+    def _restarting(self, run: _Run, error: BaseException, pause: float) -> None:
+        known = as_error(error)
+        event: Event = AttemptFailed(run.plan.workflow, run.latest, known.code, str(known), pause)
+        run.context.runtime.emit(event)
+
+    async def _job(self, run: _Run) -> Job:
+        """Take the next attempt."""
+        context, plan = run.context, run.plan
+        checkpoints = CheckpointManager(
+            context.store, Codec(), plan.workflow, tenant=context.tenant, retained=plan.settings.checkpoints_retained
+        )
+        run.attempts += 1
+        run.latest = await context.runtime.call(checkpoints.begin_attempt, context.runtime.clock.now())
+        if run.first_epoch is None:
+            known = await context.runtime.call(checkpoints.proposals)
+            run.first_epoch = known[-1].epoch if known else 0
+        return Job(
+            plan=plan,
+            graph=run.graph,
+            registry=context.registry,
+            runtime=context.runtime,
+            checkpoints=checkpoints,
+            attempt=run.latest,
+            tenant=context.tenant,
+            resolve=context.resolve,
+        )
+
+    def _outcome(self, run: _Run, error: DataFlareError | None) -> Outcome:
+        ending = run.ending
+        proposal = ending.proposal if ending else None
+        status = "failed" if error is not None else ending.status if ending else "stopped"
+        elapsed = run.context.runtime.clock.monotonic() - run.began
+        return Outcome(
+            status=status,
+            epochs=max(0, proposal.epoch - (run.first_epoch or 0)) if proposal else 0,
+            attempts=run.attempts,
+            elapsed_seconds=elapsed,
+            nodes=_rows(run.plan, dict(proposal.totals) if proposal else {}),
+            guarantees=run.plan.guarantees,
+            error=error,
+            more=bool(ending and ending.more),
+        )
+
+
+def _rows(plan: Plan, totals: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return the counts of every node under their public names, `rows_in`, `rows_out` and so on."""
+    names = ("in", "out", "filtered", "skipped", "dead", "absorbed", "expanded")
+    return {n.id: {f"rows_{k}": totals.get(n.id, {}).get(k, 0) for k in names} for n in plan.topological()}
+
+
+def _policy(plan: Plan) -> RestartPolicy:
+    restart = plan.settings.restart
+    return RestartPolicy(
+        initial_seconds=float(restart.get("initial", 1.0)),
+        maximum_seconds=float(restart.get("max", 60.0)),
+        attempts=int(restart.get("attempts", 10)),
+        window_seconds=float(restart.get("window", 600.0)),
+    )

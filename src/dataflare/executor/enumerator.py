@@ -1,0 +1,120 @@
+"""Hands the splits of a source to its tasks, and knows at every barrier which were handed out before it.
+
+Enumeration is resumable: a split carries the enumerator's position after it, so a checkpoint holds that position and
+the splits that are open; finished ones need no memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.cell import Actor
+from dataflare.component import Split
+from dataflare.executor.faults import invoke
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from dataflare.batch import Position
+    from dataflare.component import SourceConnector
+    from dataflare.executor.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A split and the position to read it from."""
+
+    split: Split
+    position: Position | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        position = dict(self.position) if self.position is not None else None
+        return {"id": self.split.id, "data": dict(self.split.data), "position": position}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Grant:
+        """Read what `to_json` wrote."""
+        return cls(Split(value["id"], value["data"]), value["position"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A grant to a task that had passed barrier `after_round`; `number` counts new splits, 0 is one given again."""
+
+    after_round: int
+    grant: Grant
+    number: int
+
+
+class EnumeratorActor(Actor):
+    """One per source node."""
+
+    def __init__(self, job: Job, node: str, state: Mapping[str, Any] | None) -> None:
+        """`state` is what `snapshot` returned, with the splits that tasks had open."""
+        self._job, self._node = job, node
+        self._since: Position | None = state["since"] if state else None
+        self._count: int = state["count"] if state else 0
+        self._skip = self._count if self._since is None else 0
+        self._granted = self._count
+        self._waiting = deque(Grant.from_json(v) for v in (state["open"] if state else ()))
+        self._given: list[_Given] = []
+        self._iterator: Iterator[Split] | AsyncIterator[Split] | None = None
+        self._connector: SourceConnector[Any] | None = None
+
+    async def started(self) -> None:
+        """Open an instance of the source of its own."""
+        node = self._job.plan.node(self._node)
+        self._connector = self._job.component(node, 0, 1, lambda: 0)  # type: ignore[assignment]
+        await invoke(self._job.runtime, self._node, self._connector.open)  # type: ignore[union-attr]
+
+    async def stopped(self) -> None:
+        """Close it."""
+        if self._connector is not None:
+            await invoke(self._job.runtime, self._node, self._connector.close)
+
+    async def take(self, after_round: int) -> Grant | None:
+        """Hand out the next split to a task that has passed barrier `after_round`; None when there are no more."""
+        if self._waiting:
+            grant = self._waiting.popleft()
+            self._given.append(_Given(after_round, grant, 0))
+            return grant
+        split = await self._next()
+        if split is None:
+            return None
+        self._granted += 1
+        grant = Grant(split)
+        self._given.append(_Given(after_round, grant, self._granted))
+        return grant
+
+    async def snapshot(self, barrier_round: int) -> dict[str, Any]:
+        """Return the state at a barrier, without the splits that tasks report as open.
+
+        A split that was given to a task which had passed this barrier already counts as not given.
+        """
+        before = [g for g in self._given if g.after_round < barrier_round]
+        self._given = [g for g in self._given if g.after_round >= barrier_round]
+        for given in before:
+            if given.number > self._count:
+                self._since, self._count = given.grant.split.resume, given.number
+        unread = [g.grant for g in self._given if g.number <= self._count]
+        open_splits = [g.to_json() for g in [*unread, *self._waiting]]
+        return {"since": self._since, "count": self._count, "open": open_splits}
+
+    async def _next(self) -> Split | None:
+        if self._iterator is None:
+            assert self._connector is not None
+            found = await invoke(self._job.runtime, self._node, self._connector.splits, self._since)
+            self._iterator = found.__aiter__() if hasattr(found, "__aiter__") else iter(found)
+        while True:
+            split = await self._advance()
+            if split is None or split.resume is not None or self._skip == 0:
+                return split
+            self._skip -= 1
+
+    async def _advance(self) -> Split | None:
+        if hasattr(self._iterator, "__anext__"):
+            return await anext(self._iterator, None)  # type: ignore[arg-type]
+        return await invoke(self._job.runtime, self._node, next, self._iterator, None)  # type: ignore[no-any-return]

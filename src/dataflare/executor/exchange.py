@@ -1,0 +1,152 @@
+"""What flows between tasks: batches and barriers over channels with credits, and the alignment of barriers.
+
+A channel leads from one task to another; items on it stay in order. The sender holds a credit for each item that the
+receiver has not consumed yet, so every queue is bounded. A receiver that has a barrier of one channel lets that
+channel wait until it has the barrier of all (aligned barriers: Carbone et al., Lightweight Asynchronous Snapshots).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.executor.graph import Routing
+from dataflare.executor.partition import partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataflare.actor.ref import ActorRef
+    from dataflare.batch import Batch
+
+CREDITS_PER_CHANNEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Separates the rows of an epoch from those after it.
+
+    `round` counts barriers within an attempt: an epoch that timed out goes on under its number in a later round.
+    `last`: all input has ended before it. `next_time` is the time of the epoch that follows.
+    """
+
+    epoch: int
+    round: int
+    last: bool = False
+    next_time: int = 0
+
+
+class Channel:
+    """The sending end: at most CREDITS_PER_CHANNEL items are on the way."""
+
+    def __init__(self, ref: ActorRef, number: int, on_failure: Callable[[BaseException], None]) -> None:
+        """Send to channel `number` of a task; a failed delivery is the sender's failure."""
+        self._ref, self._number, self._on_failure = ref, number, on_failure
+        self._credits = asyncio.Semaphore(CREDITS_PER_CHANNEL)
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def send(self, item: Batch | Barrier) -> None:
+        """Wait for a credit, then send; returns before the item is consumed."""
+        await self._credits.acquire()
+        task = asyncio.get_running_loop().create_task(self._deliver(item))
+        self._sending.add(task)
+        task.add_done_callback(self._delivered)
+
+    def close(self) -> None:
+        """Forget what is on the way."""
+        for task in self._sending:
+            task.cancel()
+
+    async def _deliver(self, item: Batch | Barrier) -> None:
+        await self._ref.ask("item", self._number, item)
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._credits.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failure(error)
+
+
+class Outlet:
+    """The sending end of an exchange: routes each batch to one, some or all channels."""
+
+    def __init__(self, routing: Routing, keys: tuple[str, ...], channels: list[Channel], index: int) -> None:
+        """`index` is the partition of the sending task; `channels` are by partition of the receiving stage."""
+        self._routing, self._keys, self._channels = routing, keys, channels
+        self._next = index % len(channels)
+        self._index = index
+
+    async def send(self, batch: Batch) -> None:
+        """Route a batch."""
+        if self._routing is Routing.HASH and len(self._channels) > 1:
+            for number, part in partitions(batch.rows, self._keys, len(self._channels)):
+                await self._channels[number].send(batch.replace(part))
+        elif self._routing is Routing.BROADCAST:
+            for channel in self._channels:
+                await channel.send(batch)
+        elif self._routing is Routing.FORWARD:
+            await self._channels[self._index].send(batch)
+        else:
+            await self._channels[self._next].send(batch)
+            self._next = (self._next + 1) % len(self._channels)
+
+    async def barrier(self, barrier: Barrier) -> None:
+        """Send a barrier down every channel that may carry rows of this task."""
+        channels = [self._channels[self._index]] if self._routing is Routing.FORWARD else self._channels
+        for channel in channels:
+            await channel.send(barrier)
+
+    def close(self) -> None:
+        """Forget what is on the way."""
+        for channel in self._channels:
+            channel.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """The receiving end of one channel: which edge it carries and where its rows go."""
+
+    edge: str
+    operator: str
+    port: int
+
+
+class Inlets:
+    """All channels into a task, their waiting items, and which of them wait at a barrier."""
+
+    def __init__(self, inlets: list[Inlet]) -> None:
+        """Number the channels as listed."""
+        self._inlets = inlets
+        self._queues: list[deque[tuple[Batch | Barrier, asyncio.Future[None]]]] = [deque() for _ in inlets]
+        self._at_barrier: set[int] = set()
+        self._turn = 0
+
+    def __len__(self) -> int:
+        """Count the channels."""
+        return len(self._inlets)
+
+    def add(self, channel: int, item: Batch | Barrier) -> asyncio.Future[None]:
+        """Queue an item; the future is done when it has been consumed."""
+        consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues[channel].append((item, consumed))
+        return consumed
+
+    def next(self) -> tuple[Inlet, int, Batch | Barrier, asyncio.Future[None]] | None:
+        """Take the next item of a channel that does not wait at a barrier, in fair turns; None if there is none."""
+        for step in range(len(self._queues)):
+            channel = (self._turn + step) % len(self._queues)
+            if self._queues[channel] and channel not in self._at_barrier:
+                self._turn = (channel + 1) % len(self._queues)
+                item, consumed = self._queues[channel].popleft()
+                return self._inlets[channel], channel, item, consumed
+        return None
+
+    def reached(self, channel: int) -> bool:
+        """Let a channel wait at its barrier; return whether all channels now do, and let them all go on if so."""
+        self._at_barrier.add(channel)
+        if len(self._at_barrier) < len(self._inlets):
+            return False
+        self._at_barrier.clear()
+        return True

@@ -1,0 +1,123 @@
+"""All that the actors of one attempt share: the plan, its task graph, and the surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dataflare.component import (
+    Budget,
+    Kind,
+    StageContext,
+    destination,
+    processor,
+    source,
+)
+from dataflare.component.context import ReadHints
+from dataflare.errors import Place, WorkflowError
+from dataflare.plan import Action, Mechanism, Node, NodeKind, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dataflare.component import Registry, Runtime
+    from dataflare.component.contract import Component
+    from dataflare.executor.graph import TaskGraph
+    from dataflare.schema import Schema
+    from dataflare.state.checkpoint import CheckpointManager
+
+K = TypeVar("K", bound="Component[Any]")
+
+KINDS: Mapping[NodeKind, Kind[Any]] = {
+    NodeKind.SOURCE: source,
+    NodeKind.PROCESSOR: processor,
+    NodeKind.DESTINATION: destination,
+}
+
+
+@dataclass(slots=True)
+class EpochTime:
+    """The time of the epoch that a task fills now, in microseconds; the same in all tasks."""
+
+    microseconds: int = 0
+
+    def __call__(self) -> int:
+        """Return it."""
+        return self.microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt to run a plan; shared by its actors, changed by none."""
+
+    plan: Plan
+    graph: TaskGraph
+    registry: Registry
+    runtime: Runtime
+    checkpoints: CheckpointManager
+    attempt: int
+    tenant: str = "default"
+    resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def component(self, node: Node, index: int, parallelism: int, epoch_time: Callable[[], int]) -> Component[Any]:
+        """Build a node's component with its settings and its context; not opened yet."""
+        kind = self.registry.find(KINDS[node.kind], node.type)
+        return self.adopt(kind(_config(kind, node, self.resolve)), node, index, parallelism, epoch_time)
+
+    def adopt(
+        self,
+        component: K,
+        node: Node,
+        index: int = 0,
+        parallelism: int = 1,
+        epoch_time: Callable[[], int] = lambda: 0,
+    ) -> K:
+        """Give a component its context."""
+        component.context = StageContext(
+            runtime=self.runtime,
+            workflow=self.plan.workflow,
+            node=node.id,
+            tenant=self.tenant,
+            attempt=self.attempt,
+            index=index,
+            parallelism=parallelism,
+            directory=Path(self.plan.directory),
+            mechanism=Mechanism(node.traits.get("mechanism", Mechanism.APPEND)),
+            mode=node.traits.get("mode", "full"),
+            write_mode=node.traits.get("write_mode", "append"),
+            key=tuple(node.traits.get("key", ())),
+            schemas=self._schemas(node),
+            hints=_hints(node),
+            on_error=node.on_error.action.value,
+            budget=self.budget(),
+            epoch_time=epoch_time,
+        )
+        return component
+
+    def budget(self) -> Budget:
+        """Return what one task may use: the workflow's memory, half of it for buffers in flight, by task."""
+        tasks = sum(s.parallelism for s in self.graph.stages) or 1
+        return Budget(max(64 << 20, self.plan.settings.memory_bytes_max // 2 // tasks), 1)
+
+    def keeps_errors(self, node: str) -> bool:
+        """Tell whether a node's rejected rows go to its `errors` output."""
+        return self.plan.node(node).on_error.action is Action.DEAD_LETTER
+
+    def _schemas(self, node: Node) -> Mapping[str, Schema]:
+        if node.kind is NodeKind.SOURCE:
+            return {o.name: o.schema for o in node.outputs}
+        return {str(port): o.schema for port, o in enumerate(self.plan.input_outputs(node.id))}
+
+
+def _config(kind: type[Component[Any]], node: Node, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Any:
+    try:
+        return kind.spec.config.model_validate(dict(resolve(node.config)))
+    except ValueError as error:
+        raise WorkflowError(f"the settings of {node.id} are not valid: {error}", place=Place(path=node.id)) from error
+
+
+def _hints(node: Node) -> ReadHints:
+    columns = node.traits.get("columns")
+    return ReadHints(tuple(columns) if columns is not None else None, node.traits.get("predicate"))

@@ -1,0 +1,75 @@
+"""The built-in executor: one process, one event loop, worker threads, an actor system that it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.system import ActorSystem, LocalActorSystem
+from dataflare.component import Config
+from dataflare.executor.contract import Outcome, RunContext, WorkflowExecutor, executor
+from dataflare.executor.control import ControlServer
+from dataflare.executor.coordinator import CoordinatorActor
+
+if TYPE_CHECKING:
+    from dataflare.actor.ref import ActorRef
+    from dataflare.plan import Plan
+
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter: kernels that wait for it must not wait 5 ms (the default)."""
+
+
+@executor("local", status="beta", examples=[{}])
+class LocalExecutor(WorkflowExecutor[Config]):
+    """Runs a plan in this process.
+
+    Takes the lease of the workflow, serves control on a unix socket, and drains on SIGINT or SIGTERM: it seals what
+    was read and ends as `stopped`. A second signal ends it at once; nothing is lost by that.
+    """
+
+    def __init__(self, config: Config, system: ActorSystem | None = None) -> None:
+        """Use this actor system; by default one on the running loop."""
+        super().__init__(config)
+        self._system = system
+
+    async def execute(self, plan: Plan, context: RunContext) -> Outcome:
+        """Run to the end; raises LeaseHeldError when the workflow runs already."""
+        system = self._system or LocalActorSystem()
+        async with AsyncExitStack() as stack:
+            before = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_SECONDS)
+            stack.callback(sys.setswitchinterval, before)
+            lease = await context.runtime.call(context.store.lease, f"{context.tenant}/{plan.workflow}")
+            stack.callback(lease.release)
+            stack.push_async_callback(system.shutdown)
+            coordinator = await system.spawn(CoordinatorActor, name="coordinator")
+            if context.socket is not None:
+                await stack.enter_async_context(ControlServer(context.socket, plan.workflow, coordinator))
+            stack.callback(_on_signals(coordinator))
+            outcome: Outcome = await coordinator.ask("submit", plan, context)
+            return outcome
+
+
+def _on_signals(coordinator: ActorRef) -> Any:
+    """Drain at the first signal; return how to undo it."""
+    loop, main = asyncio.get_running_loop(), asyncio.current_task()
+    asked: list[int] = []
+
+    def drain(number: int) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            coordinator.tell("stop_all")
+        elif main is not None:
+            main.cancel()
+
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, drain, number)
+            handled.append(number)
+        except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread: the host owns signals
+            continue
+    return lambda: [loop.remove_signal_handler(number) for number in handled]

@@ -1,0 +1,228 @@
+"""The operators of a task: each takes a batch, yields batches by node and output, counts every row (invariant 5)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dataflare.batch import Batch
+    from dataflare.component import DestinationConnector, Processor
+    from dataflare.expression.chain import Chain
+    from dataflare.state.ledger import Counts
+
+Emitted = tuple[str, str, "Batch"]
+"""A node, one of its outputs, and a batch that leaves by it."""
+
+
+class Tally:
+    """Row counts by node and kind since they were last taken."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.counts: Counts = {}
+        self.edges: dict[str, int] = {}
+        self.fresh: dict[str, tuple[int, int]] = {}
+
+    def add(self, node: str, **rows: int) -> None:
+        """Count rows of a node."""
+        came, went = self.fresh.get(node, (0, 0))
+        self.fresh[node] = (came + rows.get("in", 0), went + rows.get("out", 0))
+        kinds = self.counts.setdefault(node, {})
+        for kind, number in rows.items():
+            kinds[kind] = kinds.get(kind, 0) + number
+
+    def edge(self, name: str, rows: int) -> None:
+        """Count rows over an edge."""
+        self.edges[name] = self.edges.get(name, 0) + rows
+
+    def take(self) -> tuple[Counts, dict[str, int]]:
+        """Return the counts and start again at nothing."""
+        taken, self.counts, self.edges = (self.counts, self.edges), {}, {}
+        return taken
+
+
+class RunningOperator(ABC):
+    """An operator at work; called in a worker thread, one call at a time."""
+
+    id: str
+
+    @abstractmethod
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Take a batch in by `port`."""
+
+    def flush(self, tally: Tally) -> Iterator[Emitted]:
+        """Yield what is held only for speed: a barrier has come."""
+        del tally
+        return iter(())
+
+    def finish(self, tally: Tally) -> Iterator[Emitted]:
+        """Yield what is still held: the input has ended."""
+        del tally
+        return iter(())
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the state by key group."""
+        return {}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take the state of these key groups."""
+        del state
+
+
+class ChainOperator(RunningOperator):
+    """Fused row-wise nodes: one prepared statement for each run of them."""
+
+    def __init__(self, identity: str, nodes: tuple[str, ...], chain: Chain, *, keeps_errors: frozenset[str]) -> None:
+        """`keeps_errors` are the nodes whose rejected rows go to an `errors` output; others skip them."""
+        self.id, self._nodes, self._chain, self._keeps = identity, nodes, chain, keeps_errors
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Run the chain."""
+        del port
+        result = self._chain.run(batch.rows)
+        for node, count in zip(self._nodes, result.counts, strict=True):
+            dead = "dead" if node in self._keeps else "skipped"
+            filtered = count.rows_in - count.rows_out - count.rejected
+            tally.add(node, **{"in": count.rows_in, "out": count.rows_out, "filtered": filtered, dead: count.rejected})
+        for rejected in result.rejected:
+            if rejected.node in self._keeps:
+                yield rejected.node, "errors", batch.replace(rejected.as_errors(), "errors")
+        yield self._nodes[-1], "", batch.replace(result.rows, "")
+
+
+class ProcessorOperator(RunningOperator):
+    """One processor; rows that it does not yield are counted as its spec declares."""
+
+    def __init__(self, node: str, processor: Processor[Any]) -> None:
+        """Wrap an open processor."""
+        self.id, self._processor = node, processor
+        self._counts = type(processor).spec.traits.counts if hasattr(type(processor), "spec") else ()
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Process, and settle what became of the rows."""
+        yield from self._settle(self._processor.process(batch, port), batch.num_rows, tally)
+
+    def flush(self, tally: Tally) -> Iterator[Emitted]:
+        """Pass on what the processor held for speed."""
+        yield from self._settle(self._processor.flush(), 0, tally)
+
+    def finish(self, tally: Tally) -> Iterator[Emitted]:
+        """Pass on what the processor held."""
+        yield from self._settle(self._processor.finish(), 0, tally)
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the processor's state."""
+        return self._processor.snapshot()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Give the processor its state back."""
+        self._processor.restore(state)
+
+    def _settle(self, batches: Iterable[Batch], came: int, tally: Tally) -> Iterator[Emitted]:
+        out = dead = 0
+        for batch in batches:
+            if batch.stream == "errors":
+                dead += batch.num_rows
+            else:
+                out += batch.num_rows
+            yield self.id, batch.stream, batch
+        absorbs = "absorbed" in self._counts
+        lost = came if absorbs else max(0, came - out - dead)
+        word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
+        expanded = out + dead - (came - lost)
+        tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})
+
+
+class PartialOperator(RunningOperator):
+    """The first half of a two-phase processor: takes rows in, yields partial states that count as nothing."""
+
+    def __init__(self, identity: str, node: str, processor: Processor[Any]) -> None:
+        """Wrap an open first half."""
+        self.id, self._node, self._processor = identity, node, processor
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Absorb the rows of a batch; those that come out as errors are dead."""
+        dead = 0
+        for out in self._processor.process(batch.replace(batch.rows, ""), port):
+            if out.stream == "errors":
+                dead += out.num_rows
+                yield self._node, "errors", out
+            else:
+                yield self._node, "/partial", out
+        tally.add(self._node, **{"in": batch.num_rows, "absorbed": batch.num_rows - dead, "dead": dead})
+
+    def flush(self, tally: Tally) -> Iterator[Emitted]:
+        """Send the partial states on."""
+        del tally
+        for out in self._processor.flush():
+            yield self._node, "/partial", out
+
+    def finish(self, tally: Tally) -> Iterator[Emitted]:
+        """Send the rest on."""
+        del tally
+        for out in self._processor.finish():
+            yield self._node, "/partial", out
+
+
+class FinalOperator(RunningOperator):
+    """The second half: gathers partial states; what it yields are new rows."""
+
+    def __init__(self, node: str, processor: Processor[Any]) -> None:
+        """Wrap an open second half."""
+        self.id, self._processor = node, processor
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Gather."""
+        yield from self._count(self._processor.process(batch, port), tally)
+
+    def finish(self, tally: Tally) -> Iterator[Emitted]:
+        """Yield the results."""
+        yield from self._count(self._processor.finish(), tally)
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return what was gathered."""
+        return self._processor.snapshot()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take back what was gathered."""
+        self._processor.restore(state)
+
+    def _count(self, batches: Iterable[Batch], tally: Tally) -> Iterator[Emitted]:
+        for out in batches:
+            tally.add(self.id, out=out.num_rows, expanded=out.num_rows)
+            yield self.id, out.stream, out
+
+
+class WriteOperator(RunningOperator):
+    """Writes into a destination whose `write` is a plain function."""
+
+    def __init__(self, node: str, connector: DestinationConnector[Any]) -> None:
+        """Wrap an open destination."""
+        self.id, self.connector = node, connector
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Write; nothing comes out."""
+        del port
+        if batch.num_rows:
+            self.connector.write(batch)
+        tally.add(self.id, **{"in": batch.num_rows, "out": batch.num_rows})
+        return iter(())
+
+
+class LaterWriteOperator(RunningOperator):
+    """Hands batches to a destination whose `write` is a coroutine: the task awaits it on the loop."""
+
+    def __init__(self, node: str, connector: DestinationConnector[Any], later: list[tuple[str, Batch]]) -> None:
+        """Put batches into `later`."""
+        self.id, self.connector, self._later = node, connector, later
+
+    def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Keep the batch for the loop."""
+        del port
+        if batch.num_rows:
+            self._later.append((self.id, batch))
+        tally.add(self.id, **{"in": batch.num_rows, "out": batch.num_rows})
+        return iter(())

@@ -1,0 +1,110 @@
+"""The fused operators of one task: a batch goes in, runs depth first to its ends, and leaves by outlets.
+
+Plain blocking code: the task calls it in a worker thread, one hop for a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.executor.faults import located
+from dataflare.executor.operators import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dataflare.batch import Batch
+    from dataflare.executor.operators import Emitted, RunningOperator
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the rows of an output go: an operator of this task by a port, or an outlet that makes `copies`."""
+
+    edge: str
+    operator: str = ""
+    port: int = 0
+    outlet: int = -1
+    copies: int = 1
+
+
+class Pipeline:
+    """Operators in topological order and the routes between them.
+
+    `routes` map (node, output) to targets; an output that leads nowhere is let go, its rows counted all the same.
+    """
+
+    def __init__(
+        self,
+        operators: Sequence[RunningOperator],
+        routes: Mapping[tuple[str, str], Sequence[Target]],
+    ) -> None:
+        """Wire the operators up."""
+        self.operators = list(operators)
+        self._by_id = {o.id: o for o in operators}
+        self._routes = routes
+        self.tally = Tally()
+        self._out: list[tuple[int, Batch]] = []
+
+    def source_batch(self, node: str, batch: Batch) -> list[tuple[int, Batch]]:
+        """Send a batch of the task's source down; return what leaves by outlets, in order."""
+        dead = batch.num_rows if batch.stream == "errors" else 0
+        self.tally.add(node, **{"in": batch.num_rows, "out": batch.num_rows - dead, "dead": dead})
+        self._send(node, batch.stream, batch)
+        return self._taken()
+
+    def incoming(self, operator: str, port: int, edge: str, batch: Batch) -> list[tuple[int, Batch]]:
+        """Take a batch from another stage; return what leaves by outlets, in order."""
+        self.tally.edge(edge, -batch.num_rows)
+        self._enter(operator, port, batch)
+        return self._taken()
+
+    def flush(self) -> list[tuple[int, Batch]]:
+        """Move on all that is held only for speed: a barrier has come."""
+        for operator in self.operators:
+            with located(operator.id):
+                self._follow(operator.flush(self.tally))
+        return self._taken()
+
+    def finish(self) -> list[tuple[int, Batch]]:
+        """Move on all that is held: the input has ended. Operators end in topological order."""
+        for operator in self.operators:
+            with located(operator.id):
+                self._follow(operator.finish(self.tally))
+        return self._taken()
+
+    def snapshot(self) -> dict[str, Mapping[int, bytes]]:
+        """Return the state of each operator that has any, by its id."""
+        found = {}
+        for operator in self.operators:
+            with located(operator.id):
+                if state := operator.snapshot():
+                    found[operator.id] = state
+        return found
+
+    def restore(self, states: Mapping[str, Mapping[int, bytes]]) -> None:
+        """Give operators their state back."""
+        for identity, state in states.items():
+            with located(identity):
+                self._by_id[identity].restore(state)
+
+    def _enter(self, operator: str, port: int, batch: Batch) -> None:
+        with located(operator):
+            self._follow(self._by_id[operator].process(batch, port, self.tally))
+
+    def _follow(self, emitted: Iterable[Emitted]) -> None:
+        for node, output, batch in emitted:
+            self._send(node, output, batch)
+
+    def _send(self, node: str, output: str, batch: Batch) -> None:
+        for target in self._routes.get((node, output), ()):
+            if target.outlet < 0:
+                self._enter(target.operator, target.port, batch)
+            elif batch.num_rows:
+                self.tally.edge(target.edge, batch.num_rows * target.copies)
+                self._out.append((target.outlet, batch))
+
+    def _taken(self) -> list[tuple[int, Batch]]:
+        taken, self._out = self._out, []
+        return taken

@@ -1,0 +1,94 @@
+"""Reads the splits of a source for one task: which split is open, where it stands, and the read that is pending."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from dataflare.executor.enumerator import Grant
+from dataflare.executor.faults import invoke, located
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from dataflare.actor.ref import ActorRef
+    from dataflare.batch import Batch, Position
+    from dataflare.component import Runtime, SourceConnector
+
+
+class SourceReader:
+    """One split at a time. Positions are those of batches that went down the pipeline."""
+
+    def __init__(self, runtime: Runtime, node: str, connector: SourceConnector[Any], enumerator: ActorRef) -> None:
+        """Read for `node` what the enumerator hands out."""
+        self._runtime, self.node, self.connector, self._enumerator = runtime, node, connector, enumerator
+        self.waits = connector.waits or inspect.isasyncgenfunction(connector.read)
+        self.ended = False
+        self.grant: Grant | None = None
+        self.pending: asyncio.Task[Batch | None] | None = None
+        self._position: Position | None = None
+        self._finished: dict[str, Position] = {}
+        self._iterator: Iterator[Batch] | AsyncIterator[Batch] | None = None
+
+    async def take(self, after_round: int) -> bool:
+        """Open the next split; False when there are no more."""
+        self.grant = await self._enumerator.ask("take", after_round)
+        if self.grant is None:
+            self.ended = True
+            return False
+        self._position = self.grant.position
+        with located(self.node):
+            read = self.connector.read(self.grant.split, self.grant.position, None)
+            self._iterator = read.__aiter__() if hasattr(read, "__aiter__") else iter(read)
+        return True
+
+    def next_blocking(self) -> Batch | None:
+        """Read the next batch in a worker thread; None at the end of the split."""
+        with located(self.node):
+            return next(self._iterator, None)  # type: ignore[arg-type]
+
+    def start_read(self, arrived: Callable[[], None]) -> None:
+        """Begin a read that may wait; call back when it is done. It is never cancelled for a barrier."""
+        self.pending = asyncio.get_running_loop().create_task(self._read())
+        self.pending.add_done_callback(lambda _: arrived())
+
+    def accepted(self, batch: Batch) -> None:
+        """The batch went down: stand after it."""
+        if batch.position is not None:
+            self._position = batch.position
+
+    def close_split(self) -> None:
+        """The split is exhausted."""
+        assert self.grant is not None
+        if self._position is not None:
+            self._finished[self.grant.split.id] = self._position
+        self.grant = self._iterator = None
+
+    def report(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return the open split as a checkpoint keeps it, and all positions to acknowledge; forget finished splits."""
+        positions = {**self._finished}
+        self._finished = {}
+        if self.grant is None:
+            return [], positions
+        if self._position is not None:
+            positions[self.grant.split.id] = self._position
+        return [Grant(self.grant.split, self._position).to_json()], positions
+
+    async def close(self) -> None:
+        """End a pending read, then the source."""
+        if self.pending is not None:
+            self.pending.cancel()
+            await asyncio.wait([self.pending])
+        iterator: Any = self._iterator
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
+        elif hasattr(iterator, "close"):
+            await self._runtime.call(iterator.close)
+        await invoke(self._runtime, self.node, self.connector.close)
+
+    async def _read(self) -> Batch | None:
+        with located(self.node):
+            if hasattr(self._iterator, "__anext__"):
+                return await anext(self._iterator, None)  # type: ignore[arg-type]
+            return await self._runtime.call(self.next_blocking)

@@ -1,0 +1,348 @@
+"""One task: a fused pipeline over one partition, fed by a source or by channels, stopped at barriers.
+
+Turns are short: one batch each. A task whose destination is the decider holds after a barrier until the epoch is
+committed, so that rows after the barrier never enter the open transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.cell import Actor
+from dataflare.component import Epoch
+from dataflare.executor.build import Built, build_task
+from dataflare.executor.exchange import Barrier, Channel, Inlet, Inlets, Outlet
+from dataflare.executor.faults import invoke
+from dataflare.executor.job import EpochTime, Job
+from dataflare.executor.partition import groups_of
+from dataflare.executor.reader import SourceReader
+from dataflare.monitoring.events import NodeProgressed
+from dataflare.plan import Edge, Mechanism
+from dataflare.state.keyed import pack, unpack
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+
+    from dataflare.actor.ref import ActorRef
+    from dataflare.batch import Batch
+    from dataflare.component import Handle
+    from dataflare.executor.graph import Routing, Stage
+
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a task says at a barrier: all that a resume needs of it.
+
+    `open_splits` and `positions` are of its source; `handles` by destination; `state` store keys by operator;
+    `counts` and `edges` the rows since the last report.
+    """
+
+    task: str
+    round: int
+    epoch: int
+    open_splits: list[dict[str, Any]] = field(default_factory=list)
+    positions: dict[str, Any] = field(default_factory=dict)
+    handles: dict[str, list[Handle]] = field(default_factory=dict)
+    state: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    edges: dict[str, int] = field(default_factory=dict)
+
+
+class TaskActor(Actor):
+    """Task `index` of a stage."""
+
+    def __init__(self, job: Job, stage: Stage, index: int) -> None:
+        """Build nothing yet."""
+        self._job, self._stage, self._index = job, stage, index
+        self.name = f"{stage.operators[-1].id}#{index}"
+        self._time = EpochTime()
+        self._built: Built | None = None
+        self._reader: SourceReader | None = None
+        self._workflow: ActorRef | None = None
+        self._outlets: list[Outlet] = []
+        self._inlets = Inlets(self._listed_inlets())
+        self._round = 0
+        self._held = self._paused = self._pumping = self._told = False
+        self._positions: dict[int, dict[str, Any]] = {}
+        self._progress_due, self._bytes_told = 0.0, 0
+
+    # ---- opening ------------------------------------------------------------------------------------------------
+
+    async def open(self, workflow: ActorRef) -> dict[str, Epoch | None]:
+        """Build and open all components; return the last epoch of each destination that this task heads."""
+        self._workflow = workflow
+        runtime = self._job.runtime
+        built = self._built = await runtime.call(build_task, self._job, self._stage, self._index, self._time)
+        last: dict[str, Epoch | None] = {}
+        for node, component in built.components:
+            await invoke(runtime, node, component.open)
+            if self._index == 0 and node in built.destinations:
+                last[node] = await invoke(runtime, node, built.destinations[node].last_epoch)
+        return last
+
+    async def connect(self, outlets: Sequence[tuple[Routing, tuple[str, ...], list[tuple[ActorRef, int]]]]) -> None:
+        """Learn the channels of each outlet, by partition of the stage that they lead to."""
+        for routing, keys, ends in outlets:
+            channels = [Channel(ref, number, self.context.fail) for ref, number in ends]
+            self._outlets.append(Outlet(routing, keys, channels, self._index))
+
+    async def restore(self, keys: Mapping[str, Sequence[str]]) -> None:
+        """Give the operators the state of their key groups, from the snapshots of all former instances."""
+        await self._job.runtime.call(self._restore, keys)
+
+    async def start(self, epoch_time: int, enumerator: ActorRef | None) -> None:
+        """Begin; a source task reads what the enumerator hands out."""
+        self._time.microseconds = epoch_time
+        if enumerator is not None and self._parts.source is not None:
+            self._reader = SourceReader(self._job.runtime, self._stage.operators[0].id, self._parts.source, enumerator)
+        self._pump()
+
+    # ---- rows ---------------------------------------------------------------------------------------------------
+
+    async def item(self, channel: int, item: Batch | Barrier) -> asyncio.Future[None]:
+        """Take an item from a channel; the answer comes when it has been consumed, and is the sender's credit."""
+        consumed = self._inlets.add(channel, item)
+        await self._drain()
+        return consumed
+
+    async def pump(self) -> None:
+        """Read one batch of the source and run it through."""
+        self._pumping = False
+        reader = self._reader
+        if reader is None or reader.ended or self._held or self._paused or reader.pending is not None:
+            return
+        if reader.grant is None and not await reader.take(self._round):
+            self._tell("idle", self.name)
+            return
+        if reader.waits:
+            reader.start_read(lambda: self.context.note("arrived"))
+            return
+        await self._leave(await self._job.runtime.call(self._read_and_run))
+        self._pump()
+
+    async def arrived(self) -> None:
+        """A read that had to wait is done: run its batch through, unless the task holds."""
+        reader = self._reader
+        if reader is None or reader.pending is None or not reader.pending.done() or self._held or self._paused:
+            return
+        batch, reader.pending = reader.pending.result(), None
+        if batch is None:
+            reader.close_split()
+        else:
+            await self._leave(await self._job.runtime.call(self._run, batch))
+        self._pump()
+
+    async def _drain(self) -> None:
+        while not self._held and (found := self._inlets.next()) is not None:
+            inlet, channel, item, consumed = found
+            if isinstance(item, Barrier):
+                if self._inlets.reached(channel):
+                    await self._at_barrier(item)
+            else:
+                pipeline = self._parts.pipeline
+                out = await self._job.runtime.call(pipeline.incoming, inlet.operator, inlet.port, inlet.edge, item)
+                self._ran(item)
+                await self._leave(out)
+            if not consumed.done():
+                consumed.set_result(None)
+
+    def _read_and_run(self) -> list[tuple[int, Batch]]:
+        assert self._reader is not None
+        batch = self._reader.next_blocking()
+        if batch is None:
+            self._reader.close_split()
+            return []
+        return self._run(batch)
+
+    def _run(self, batch: Batch) -> list[tuple[int, Batch]]:
+        reader = self._reader
+        assert reader is not None
+        out = self._parts.pipeline.source_batch(reader.node, batch)
+        reader.accepted(batch)
+        return out
+
+    def _progress(self) -> None:
+        """Tell how many rows went through each node, now and then."""
+        now = self._job.runtime.clock.monotonic()
+        if now < self._progress_due:
+            return
+        self._progress_due = now + PROGRESS_SECONDS
+        tally, workflow = self._parts.pipeline.tally, self._job.plan.workflow
+        fresh, tally.fresh = tally.fresh, {}
+        for node, (came, went) in fresh.items():
+            read = 0
+            if self._reader is not None and node == self._reader.node:
+                read, self._bytes_told = (
+                    self._reader.connector.bytes_read - self._bytes_told,
+                    self._reader.connector.bytes_read,
+                )
+            self._job.runtime.emit(NodeProgressed(workflow, node, came, went, read))
+
+    def _ran(self, batch: Batch) -> None:
+        if not self._told and batch.num_rows:
+            self._told = True
+            self._tell("dirty")
+
+    async def _leave(self, out: list[tuple[int, Batch]]) -> None:
+        """Send on what left the pipeline, then await the writes of destinations that live on the loop."""
+        if self._reader is not None and not self._told:
+            self._told = True
+            self._tell("dirty")
+        for number, batch in out:
+            await self._outlets[number].send(batch)
+        later = self._parts.later
+        while later:
+            node, batch = later.pop(0)
+            await invoke(self._job.runtime, node, self._parts.destinations[node].write, batch)
+        self._progress()
+
+    # ---- epochs -------------------------------------------------------------------------------------------------
+
+    async def barrier(self, barrier: Barrier) -> None:
+        """Take a barrier in as a source task: the rows read so far are before it."""
+        await self._at_barrier(barrier)
+
+    async def _at_barrier(self, barrier: Barrier) -> None:
+        """All rows before the barrier have been run: flush, pass it on, prepare, report."""
+        built, runtime = self._parts, self._job.runtime
+        await self._leave(await runtime.call(built.pipeline.flush))
+        if barrier.last:
+            await self._leave(await runtime.call(built.pipeline.finish))
+        state = await runtime.call(self._snapshot, barrier) if not barrier.last else {}
+        for outlet in self._outlets:
+            await outlet.barrier(barrier)
+        handles = {}
+        for node, connector in built.destinations.items():
+            epoch = Epoch(barrier.epoch, self._job.attempt)
+            handles[node] = list(await invoke(runtime, node, connector.prepare, epoch))
+        open_splits, positions = self._reader.report() if self._reader else ([], {})
+        self._positions[barrier.round] = positions
+        counts, edges = built.pipeline.tally.take()
+        self._round, self._told = barrier.round, False
+        self._time.microseconds = barrier.next_time or self._time.microseconds
+        self._held = any(c.context.mechanism is Mechanism.DIRECT for c in built.destinations.values())
+        self._tell(
+            "prepared",
+            Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, state, counts, edges),
+        )
+
+    async def commit(self, node: str, epoch: Epoch, handles: list[Handle]) -> None:
+        """Commit an epoch at a destination that this task heads."""
+        await invoke(self._job.runtime, node, self._parts.destinations[node].commit, epoch, handles)
+
+    async def abort(self, node: str, keep: list[Handle]) -> None:
+        """Remove what older attempts staged at a destination that this task heads."""
+        await invoke(self._job.runtime, node, self._parts.destinations[node].abort, keep)
+
+    async def go_on(self, barrier_round: int) -> None:
+        """The epoch is committed, or it timed out and goes on: rows may flow again."""
+        if self._held and barrier_round >= self._round:
+            self._held = False
+            await self._drain()
+            self._wake()
+
+    async def acknowledge(self, barrier_round: int) -> None:
+        """The epoch of this barrier is committed everywhere: tell the source (invariant 1)."""
+        assert self._reader is not None
+        rounds = sorted(r for r in self._positions if r <= barrier_round)
+        positions: dict[str, Any] = {}
+        for number in rounds:
+            positions |= self._positions.pop(number)
+        if positions:
+            await invoke(self._job.runtime, self._reader.node, self._reader.connector.acknowledge, positions)
+
+    async def finish(self, node: str) -> None:
+        """Complete a destination that this task heads."""
+        await invoke(self._job.runtime, node, self._parts.destinations[node].finish)
+
+    async def pause(self) -> None:
+        """Stop reading; barriers are answered all the same."""
+        self._paused = True
+
+    async def unpause(self) -> None:
+        """Read again."""
+        self._paused = False
+        self._wake()
+
+    # ---- ending -------------------------------------------------------------------------------------------------
+
+    async def stopped(self) -> None:
+        """Close all components; nothing becomes durable by it."""
+        for outlet in self._outlets:
+            outlet.close()
+        if self._built is None:
+            return
+        if self._reader is not None:
+            await self._reader.close()
+        for chain in self._built.chains:
+            await self._job.runtime.call(chain.close)
+        for node, component in reversed(self._built.components):
+            if component is not self._built.source or self._reader is None:
+                await invoke(self._job.runtime, node, component.close)
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    @property
+    def _parts(self) -> Built:
+        assert self._built is not None
+        return self._built
+
+    def _listed_inlets(self) -> list[Inlet]:
+        inlets = []
+        for exchange, _ in channels_into(self._job, self._stage, self._index):
+            edge = str(Edge(exchange.node, exchange.output, exchange.operator))
+            inlets.append(Inlet(edge, exchange.operator, exchange.port))
+        return inlets
+
+    def _pump(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self.context.note("pump")
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            self.context.note("arrived")
+            self._pump()
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        assert self._workflow is not None
+        self._workflow.tell(method, *arguments)
+
+    def _snapshot(self, barrier: Barrier) -> dict[str, str]:
+        saved = {}
+        for operator, groups in self._parts.pipeline.snapshot().items():
+            name = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}/{operator}/{self._index}"
+            saved[operator] = self._job.checkpoints.save_state(name, pack(groups))
+        return saved
+
+    def _restore(self, keys: Mapping[str, Sequence[str]]) -> None:
+        mine = groups_of(self._index, self._stage.parallelism)
+        states: dict[str, dict[int, bytes]] = {}
+        for operator, names in keys.items():
+            merged: dict[int, bytes] = {}
+            for name in names:
+                merged |= unpack(self._job.checkpoints.load_state(name), mine)
+            if merged:
+                states[operator] = merged
+        self._parts.pipeline.restore(states)
+
+
+def channels_into(job: Job, stage: Stage, index: int) -> list[tuple[Any, int]]:
+    """Return (exchange, sending task) of every channel into a task, in the order of their numbers."""
+    from dataflare.executor.graph import Routing
+
+    found = []
+    for exchange in job.graph.into(stage.index):
+        senders = job.graph.stages[exchange.from_stage].parallelism
+        if exchange.routing is Routing.FORWARD:
+            found.append((exchange, index))
+        else:
+            found += [(exchange, sender) for sender in range(senders)]
+    return found
+
+
+__all__ = ["Report", "TaskActor", "channels_into"]

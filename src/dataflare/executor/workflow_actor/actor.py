@@ -1,0 +1,126 @@
+"""The actor of one attempt at a workflow: takes messages in, and walks through the states of its life."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from dataflare.actor.cell import Actor
+from dataflare.executor.faults import as_error
+from dataflare.executor.workflow_actor.life import Ending, Life
+from dataflare.executor.workflow_actor.opening import opening
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dataflare.actor.ref import ActorRef
+    from dataflare.executor.job import Job
+    from dataflare.executor.task import Report
+
+
+class WorkflowActor(Actor):
+    """Runs one attempt. It ends with an `Ending`, or dies of an error; the supervisor decides what is next."""
+
+    def __init__(
+        self,
+        make_job: Callable[[], Awaitable[Job]],
+        on_ending: Callable[[Ending], None],
+        deadline_seconds: float | None = None,
+    ) -> None:
+        """`make_job` takes the next attempt number in the log."""
+        self._make_job, self._on_ending, self._deadline = make_job, on_ending, deadline_seconds
+        self._life: Life | None = None
+
+    async def started(self) -> None:
+        """Take the attempt and begin to live."""
+        self.context.own(asyncio.get_running_loop().create_task(self._live()))
+
+    async def stopped(self) -> None:
+        """End the tasks, those nearest to the sources first."""
+        life = self._life
+        if life is None:
+            return
+        children = [*life.enumerators.values(), *(ref for refs in life.tasks.values() for ref in refs)]
+        for ref in children:
+            await life.system.stop(ref)
+
+    async def terminated(self, ref: ActorRef, error: BaseException | None) -> None:
+        """A task died: so does the attempt."""
+        del ref
+        if self._life is not None and self._life.ending is None:
+            self.context.fail(as_error(error))
+
+    # ---- what tasks tell ------------------------------------------------------------------------------------------
+
+    async def prepared(self, report: Report) -> None:
+        """A task has passed a barrier."""
+        self._here.reports.setdefault(report.round, []).append(report)
+        self._here.changed()
+
+    async def idle(self, task: str) -> None:
+        """A source task has no more splits."""
+        self._here.idle.add(task)
+        self._here.changed()
+
+    async def dirty(self) -> None:
+        """Rows have flowed since the last barrier."""
+        self._here.dirty = True
+
+    # ---- control ------------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Drain and end."""
+        self._here.requests.stop = True
+        self._here.changed()
+
+    async def pause(self) -> None:
+        """Stop reading."""
+        self._here.requests.paused = True
+        await asyncio.gather(*(ref.ask("pause") for ref in self._here.source_tasks))
+
+    async def unpause(self) -> None:
+        """Read again."""
+        self._here.requests.paused = False
+        await asyncio.gather(*(ref.ask("unpause") for ref in self._here.source_tasks))
+
+    async def checkpoint(self) -> asyncio.Future[int]:
+        """Seal an epoch now; the answer is its number, once it is committed."""
+        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._here.requests.checkpoint.append(waiting)
+        self._here.changed()
+        return waiting
+
+    async def describe(self) -> dict[str, Any]:
+        """Return where the workflow stands."""
+        life = self._here
+        base = life.base
+        return {
+            "workflow": life.job.plan.workflow,
+            "status": "paused" if life.requests.paused else "running",
+            "attempt": life.job.attempt,
+            "epoch": base.epoch if base else 0,
+            "nodes": {n: dict(k) for n, k in (base.totals if base else {}).items()},
+        }
+
+    # ---- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _here(self) -> Life:
+        assert self._life is not None
+        return self._life
+
+    async def _live(self) -> None:
+        job = await self._make_job()
+        life = self._life = Life(job, self.context.system, self.context.ref, self.context.watch)
+        if self._deadline is not None:
+            self.context.own(asyncio.get_running_loop().create_task(self._end_in(self._deadline)))
+        state: Any = opening
+        while state is not None:
+            state = await state(life)
+        assert life.ending is not None
+        self._on_ending(life.ending)
+
+    async def _end_in(self, seconds: float) -> None:
+        await self._here.job.runtime.clock.sleep(seconds)
+        self._here.requests.more = True
+        await self.stop()

@@ -1,0 +1,115 @@
+"""What the states of a workflow share: the tasks, the reports, the requests, and a way to wait for any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dataflare.executor.graph import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataflare.actor.ref import ActorRef
+    from dataflare.actor.system import ActorSystem
+    from dataflare.executor.graph import Stage
+    from dataflare.executor.job import Job
+    from dataflare.executor.task import Report
+    from dataflare.state.checkpoint import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended by itself: `succeeded` or `stopped`; `more` where a deadline stopped it."""
+
+    status: str
+    proposal: Proposal | None
+    more: bool = False
+
+
+@dataclass(slots=True)
+class Requests:
+    """What was asked of the workflow from outside and is not done yet."""
+
+    stop: bool = False
+    more: bool = False
+    paused: bool = False
+    checkpoint: list[asyncio.Future[int]] = field(default_factory=list)
+
+
+class Life:
+    """One attempt: its tasks and where it stands."""
+
+    def __init__(self, job: Job, system: ActorSystem, ref: ActorRef, watch: Callable[[ActorRef], None]) -> None:
+        """Start with nothing spawned."""
+        self.job, self.system, self.ref, self.watch = job, system, ref, watch
+        self.requests = Requests()
+        self.tasks: dict[int, list[ActorRef]] = {}
+        self.enumerators: dict[str, ActorRef] = {}
+        self.idle: set[str] = set()
+        self.reports: dict[int, list[Report]] = {}
+        self.base: Proposal | None = None
+        self.round = 0
+        self.epoch_time = 0
+        self.epochs = 0
+        self.dirty = False
+        self.cleaned = False
+        self.ending: Ending | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks answer a barrier."""
+        return sum(len(refs) for refs in self.tasks.values())
+
+    @property
+    def source_stages(self) -> list[Stage]:
+        """The stages that read a source."""
+        return [s for s in self.job.graph.stages if s.source is not None]
+
+    @property
+    def source_tasks(self) -> list[ActorRef]:
+        """The tasks that read a source."""
+        return [ref for stage in self.source_stages for ref in self.tasks[stage.index]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether all splits of all sources have been read."""
+        return len(self.idle) == len(self.source_tasks)
+
+    def destinations(self) -> list[tuple[str, ActorRef]]:
+        """Return each destination with the task that heads it; the decider comes first."""
+        heads = [
+            (operator.id, self.tasks[stage.index][0])
+            for stage in self.job.graph.stages
+            for operator in stage.operators
+            if operator.role is Role.DESTINATION
+        ]
+        decider = self.job.plan.decider()
+        return sorted(heads, key=lambda head: head[0] != decider)
+
+    def changed(self) -> None:
+        """Something happened that a state may wait for."""
+        self._changed.set()
+
+    async def until(self, reached: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until something is reached; False when so many seconds have passed before."""
+        deadline = None if seconds is None else self.job.runtime.clock.monotonic() + seconds
+        while not reached():
+            self._changed.clear()
+            wait = asyncio.get_running_loop().create_task(self._changed.wait())
+            timer = self._timer(deadline)
+            done, pending = await asyncio.wait([wait, *timer], return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            if wait not in done and not reached():
+                return False
+        return True
+
+    def _timer(self, deadline: float | None) -> list[asyncio.Task[None]]:
+        if deadline is None:
+            return []
+        clock = self.job.runtime.clock
+        left = max(0.0, deadline - clock.monotonic())
+        return [asyncio.get_running_loop().create_task(clock.sleep(left))]

@@ -1,0 +1,47 @@
+"""State `running`: rows flow; an epoch starts by the clock, on request, before a stop, and at the end of all input."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from dataflare.executor.workflow_actor.finishing import finishing
+from dataflare.executor.workflow_actor.life import Ending
+from dataflare.executor.workflow_actor.sealing import seal
+
+if TYPE_CHECKING:
+    from dataflare.executor.workflow_actor.life import Life
+
+
+async def running(life: Life) -> Any:
+    """Seal epoch after epoch until the input has ended or somebody asks to stop."""
+    interval = life.job.plan.settings.checkpoint_interval_seconds
+    requests = life.requests
+    while True:
+        await life.until(lambda: life.ended or requests.stop or bool(requests.checkpoint), interval)
+        if requests.stop:
+            return stopping
+        if life.ended:
+            await seal(life, last=True)
+            _answer(life)
+            return finishing
+        if requests.checkpoint or (life.dirty and not requests.paused):
+            await seal(life, last=False)
+            _answer(life)
+
+
+async def stopping(life: Life) -> Any:
+    """Drain: read no more, make what was read durable, end."""
+    await asyncio.gather(*(ref.ask("pause") for ref in life.source_tasks))
+    if life.dirty or life.requests.checkpoint:
+        await seal(life, last=False)
+    _answer(life)
+    life.ending = Ending("stopped", life.base, life.requests.more)
+
+
+def _answer(life: Life) -> None:
+    assert life.base is not None
+    for waiting in life.requests.checkpoint:
+        if not waiting.done():
+            waiting.set_result(life.base.epoch)
+    life.requests.checkpoint.clear()
