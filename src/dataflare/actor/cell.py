@@ -93,13 +93,17 @@ class Cell:
 
     async def deliver(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """Put a message in and wait for its answer."""
+        return await (await self.enqueue(method, arguments))
+
+    async def enqueue(self, method: str, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Put a message in; return the future of its answer."""
         if self.dead:
             raise self._death()
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await self.mailbox.put(Message(method, arguments, reply))
         if self.dead:
             self._reject()
-        return await reply
+        return reply
 
     def post(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Put a message in without waiting."""

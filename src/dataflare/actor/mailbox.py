@@ -25,9 +25,9 @@ class Mailbox:
         return len(self._messages)
 
     async def put(self, message: Message) -> None:
-        """Add a message; wait while the mailbox is full. Waiting senders keep their order."""
-        while len(self._messages) >= self._capacity:
-            room = asyncio.get_running_loop().create_future()
+        """Add a message; wait while the mailbox is full. Senders get in strictly in the order in which they came."""
+        if len(self._messages) >= self._capacity or self._putters:
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._putters.append(room)
             try:
                 await room
@@ -49,7 +49,8 @@ class Mailbox:
             self._getter = asyncio.get_running_loop().create_future()
             await self._getter
         message = self._messages.popleft()
-        self._wake_putter()
+        if len(self._messages) < self._capacity:
+            self._wake_putter()
         return message
 
     def drain(self) -> list[Message]:

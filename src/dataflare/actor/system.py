@@ -73,11 +73,15 @@ class LocalActorSystem(ActorSystem):
     ) -> ActorRef:
         """Make an actor on this loop."""
         cell = Cell(kind(*arguments), name, mailbox)
-        ref = LocalRef(name, cell)
+        ref = self.make_ref(name, cell)
         self._refs[ref] = None
         cell.watch(lambda _: self._refs.pop(ref, None))
         cell.start(self, ref)
         return ref
+
+    def make_ref(self, name: str, cell: Cell) -> LocalRef:
+        """Return the address of a cell."""
+        return LocalRef(name, cell)
 
     def watch(self, ref: ActorRef, callback: Callable[[BaseException | None], None]) -> None:
         """Call back at the end of the actor."""

@@ -24,13 +24,15 @@ class RunContext:
 
     `store` is open. `deadline_seconds`: seal the last epoch before so many seconds have passed and end with `more`.
     `socket`: where the control socket is served (None: nowhere). `resolve` puts secrets into the settings of a node,
-    as late as possible.
+    as late as possible. `run` names this run: asked for again after it is complete, it succeeds at once and does
+    nothing; without a name every call after a complete run is a new run.
     """
 
     registry: Registry
     runtime: Runtime
     store: StateStore[Any]
     tenant: str = "default"
+    run: str = ""
     deadline_seconds: float | None = None
     socket: Path | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict

@@ -127,6 +127,7 @@ class CoordinatorActor(Actor):
             checkpoints=checkpoints,
             attempt=run.latest,
             tenant=context.tenant,
+            run=context.run,
             resolve=context.resolve,
         )
 

@@ -58,6 +58,7 @@ class Job:
     checkpoints: CheckpointManager
     attempt: int
     tenant: str = "default"
+    run: str = ""
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     labels: Mapping[str, str] = field(default_factory=dict)
 

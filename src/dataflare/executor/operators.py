@@ -129,8 +129,8 @@ class ProcessorOperator(RunningOperator):
             else:
                 out += batch.num_rows
             yield self.id, batch.stream, batch
-        absorbs = "absorbed" in self._counts
-        lost = came if absorbs else max(0, came - out - dead)
+        gathers = "absorbed" in self._counts and "expanded" in self._counts
+        lost = came if gathers else max(0, came - out - dead)
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
         tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})

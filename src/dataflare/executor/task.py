@@ -224,7 +224,7 @@ class TaskActor(Actor):
         counts, edges = built.pipeline.tally.take()
         self._round, self._told = barrier.round, False
         self._time.microseconds = barrier.next_time or self._time.microseconds
-        self._held = any(c.context.mechanism is Mechanism.DIRECT for c in built.destinations.values())
+        self._held = holds_after_barrier(built)
         self._tell(
             "prepared",
             Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, state, counts, edges),
@@ -329,6 +329,11 @@ class TaskActor(Actor):
             if merged:
                 states[operator] = merged
         self._parts.pipeline.restore(states)
+
+
+def holds_after_barrier(built: Built) -> bool:
+    """Tell whether rows after a barrier must wait: the decider's transaction of the epoch is still open."""
+    return any(c.context.mechanism is Mechanism.DIRECT for c in built.destinations.values())
 
 
 def channels_into(job: Job, stage: Stage, index: int) -> list[tuple[Any, int]]:

@@ -122,13 +122,14 @@ class CheckpointManager:
         """Write that every destination has this epoch."""
         self._put(f"committed/{proposal.epoch:010d}", {"attempt": proposal.attempt})
 
-    def mark_finished(self, proposal: Proposal) -> None:
-        """Write that the run which ended with this epoch is complete."""
-        self._put(f"finished/{proposal.epoch:010d}", {"attempt": proposal.attempt})
+    def mark_finished(self, proposal: Proposal, run: str = "") -> None:
+        """Write that the run of this name, which ended with this epoch, is complete."""
+        self._put(f"finished/{proposal.epoch:010d}", {"attempt": proposal.attempt, "run": run})
 
-    def is_finished(self, proposal: Proposal) -> bool:
-        """Tell whether `finish` has been done everywhere after this last epoch."""
-        return self._store.get(f"{self._prefix}finished/{proposal.epoch:010d}") is not None
+    def finished_run(self, proposal: Proposal) -> str | None:
+        """Return the name of the run that ended with this epoch; None while `finish` has not been done everywhere."""
+        mark = self._get(f"finished/{proposal.epoch:010d}")
+        return str(mark["run"]) if mark is not None else None
 
     def save_state(self, name: str, data: bytes) -> str:
         """Write a snapshot; return the key by which a proposal refers to it."""
@@ -232,7 +233,7 @@ class CheckpointManager:
     def _status(self, proposal: Proposal) -> str:
         if proposal.over is not None:
             return "rollback"
-        if proposal.last and self.is_finished(proposal):
+        if proposal.last and self.finished_run(proposal) is not None:
             return "finished"
         return "committed" if self._was_committed(proposal) else "sealed"
 

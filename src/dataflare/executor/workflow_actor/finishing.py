@@ -15,5 +15,5 @@ async def finishing(life: Life) -> Any:
     assert life.base is not None
     for node, ref in life.destinations():
         await ref.ask("finish", node)
-    await life.job.runtime.call(life.job.checkpoints.mark_finished, life.base)
+    await life.job.runtime.call(life.job.checkpoints.mark_finished, life.base, life.job.run)
     life.ending = Ending("succeeded", life.base)

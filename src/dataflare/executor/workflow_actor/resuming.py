@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.executor.enumerator import EnumeratorActor
 from dataflare.executor.workflow_actor.finishing import finishing
+from dataflare.executor.workflow_actor.life import Ending
 from dataflare.executor.workflow_actor.running import running
 from dataflare.executor.workflow_actor.steps import commit_others, mark_committed
 from dataflare.monitoring.events import RunStarted
@@ -24,8 +25,12 @@ async def resuming(life: Life) -> Any:
         await commit_others(life, base)
         await mark_committed(life, base)
         if base.last:
-            if not await job.runtime.call(job.checkpoints.is_finished, base):
+            finished = await job.runtime.call(job.checkpoints.finished_run, base)
+            if finished is None:
                 return finishing
+            if job.run and finished == job.run:
+                life.ending = Ending("succeeded", base)
+                return None
             life.base = _new_run(life, base)
         else:
             await _restore(life, base)

@@ -1,0 +1,285 @@
+"""Reads a user's expression alone before it becomes part of a statement: what it reads, and what it must not do.
+
+An expression is one SQL expression in DuckDB's dialect over the columns of a node's input. `==` and `&&` are read as
+`=` and `and`; `||` joins texts, as in SQL. Clocks (`now()`, `current_date` ...) stand for the epoch's time. Refused,
+each with its cure: aggregates, window functions, subqueries, `*`, parameters, chance (`random()`, `uuid()`), and
+whatever tells of the session.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
+from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
+from dataflare.expression.session import INPUT, Session, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from dataflare.component import Budget
+    from dataflare.errors import WorkflowError
+
+_OPEN, _CLOSE = "(\n", "\n)"
+_BEFORE = len(f"select {_OPEN}")
+_NOWHERE = 1 << 62
+_BARE = re.compile(r'\s*(?:([^\W\d]\w*)|"((?:[^"]|"")+)")\s*')
+_CLASSES = {
+    "SUBQUERY": ("a subquery looks at other rows", "use a `sql` node for it, or an `enrichment` node for lookups"),
+    "WINDOW": ("a window function looks at other rows", "use a `sql` node for it"),
+    "STAR": ("`*` and COLUMNS(...) name no single value", "name the columns one by one"),
+    "PARAMETER": ("parameters have no meaning here", "write the value itself, or ${VARIABLE} in the workflow file"),
+    "POSITIONAL_REFERENCE": ("columns are read by name, not by number", "write the column's name"),
+    "DEFAULT": ("DEFAULT has no meaning here", "write the value itself"),
+}
+_SORTS = {
+    Sort.AGGREGATE: ("{} looks at many rows", "use an `aggregate` node for it"),
+    Sort.WINDOW: ("{} looks at other rows", "use a `sql` node for it"),
+    Sort.CHANCE: (
+        "{} gives another answer at every try, so a repeated epoch would differ",
+        "derive the value from the row, such as md5(concat_ws('/', id, ts))",
+    ),
+    Sort.SESSION: ("{} tells of the session, not of the row", "write the value itself"),
+    Sort.ROWS: ("{} makes several rows of one", "use a `sql` node for it"),
+    Sort.TIME: ("{} reads the clock by itself", "write it out with now(), which is the epoch's time"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An aggregate in an expression: its name and its place, in bytes of the UTF-8 text."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A checked expression.
+
+    `reads` are the columns that it reads, by their names in the schema; `column` is set when it is nothing but one.
+    `clocks` are the places of clocks in the UTF-8 text and what stands for them.
+    """
+
+    text: str
+    reads: tuple[str, ...] = ()
+    column: str | None = None
+    clocks: tuple[tuple[int, int, str], ...] = ()
+    calls: tuple[Call, ...] = ()
+
+    def sql(self, epoch: int = 0) -> str:
+        """Return the SQL to put into a statement; `epoch` is the epoch's time in microseconds."""
+        if self.column is not None:
+            return quoted(self.column)
+        spliced = spliced_text(self.text, [(a, b, new.format(epoch=epoch)) for a, b, new in self.clocks])
+        return f"{_OPEN}{spliced}{_CLOSE}"
+
+
+def spliced_text(text: str, parts: Sequence[tuple[int, int, str]]) -> str:
+    """Return the text with the bytes from..to of each part replaced; parts do not overlap."""
+    raw = text.encode()
+    for start, end, new in sorted(parts, reverse=True):
+        raw = raw[:start] + new.encode() + raw[end:]
+    return raw.decode()
+
+
+class Checker:
+    """Checks expressions and finds their types, touching nothing but its own empty table."""
+
+    def __init__(self, budget: Budget) -> None:
+        """Open a session; it is closed with the checker's last reference."""
+        self._session = Session(budget)
+
+    def read(self, text: str, names: Sequence[str], *, aggregates: bool = False) -> Expression:
+        """Check an expression over columns of these names; raise WorkflowError."""
+        bare = _BARE.fullmatch(text)
+        if bare and (name := bare[1] or bare[2].replace('""', '"')) in names:
+            return Expression(text, (name,), name)
+        if not text.strip():
+            raise wrong(text, "the expression is empty", "write an SQL expression, such as upper(name)")
+        text = _translated(text)
+        return _Reading(text, names, self._session, aggregates=aggregates).run(self._tree(text))
+
+    def _tree(self, text: str) -> Tree:
+        """Parse the text, both within parentheses and without: only a whole expression passes both."""
+        alone, within = (syntax(self._session, f"select {a}{text}{b}") for a, b in (("\n", "\n"), (_OPEN, _CLOSE)))
+        for tree, before in ((within, _BEFORE), (alone, len("select \n"))):
+            if tree["error"]:
+                position = int(tree.get("position") or before)
+                what = str(tree.get("error_message", "this is no expression")).splitlines()[0]
+                hint = "|| joins texts: write `or` between conditions" if "||" in text else "write one SQL expression"
+                raise wrong_at(text, min(position - before, len(text.encode())), what, hint)
+        if not (_is_one(alone) and _is_one(within)):
+            raise wrong(text, "this is more than one expression", "write one SQL expression, without clauses around it")
+        found: Tree = within["statements"][0]["node"]["select_list"][0]
+        return found
+
+    def types(self, expressions: Sequence[Expression], schema: pa.Schema) -> list[pa.DataType]:
+        """Return the types of expressions over rows of this schema; raise the WorkflowError of the first wrong one."""
+        import duckdb
+
+        try:
+            return self._types(expressions, schema)
+        except duckdb.Error:
+            for expression in expressions:
+                try:
+                    self._types([expression], schema)
+                except duckdb.Error as error:
+                    raise misread(error, expression.text) from None
+            raise
+
+    def _types(self, expressions: Sequence[Expression], schema: pa.Schema) -> list[pa.DataType]:
+        """Try a row of nulls, which finds literals that do not fit what they are compared to, and other misreadings."""
+        import duckdb
+        import pyarrow as pa
+
+        fields = [schema.field(n) for n in _read_by(expressions)] or [pa.field("_", pa.bool_())]
+        columns = ", ".join(f"{e.sql()} as c{n}" for n, e in enumerate(expressions))
+        for rows in (1, 0):
+            self._session.register(
+                pa.Table.from_arrays([pa.nulls(rows, f.type) for f in fields], [f.name for f in fields])
+            )
+            try:
+                return list(self._session.fetch(f"select {columns} from {INPUT}").schema.types)
+            except duckdb.Error as error:
+                if not rows or not is_about_rows(error) or points_at_literal(error):
+                    raise
+        return []
+
+    def described(self, sql: str, schema: pa.Schema) -> list[str]:
+        """Return DuckDB's names of the types of a query over rows of this schema; raise duckdb.Error."""
+        self._session.register(schema.empty_table())
+        return [str(row[1]) for row in self._session.execute(f"describe {sql}")]
+
+
+def _read_by(expressions: Sequence[Expression]) -> list[str]:
+    return list(dict.fromkeys(name for e in expressions for name in e.reads))
+
+
+def _is_one(tree: Tree) -> bool:
+    """Tell whether a tree is one SELECT of one expression, with nothing around it."""
+    node = tree["statements"][0]["node"]
+    if len(tree["statements"]) != 1 or node["type"] != "SELECT_NODE" or len(node["select_list"]) != 1:
+        return False
+    clauses = ("modifiers", "where_clause", "group_expressions", "group_sets", "having", "sample", "qualify")
+    return node["from_table"]["type"] == "EMPTY" and not any((node["cte_map"]["map"], *(node[c] for c in clauses)))
+
+
+def _translated(text: str) -> str:
+    """Return the text with `==` and `&&` in SQL's words, outside of literals and comments."""
+    import duckdb
+
+    raw = text.encode()
+    try:
+        tokens = duckdb.tokenize(text)
+    except duckdb.Error:
+        return text  # the parser says what is wrong
+    parts = []
+    for start, kind in tokens:
+        if kind.name == "operator" and raw[start : start + 2] in (b"==", b"&&"):
+            parts.append((start, start + 2, "=" if raw[start : start + 2] == b"==" else " and "))
+    return spliced_text(text, parts)
+
+
+class _Reading:
+    """One walk through the tree of an expression."""
+
+    def __init__(self, text: str, names: Sequence[str], session: Session, *, aggregates: bool) -> None:
+        self._text, self._names, self._session, self._aggregates = text, names, session, aggregates
+        self._reads: dict[str, None] = {}
+        self._clocks: dict[tuple[int, int], str] = {}
+        self._calls: list[Call] = []
+        self._parameters: set[str] = set()
+
+    def run(self, tree: Tree) -> Expression:
+        nodes = list(walk(tree))
+        for node in nodes:
+            if node["class"] == "LAMBDA":
+                self._parameters |= {n["column_names"][0].lower() for n in walk(node["lhs"]) if "column_names" in n}
+        for node in nodes:
+            self._node(node)
+        clocks = tuple((a, b, new) for (a, b), new in self._clocks.items())
+        only = self._reads if tree["class"] == "COLUMN_REF" and len(tree["column_names"]) == 1 else {}
+        return Expression(self._text, tuple(self._reads), next(iter(only), None), clocks, tuple(self._calls))
+
+    def _node(self, node: Tree) -> None:
+        kind = node["class"]
+        if kind in _CLASSES:
+            raise self._refused(node, *_CLASSES[kind])
+        if kind == "COLUMN_REF":
+            self._column(node, node["column_names"][0], alone=len(node["column_names"]) == 1)
+        elif kind == "FUNCTION" and not node["is_operator"]:
+            self._function(node)
+
+    def _column(self, node: Tree, name: str, *, alone: bool) -> None:
+        found = self._named(node, name)
+        if found is not None:
+            self._reads[found] = None
+        elif name.lower() in self._parameters:
+            return
+        elif alone and name.lower() in TIMES:
+            self._clock(node, name)
+        else:
+            raise self._unknown(node, name)
+
+    def _named(self, node: Tree, name: str) -> str | None:
+        if name in self._names:
+            return name
+        alike = [n for n in self._names if n.lower() == name.lower()]
+        if len(alike) > 1:
+            raise self._refused(node, f"{name!r} may be {' or '.join(map(repr, alike))}", "write it as the column is")
+        return alike[0] if alike else None
+
+    def _function(self, node: Tree) -> None:
+        name, path = node["function_name"].lower(), node["qualified_name"]["path"]
+        if len(path) > 1:  # column.upper()
+            self._column(node, path[0], alone=False)
+        sort = catalogue(self._session).sort(name, self._session)
+        if sort is Sort.AGGREGATE and self._aggregates and name not in catalogue(self._session).macros:
+            self._call(node, name, path)
+        elif sort is Sort.TIME and name in TIMES and not node["arguments"]:
+            self._clock(node, name)
+        elif sort is not Sort.PLAIN:
+            what, hint = _SORTS[sort]
+            macro = catalogue(self._session).macros.get(name)
+            aside = f"write it out: {macro}" if macro and sort is Sort.AGGREGATE and self._aggregates else hint
+            raise self._refused(node, what.format(f"{name}()"), aside)
+        elif name == "age" and len(node["arguments"]) == 1:
+            raise self._refused(node, "age() of one time reads the clock by itself", "write age(current_date, time)")
+
+    def _call(self, node: Tree, name: str, path: Sequence[str]) -> None:
+        start, end = self._span(node)
+        if any(c.start <= start < c.end for c in self._calls):
+            raise self._refused(node, f"{name}() stands inside another aggregate", "use a second `aggregate` node")
+        if len(path) > 1:
+            raise self._refused(node, f"{name} is written as a method", f"write {name}({path[0]})")
+        self._calls.append(Call(name, start, end))
+
+    def _clock(self, node: Tree, name: str) -> None:
+        self._clocks[self._span(node)] = TIMES[name.lower()]
+
+    def _span(self, node: Tree) -> tuple[int, int]:
+        start = int(node["query_location"]) - _BEFORE
+        return start, start + int(node["query_location_length"])
+
+    def _unknown(self, node: Tree, name: str) -> WorkflowError:
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in self._names], n=1)
+        meant = [n for n in self._names if near and n.lower() == near[0]]
+        hint = f"did you mean {meant[0]!r}?" if meant else f"columns: {', '.join(self._names)}"
+        if f'"{name}"' in self._text:
+            hint += "; text is written in single quotes"
+        return self._refused(node, f"there is no column {name!r}", hint)
+
+    def _refused(self, node: Tree, what: str, hint: str) -> WorkflowError:
+        if node["query_location"] > _NOWHERE:
+            return wrong(self._text, what, hint)
+        return wrong_at(self._text, self._span(node)[0], what, hint)
+
+
+__all__ = ["Call", "Checker", "Expression", "spliced_text"]

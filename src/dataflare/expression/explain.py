@@ -1,0 +1,141 @@
+"""DuckDB's errors in our words: where in the user's expression, what was meant, and never a value of a row."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_TYPE = r"([A-Z][A-Z0-9_]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)"
+_REASONS = [
+    (
+        rf"Could not convert string .* to {_TYPE}(?: when casting from source column .*)?$",
+        "the text is not of type {0}",
+    ),
+    (rf"Type {_TYPE} with value .* destination type {_TYPE}", "the {0} value is out of range for {1}"),
+    (rf"(?:Could not cast|Casting) value .* to (?:type )?{_TYPE}", "the value does not fit {0}"),
+    (r"Overflow in (\w+) of ([A-Z0-9]+)", "overflow in {0} of {1}"),
+    (r"invalid (\w+) field format", "the text is not of type {0}"),
+    (r"(\w+) field value out of range", "the text is no valid {0}"),
+    (r"Malformed JSON", "malformed JSON"),
+    (r"Could not parse string .* according to format", "the text does not match the format"),
+    (r"Division by zero", "division by zero"),
+]
+_KINDS = {
+    "Conversion Error": "the value cannot be converted",
+    "Out of Range Error": "the value is out of range",
+}
+
+
+class ExpressionEngineError(DataFlareError):
+    """The expression engine failed in a way that no row and no expression explains."""
+
+    code = "expression.engine"
+
+
+def wrong(text: str, what: str, hint: str, *, line: int = 0, column: int = 0) -> WorkflowError:
+    """Return the error of an expression: the sentence, the expression and a caret (1-based line, 0-based column)."""
+    lines = text.splitlines() or [""]
+    shown = "\n".join(f"  {each}" for each in lines)
+    if line:
+        lines = [f"  {each}" for each in lines]
+        lines.insert(min(line, len(lines)), "  " + " " * column + "^")
+        shown = "\n".join(lines)
+    return WorkflowError(f"{what}\n{shown}", hint=hint)
+
+
+def wrong_at(text: str, offset: int, what: str, hint: str) -> WorkflowError:
+    """Return the error of an expression at a byte offset of its UTF-8 text."""
+    before = text.encode()[: max(0, offset)].decode(errors="ignore")
+    return wrong(text, what, hint, line=before.count("\n") + 1, column=len(before.rpartition("\n")[2]))
+
+
+def misread(error: duckdb.Error, text: str) -> WorkflowError:
+    """Return the error of an expression that DuckDB cannot bind, whose text begins on the statement's second line."""
+    message, _, where = str(error).partition("\n\nLINE ")
+    first, *rest = message.splitlines()
+    what = re.sub(r"^[\w ]+ Error: ", "", first).replace("INTEGER_LITERAL", "INTEGER")
+    what, _, advice = what.partition(". ")
+    hints = [advice.strip()] if advice else []
+    hints += [line.strip() for line in rest if line.startswith(("Did you mean", "Candidate bindings"))]
+    if "||" in text and not hints:
+        hints.append("|| joins texts: write `or` between conditions")
+    line, column = _place(where, text)
+    return wrong(text, _lowered(what), "; ".join(hints), line=line, column=column)
+
+
+def _place(where: str, text: str) -> tuple[int, int]:
+    """Read `2: shown text` and its caret line; answer (0, 0) when the place is not inside the text."""
+    match = re.match(r"(\d+): (.*)\n( *)\^", where)
+    lines = text.splitlines()
+    if not match or not 2 <= int(match[1]) < len(lines) + 2:  # noqa: PLR2004 - the text begins on line 2
+        return 0, 0
+    number, shown = int(match[1]) - 1, match[2]
+    column = len(match[3]) - len(f"LINE {match[1]}: ")
+    if shown.startswith("..."):
+        column = lines[number - 1].find(shown[column:].removesuffix("..."))
+    return (number, column) if column >= 0 else (0, 0)
+
+
+def points_at_literal(error: duckdb.Error) -> bool:
+    """Tell whether an error is about a text literal of the expression itself."""
+    where = str(error).partition("\n\nLINE ")[2].splitlines()
+    return len(where) > 1 and (f"LINE {where[0]}")[len(where[1]) - len(where[1].lstrip()) :].startswith("'")
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() else sentence
+
+
+def is_about_rows(error: duckdb.Error) -> bool:
+    """Tell whether a failed statement may be the fault of a row's values."""
+    import duckdb
+
+    kinds: tuple[type[Any], ...] = (
+        duckdb.ConversionException,
+        duckdb.OutOfRangeException,
+        duckdb.InvalidInputException,
+        duckdb.InvalidTypeException,
+        duckdb.TypeMismatchException,
+    )
+    return isinstance(error, kinds)
+
+
+def engine_failed(error: duckdb.Error) -> DataFlareError:
+    """Return what a failed statement is when it is not about a row."""
+    import duckdb
+
+    first = str(error).splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UnavailableError(
+            f"the expression engine has no memory left: {first}",
+            hint="raise runtime.budget.memory or lower parallelism",
+        )
+    return ExpressionEngineError(first)
+
+
+def reason(error: duckdb.Error, text: str) -> str:
+    """Return why a value failed, without any value: known sentences, or words that stand in the expression itself."""
+    kind, _, message = str(error).partition("\n\nLINE ")[0].partition(": ")
+    for pattern, words in _REASONS:
+        if match := re.match(pattern, message, re.DOTALL):
+            return words.format(*match.groups())
+    if message and f"'{message.replace(chr(39), chr(39) * 2)}'" in text:
+        return message
+    return _KINDS.get(kind, "the value is not valid input")
+
+
+__all__ = [
+    "ExpressionEngineError",
+    "engine_failed",
+    "is_about_rows",
+    "misread",
+    "points_at_literal",
+    "reason",
+    "wrong",
+    "wrong_at",
+]

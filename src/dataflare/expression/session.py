@@ -1,0 +1,128 @@
+"""The one place that opens DuckDB: locked-down in-memory instances, their cursors, and statements over changing rows.
+
+An instance sees no file, no network and no Python variable, loads no extension and lets nobody change its settings.
+Instances are shared within a process, one for each memory limit; every statement has its own cursor, so a worker
+thread may run it while others run theirs. One cursor serves one thread at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dataflare.component import Budget
+
+INPUT = "__input"
+"""The name under which statements read their rows; no expression can say it (check.py knows columns only)."""
+
+_MEMORY_BYTES_MIN = 64 << 20
+_ROWS_PER_ARROW_BATCH = 1 << 20
+_SETTINGS: dict[str, Any] = {
+    "threads": 1,
+    "async_threads": 0,
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "temp_directory": "",
+}
+
+
+class _Database:
+    """One instance; closed when the last session on it is gone."""
+
+    def __init__(self, memory_bytes_max: int) -> None:
+        import duckdb
+
+        self.connection = duckdb.connect(config={**_SETTINGS, "memory_limit": f"{memory_bytes_max >> 10}KiB"})
+        self.connection.execute("set timezone = 'UTC'")
+        self.connection.execute("set lock_configuration = true")
+
+
+_databases: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+class Session:
+    """One cursor on the process's instance for this budget; cheap to make (a few microseconds once it is open)."""
+
+    def __init__(self, budget: Budget) -> None:
+        """Open a cursor, and the instance if it is the first. Its memory is shared by all sessions of that limit."""
+        limit = max(budget.memory_bytes_max, _MEMORY_BYTES_MIN)
+        with _opening:
+            self._database = _databases.get(limit) or _Database(limit)
+            _databases[limit] = self._database
+            self._cursor: Any = self._database.connection.cursor()
+
+    def register(self, source: Any, name: str = INPUT) -> None:
+        """Let statements read an Arrow table, or anything that exports an Arrow stream, under `name`."""
+        self._cursor.register(name, source)
+
+    def execute(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows as Python values; raise duckdb.Error."""
+        result: list[tuple[Any, ...]] = self._cursor.execute(sql, parameters).fetchall()
+        return result
+
+    def fetch(self, sql: str) -> pa.Table:
+        """Run a statement and return its rows as one Arrow table; raise duckdb.Error.
+
+        The cursor's own Arrow output copies all rows once more and warns about it; the call that its relations make
+        does not (a fifth of the CPU of a chain).
+        """
+        return self._cursor._submit(sql, None, "arrow", _ROWS_PER_ARROW_BATCH).arrow_table()  # noqa: SLF001
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        self._cursor.close()
+
+
+class _Slot:
+    """Rows that change under one name: DuckDB opens the stream anew at every EXECUTE (pinned by a contract test)."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.rows: pa.Table = schema.empty_table()
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.rows.__arrow_c_stream__(requested_schema)
+
+
+class Statement:
+    """A query over `INPUT`, prepared once and executed for each batch of rows of one schema."""
+
+    def __init__(self, schema: pa.Schema, budget: Budget) -> None:
+        """Reads rows of `schema`; `prepare` says the query."""
+        self._session = Session(budget)
+        self._slot = _Slot(schema)
+        self._session.register(self._slot)
+
+    def prepare(self, sql: str) -> None:
+        """Plan a query, in place of an earlier one; raise duckdb.Error where it has no meaning."""
+        self._session.execute(f"prepare statement as {sql}")
+
+    def run(self, rows: pa.Table) -> pa.Table:
+        """Return the query's answer for these rows, in their order; raise duckdb.Error when a value fails."""
+        self._slot.rows = rows
+        try:
+            return self._session.fetch("execute statement")
+        finally:
+            self._slot.rows = self._slot.schema.empty_table()
+
+    def close(self) -> None:
+        """Free the plan."""
+        self._session.close()
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+__all__ = ["INPUT", "Session", "Statement", "quoted"]

@@ -1,0 +1,37 @@
+"""Every durable byte passes here: a format number and a checksum before the payload; encryption is a later format."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from dataflare.errors import StateError
+
+MAGIC = b"DFv"
+IDENTITY = 1
+_HEADER = struct.Struct(">3sBIQ")
+
+
+class Codec:
+    """Wraps a payload as magic, format, CRC-32 and length; refuses what is torn, cut or flipped (invariant 3)."""
+
+    def encode(self, payload: bytes) -> bytes:
+        """Return the durable form."""
+        return _HEADER.pack(MAGIC, IDENTITY, zlib.crc32(payload), len(payload)) + payload
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the payload; raise StateError when it is not just what was written."""
+        if len(data) < _HEADER.size:
+            raise StateError(f"a durable value has {len(data)} bytes, less than its header")
+        magic, number, checksum, length = _HEADER.unpack_from(data)
+        payload = data[_HEADER.size :]
+        if magic != MAGIC:
+            raise StateError("a durable value does not start as one of DataFlare's")
+        if number != IDENTITY:
+            raise StateError(f"a durable value has format {number}, which this version does not read")
+        if len(payload) != length or zlib.crc32(payload) != checksum:
+            raise StateError(
+                f"a durable value is damaged: {len(payload):,} of {length:,} bytes, or wrong bytes",
+                hint="restore the state from a savepoint, or roll back to an older checkpoint",
+            )
+        return payload

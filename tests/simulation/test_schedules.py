@@ -1,0 +1,32 @@
+"""Random fault schedules against the real engine; a seed replays a failure."""
+
+import os
+
+import pytest
+
+from dataflare.testing.simulation import simulate
+
+SEEDS = int(os.environ.get("DATAFLARE_SEEDS", "400"))
+CHUNKS = 8
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_schedule_loses_or_repeats_a_row(chunk: int) -> None:
+    results = [simulate(seed) for seed in range(chunk, SEEDS, CHUNKS)]
+
+    assert [r for r in results if r.violation] == []
+    assert sum(r.processes for r in results) > len(results), "no schedule killed anything"
+    assert sum(r.epochs for r in results) > len(results), "hardly an epoch was committed"
+
+
+def test_a_seed_replays_the_same_run() -> None:
+    assert [simulate(seed) for seed in range(20)] == [simulate(seed) for seed in range(20)]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("chunk", range(100))
+def test_tens_of_thousands_of_schedules(chunk: int) -> None:
+    results = [simulate(seed) for seed in range(1_000_000 + chunk * 300, 1_000_000 + (chunk + 1) * 300)]
+
+    assert [r for r in results if r.violation] == []
