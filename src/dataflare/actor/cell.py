@@ -73,6 +73,10 @@ class ActorContext:
         """Die of this error."""
         self._cell.fail(error)
 
+    def turn(self) -> tuple[str, float]:
+        """Return what the actor is doing now and for how many seconds; an idle one does nothing for 0."""
+        return self._cell.turn()
+
 
 class Cell:
     """Runs one actor until it is stopped or dies."""
@@ -82,6 +86,7 @@ class Cell:
         self.actor, self.name, self.mailbox = actor, name, Mailbox(capacity)
         self.dead = False
         self.error: BaseException | None = None
+        self._turn: tuple[str, float] | None = None
         self._watchers: list[Callable[[BaseException | None], None]] = []
         self._owned: set[asyncio.Task[Any]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -129,6 +134,12 @@ class Cell:
             if self._task is not None:
                 self._task.cancel()
 
+    def turn(self) -> tuple[str, float]:
+        """Return the method of the present turn and how long it has taken, in seconds."""
+        if self._turn is None:
+            return "", 0.0
+        return self._turn[0], asyncio.get_running_loop().time() - self._turn[1]
+
     async def stop(self) -> None:
         """End the actor between turns and wait until it has ended."""
         if self._task is None or self.dead:
@@ -147,8 +158,9 @@ class Cell:
             await self.actor.started()
             while True:
                 message = await self.mailbox.get()
-                await self._turn(message)
-                message = None
+                self._turn = (message.method, asyncio.get_running_loop().time())
+                await self._take(message)
+                message = self._turn = None
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 - a cell is where failures become deaths
@@ -156,7 +168,7 @@ class Cell:
         finally:
             await self._end(message)
 
-    async def _turn(self, message: Message) -> None:
+    async def _take(self, message: Message) -> None:
         try:
             result = await getattr(self.actor, message.method)(*message.arguments)
         except Answer as answer:

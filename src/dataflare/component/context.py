@@ -23,8 +23,15 @@ T = TypeVar("T")
 class Runtime(Protocol):
     """The outside world of a run; the simulator has one that is a seeded loop."""
 
-    clock: Clock
-    random: random.Random
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
+    @property
+    def random(self) -> random.Random:
+        """Chance: for jitter, never for secrets or results."""
+        ...
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function in a worker thread."""

@@ -6,6 +6,7 @@ committed, so that rows after the barrier never enter the open transaction.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,11 @@ from dataflare.executor.faults import invoke
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.reader import SourceReader
-from dataflare.monitoring.events import NodeProgressed
+from dataflare.monitoring.events import NodeProgressed, Noticed
 from dataflare.plan import Edge, Mechanism
 from dataflare.state.keyed import pack, unpack
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping, Sequence
 
     from dataflare.actor.ref import ActorRef
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dataflare.executor.graph import Routing, Stage
 
 PROGRESS_SECONDS = 0.1
+STALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class TaskActor(Actor):
     async def start(self, epoch_time: int, enumerator: ActorRef | None) -> None:
         """Begin; a source task reads what the enumerator hands out."""
         self._time.microseconds = epoch_time
+        self.context.own(asyncio.get_running_loop().create_task(self._watch()))
         if enumerator is not None and self._parts.source is not None:
             self._reader = SourceReader(self._job.runtime, self._stage.operators[0].id, self._parts.source, enumerator)
         self._pump()
@@ -283,6 +285,19 @@ class TaskActor(Actor):
         for node, component in reversed(self._built.components):
             if component is not self._built.source or self._reader is None:
                 await invoke(self._job.runtime, node, component.close)
+
+    async def _watch(self) -> None:
+        """Tell when one turn takes very long: a destination that hangs, a function that does not end."""
+        told = ""
+        while True:
+            await self._job.runtime.clock.sleep(STALL_SECONDS / 4)
+            method, seconds = self.context.turn()
+            if seconds < STALL_SECONDS:
+                told = ""
+            elif told != method:
+                told = method
+                message = f"task {self.name} has been busy with one {method} for {seconds:.0f} s"
+                self._job.runtime.emit(Noticed(self._job.plan.workflow, "task.stalled", message, self.name))
 
     # ---- small things -------------------------------------------------------------------------------------------
 

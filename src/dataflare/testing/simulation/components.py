@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import (
@@ -60,48 +60,55 @@ class FlakyConfig(Config):
 def components(world: World) -> Registry:
     """Return a registry of stubs that live in this world."""
     return Registry.of(
-        *(_source(world, "sim", waits=False), _source(world, "sim_waiting", waits=True), _destination(world)),
-        *(_pass(), _first(), _flush(), _flaky()),
+        source("sim", replay="exact")(_in(world, SimSource)),
+        source("sim_waiting", replay="exact")(_in(world, SimSource, waits=True)),
+        destination("sim", mechanisms=tuple(Mechanism), parallel=True)(_in(world, SimDestination)),
+        processor("sim_pass", counts=())(Pass),
+        processor("sim_first", counts=("absorbed",), parallel=False, deterministic=False)(First),
+        processor("sim_flush", counts=("expanded",), parallel=False)(Flush),
+        processor("sim_flaky", counts=(), deterministic=False)(Flaky),
     )
 
 
-def _source(world: World, name: str, *, waits: bool) -> type[SourceConnector[Any]]:
-    class SimSource(SourceConnector[SourceConfig]):
-        """Numbers its rows."""
+def _in(world: World, kind: type[Any], **attributes: Any) -> type[Any]:
+    return type(kind.__name__, (kind,), {"world": world, "__doc__": kind.__doc__, **attributes})
 
-        def declared(self) -> Mapping[str, Stream] | None:
-            return {"": Stream(SCHEMA)}
 
-        def splits(self, since: Position | None) -> list[Split]:
-            del since
-            return [Split(f"{self.context.node}/{i}") for i in range(self.config.splits)]
+class SimSource(SourceConnector[SourceConfig]):
+    """Numbers its rows."""
 
-        def batches(self, split: Split, since: Position | None) -> Iterator[Batch]:
-            at = since["n"] if since else 0
-            newest = world.newest is self.context.runtime
-            if at < world.acknowledged.get(split.id, 0) and newest:
-                world.violate(f"no loss: {split.id} forgot row {at + 1}")
-            while at < self.config.rows:
-                size = min(self.context.runtime.random.randint(1, 3), self.config.rows - at)
-                rows = [(split.id, at + i + 1) for i in range(size)]
-                at += size
-                yield Batch(pack(rows), position={"n": at})
+    world: ClassVar[World]
 
-        def read(self, split: Split, since: Position | None, until: Position | None) -> Any:
-            del until
-            return self.slowly(split, since) if waits else self.batches(split, since)
+    def declared(self) -> Mapping[str, Stream] | None:
+        return {"": Stream(SCHEMA)}
 
-        async def slowly(self, split: Split, since: Position | None) -> AsyncIterator[Batch]:
-            for batch in self.batches(split, since):
-                await self.context.runtime.clock.sleep(self.context.runtime.random.random() * 0.3)
-                yield batch
+    def splits(self, since: Position | None) -> list[Split]:
+        del since
+        return [Split(f"{self.context.node}/{i}") for i in range(self.config.splits)]
 
-        def acknowledge(self, positions: Mapping[str, Position]) -> None:
-            for split, position in positions.items():
-                world.acknowledge(split, position["n"])
+    def batches(self, split: Split, since: Position | None) -> Iterator[Batch]:
+        at = since["n"] if since else 0
+        newest: object = self.world.newest
+        if at < self.world.acknowledged.get(split.id, 0) and newest is self.context.runtime:
+            self.world.violate(f"no loss: {split.id} forgot row {at + 1}")
+        while at < self.config.rows:
+            size = min(self.context.runtime.random.randint(1, 3), self.config.rows - at)
+            rows = [(split.id, at + i + 1) for i in range(size)]
+            at += size
+            yield Batch(pack(rows), position={"n": at})
 
-    SimSource.waits = waits
-    return source(name, replay="exact")(SimSource)
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Any:
+        del until
+        return self.slowly(split, since) if self.waits else self.batches(split, since)
+
+    async def slowly(self, split: Split, since: Position | None) -> AsyncIterator[Batch]:
+        for batch in self.batches(split, since):
+            await self.context.runtime.clock.sleep(self.context.runtime.random.random() * 0.3)
+            yield batch
+
+    def acknowledge(self, positions: Mapping[str, Position]) -> None:
+        for split, position in positions.items():
+            self.world.acknowledge(split, position["n"])
 
 
 class _Stub(Processor[Config]):
@@ -115,161 +122,141 @@ class _Stub(Processor[Config]):
         yield batch.replace(batch.payload, "")
 
 
-def _pass() -> type[Processor[Any]]:
-    @processor("sim_pass", counts=())
-    class Pass(_Stub):
-        """Passes rows."""
-
-    return Pass
+class Pass(_Stub):
+    """Passes rows."""
 
 
-def _first() -> type[Processor[Any]]:
-    @processor("sim_first", counts=("absorbed",), parallel=False, deterministic=False)
-    class First(_Stub):
-        """Lets the first row of each number pass."""
+class First(_Stub):
+    """Lets the first row of each number pass."""
 
-        def open(self) -> None:
-            self.seen: set[int] = set()
+    def open(self) -> None:
+        self.seen: set[int] = set()
 
-        def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-            del port
-            kept: list[Row] = []
-            for row in unpack(batch):
-                if row[1] not in self.seen:
-                    self.seen.add(row[1])
-                    kept.append(row)
-            yield batch.replace(pack(kept), "")
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        del port
+        kept: list[Row] = []
+        for row in unpack(batch):
+            if row[1] not in self.seen:
+                self.seen.add(row[1])
+                kept.append(row)
+        yield batch.replace(pack(kept), "")
 
-        def snapshot(self) -> Mapping[int, bytes]:
-            return {0: json.dumps(sorted(self.seen)).encode()}
+    def snapshot(self) -> Mapping[int, bytes]:
+        return {0: json.dumps(sorted(self.seen)).encode()}
 
-        def restore(self, state: Mapping[int, bytes]) -> None:
-            self.seen = set(json.loads(state[0]))
-
-    return First
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        self.seen = set(json.loads(state[0]))
 
 
-def _flush() -> type[Processor[Any]]:
-    @processor("sim_flush", counts=("expanded",), parallel=False)
-    class Flush(_Stub):
-        """Passes rows, and at the end one more that holds their number."""
+class Flush(_Stub):
+    """Passes rows, and at the end one more that holds their number."""
 
-        def open(self) -> None:
-            self.count, self.done = 0, False
+    def open(self) -> None:
+        self.count, self.done = 0, False
 
-        def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-            del port
-            self.count += batch.num_rows
-            yield batch.replace(batch.payload, "")
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        del port
+        self.count += batch.num_rows
+        yield batch.replace(batch.payload, "")
 
-        def finish(self) -> Iterable[Batch]:
-            if not self.done:
-                self.done = True
-                yield Batch(pack([("flush", self.count)]))
+    def finish(self) -> Iterable[Batch]:
+        if not self.done:
+            self.done = True
+            yield Batch(pack([("flush", self.count)]))
 
-        def snapshot(self) -> Mapping[int, bytes]:
-            return {7: json.dumps(self.count).encode()}
+    def snapshot(self) -> Mapping[int, bytes]:
+        return {7: json.dumps(self.count).encode()}
 
-        def restore(self, state: Mapping[int, bytes]) -> None:
-            self.count = json.loads(state[7])
-
-    return Flush
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        self.count = json.loads(state[7])
 
 
-def _flaky() -> type[Processor[Any]]:
-    @processor("sim_flaky", counts=(), deterministic=False)
-    class Flaky(Processor[FlakyConfig]):
-        """Rejects some rows, others in each attempt."""
+class Flaky(Processor[FlakyConfig]):
+    """Rejects some rows, others in each attempt."""
 
-        def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
-            return {"": inputs[0], "errors": inputs[0]}
+    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
+        return {"": inputs[0], "errors": inputs[0]}
 
-        def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-            del port
-            good: list[Row] = []
-            bad: list[Row] = []
-            for row in unpack(batch):
-                (bad if self.context.runtime.random.random() < self.config.share else good).append(row)
-            yield batch.replace(pack(good), "")
-            if bad:
-                yield batch.replace(pack(bad), "errors")
-
-    return Flaky
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        del port
+        good: list[Row] = []
+        bad: list[Row] = []
+        for row in unpack(batch):
+            (bad if self.context.runtime.random.random() < self.config.share else good).append(row)
+        yield batch.replace(pack(good), "")
+        if bad:
+            yield batch.replace(pack(bad), "errors")
 
 
-def _destination(world: World) -> type[DestinationConnector[Any]]:
-    @destination("sim", mechanisms=tuple(Mechanism), parallel=True)
-    class SimDestination(DestinationConnector[Config]):
-        """Keeps rows in the world, by each mechanism as its contract says."""
+class SimDestination(DestinationConnector[Config]):
+    """Keeps rows in the world, by each mechanism as its contract says."""
 
-        def open(self) -> None:
-            self.buffer: list[Row] = []
-            self.staged_parts = 0
-            if self.context.mechanism is Mechanism.DIRECT:
-                raise_fence(world, self.context.node, self.context.attempt)
+    world: ClassVar[World]
 
-        def last_epoch(self) -> Epoch | None:
-            return world.tables[self.context.node].last
+    def open(self) -> None:
+        self.buffer: list[Row] = []
+        self.staged_parts = 0
+        if self.context.mechanism is Mechanism.DIRECT:
+            raise_fence(self.world, self.context.node, self.context.attempt)
 
-        def write(self, batch: Batch) -> None:
-            if self.context.mechanism is Mechanism.APPEND:
-                world.show(self.context.node, unpack(batch))
-            else:
-                self.buffer += unpack(batch)
+    def last_epoch(self) -> Epoch | None:
+        return self.world.tables[self.context.node].last
 
-        def prepare(self, epoch: Epoch) -> Sequence[Handle]:
-            if self.context.mechanism not in (Mechanism.STAGED, Mechanism.TWO_PHASE) or not self.buffer:
-                return []
-            self.staged_parts += 1
-            name = f"{epoch.attempt}-{epoch.number}-{self.context.index}-{self.staged_parts}"
-            world.tables[self.context.node].staged[name] = self.buffer
-            self.buffer = []
-            return [{"name": name}]
+    def write(self, batch: Batch) -> None:
+        if self.context.mechanism is Mechanism.APPEND:
+            self.world.show(self.context.node, unpack(batch))
+        else:
+            self.buffer += unpack(batch)
 
-        def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
-            table, mechanism = world.tables[self.context.node], self.context.mechanism
-            if mechanism is Mechanism.APPEND:
-                return
-            if mechanism is Mechanism.DIRECT and table.fence > self.context.attempt:
-                raise FencedError(f"{self.context.node} is fenced")
-            if mechanism is Mechanism.TWO_PHASE:
-                self._publish(epoch, handles)
-                return
-            if table.last is not None and table.last.number >= epoch.number:
-                return
-            rows, self.buffer = (
-                (self.buffer, []) if mechanism is Mechanism.DIRECT else (self._moved(handles), self.buffer)
-            )
-            world.check_decided(self.context.attempt, epoch, bool(rows))
-            table.last = epoch
-            world.show(self.context.node, rows)
+    def prepare(self, epoch: Epoch) -> Sequence[Handle]:
+        if self.context.mechanism not in (Mechanism.STAGED, Mechanism.TWO_PHASE) or not self.buffer:
+            return []
+        self.staged_parts += 1
+        name = f"{epoch.attempt}-{epoch.number}-{self.context.index}-{self.staged_parts}"
+        self.world.tables[self.context.node].staged[name] = self.buffer
+        self.buffer = []
+        return [{"name": name}]
 
-        def _moved(self, handles: Sequence[Handle]) -> list[Row]:
-            staged = world.tables[self.context.node].staged
-            for handle in handles:
-                if handle["name"] not in staged:
-                    world.violate(f"no loss: sealed handle {handle['name']} of {self.context.node} is gone")
-            return [row for handle in handles for row in staged.pop(handle["name"])]
+    def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
+        table, mechanism = self.world.tables[self.context.node], self.context.mechanism
+        if mechanism is Mechanism.APPEND:
+            return
+        if mechanism is Mechanism.DIRECT and table.fence > self.context.attempt:
+            raise FencedError(f"{self.context.node} is fenced")
+        if mechanism is Mechanism.TWO_PHASE:
+            self._publish(epoch, handles)
+            return
+        if table.last is not None and table.last.number >= epoch.number:
+            return
+        rows, self.buffer = (self.buffer, []) if mechanism is Mechanism.DIRECT else (self._moved(handles), self.buffer)
+        self.world.check_decided(self.context.attempt, epoch, bool(rows))
+        table.last = epoch
+        self.world.show(self.context.node, rows)
 
-        def _publish(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
-            table = world.tables[self.context.node]
-            for handle in handles:
-                name = handle["name"]
-                if name in table.staged:
-                    world.check_decided(self.context.attempt, epoch, changes=True)
-                    table.published.add(name)
-                    world.show(self.context.node, table.staged.pop(name))
-                elif name not in table.published:
-                    world.violate(f"no loss: sealed handle {name} of {self.context.node} is gone")
+    def _moved(self, handles: Sequence[Handle]) -> list[Row]:
+        staged = self.world.tables[self.context.node].staged
+        for handle in handles:
+            if handle["name"] not in staged:
+                self.world.violate(f"no loss: sealed handle {handle['name']} of {self.context.node} is gone")
+        return [row for handle in handles for row in staged.pop(handle["name"])]
 
-        def abort(self, keep: Sequence[Handle]) -> None:
-            kept = {h["name"] for h in keep}
-            table = world.tables[self.context.node]
-            for name in list(table.staged):
-                if int(name.split("-")[0]) < self.context.attempt and name not in kept:
-                    del table.staged[name]
+    def _publish(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
+        table = self.world.tables[self.context.node]
+        for handle in handles:
+            name = handle["name"]
+            if name in table.staged:
+                self.world.check_decided(self.context.attempt, epoch, changes=True)
+                table.published.add(name)
+                self.world.show(self.context.node, table.staged.pop(name))
+            elif name not in table.published:
+                self.world.violate(f"no loss: sealed handle {name} of {self.context.node} is gone")
 
-        def finish(self) -> None:
-            world.tables[self.context.node].finished = True
+    def abort(self, keep: Sequence[Handle]) -> None:
+        kept = {h["name"] for h in keep}
+        table = self.world.tables[self.context.node]
+        for name in list(table.staged):
+            if int(name.split("-")[0]) < self.context.attempt and name not in kept:
+                del table.staged[name]
 
-    return SimDestination
+    def finish(self) -> None:
+        self.world.tables[self.context.node].finished = True

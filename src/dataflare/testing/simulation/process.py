@@ -12,8 +12,8 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dataflare.errors import LeaseHeldError
 from dataflare.actor.system import LocalActorSystem, LocalRef
+from dataflare.errors import LeaseHeldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Process:
     def __init__(self, world: World, seed: int) -> None:
         """Draw all delays from the seed."""
         self.world = world
-        self.random = random.Random(seed)  # noqa: S311 - a simulation
+        self.random = random.Random(seed)
         self.clock = SimulatedClock(self)
         self.dead = False
         self._frozen: asyncio.Event | None = None

@@ -59,7 +59,7 @@ def simulate(seed: int, make: Callable[[int], Scenario] = scenario) -> Result:
 class _Run:
     def __init__(self, seed: int, case: Scenario) -> None:
         self.case = case
-        self.random = random.Random(seed * 7919 + 1)  # noqa: S311 - a simulation
+        self.random = random.Random(seed * 7919 + 1)
         self.world = World(totals=case.rows)
         for name, mechanism in case.mechanisms.items():
             self.world.tables[name] = Table(mechanism)

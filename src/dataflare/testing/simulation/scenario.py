@@ -62,7 +62,7 @@ class Scenario:
 
 def scenario(seed: int) -> Scenario:
     """Draw a scenario."""
-    rng = random.Random(seed)  # noqa: S311 - a simulation
+    rng = random.Random(seed)
     builder = _Builder(rng)
     return builder.build()
 
@@ -77,10 +77,10 @@ class _Builder:
     def build(self) -> Scenario:
         rng = self._rng
         heads = [self._source(i) for i in range(rng.choice([1, 1, 2]))]
-        first = rng.random() < 0.25  # noqa: PLR2004
-        flush = not first and rng.random() < 0.4  # noqa: PLR2004
-        flaky = rng.random() < 0.3  # noqa: PLR2004
-        if rng.random() < 0.5:  # noqa: PLR2004
+        first = rng.random() < 0.25
+        flush = not first and rng.random() < 0.4
+        flaky = rng.random() < 0.3
+        if rng.random() < 0.5:
             heads = [self._step("pass", "sim_pass", heads)]
         if flaky:
             heads = [self._step("flaky", "sim_flaky", heads, on_error=ErrorPolicy(Action.DEAD_LETTER))]
@@ -120,7 +120,7 @@ class _Builder:
         mechanisms: dict[str, str] = {}
         others = [Mechanism.STAGED, Mechanism.TWO_PHASE, Mechanism.TWO_PHASE, Mechanism.APPEND]
         for number in range(rng.choice([1, 1, 2, 3])):
-            direct = number == 0 and rng.random() < 0.5  # noqa: PLR2004
+            direct = number == 0 and rng.random() < 0.5
             mechanisms[f"d{number}"] = Mechanism.DIRECT if direct else rng.choice(others[:3] if number == 0 else others)
         if dead:
             mechanisms["dead"] = rng.choice([Mechanism.STAGED, Mechanism.TWO_PHASE])
@@ -149,6 +149,6 @@ class _Builder:
         faults = []
         for _ in range(rng.choice([0, 1, 2, 3, 5])):
             kind = rng.choice(["crash", "crash", "zombie", "zombie", "jump"])
-            step = rng.choice(TRAPS) if kind != "jump" and rng.random() < 0.7 else ""  # noqa: PLR2004
-            faults.append(Fault(kind, rng.random() * 3.0, step, before=rng.random() < 0.5))  # noqa: PLR2004
+            step = rng.choice(TRAPS) if kind != "jump" and rng.random() < 0.7 else ""
+            faults.append(Fault(kind, rng.random() * 3.0, step, before=rng.random() < 0.5))
         return faults

@@ -1,0 +1,186 @@
+"""Runs consecutive row-wise steps over batches: one prepared statement for each run of them, with exact counts.
+
+Rows keep their order. A batch whose statement fails is run again step by step to find its bad rows; no other batch
+pays for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.component import Budget
+from dataflare.errors import WorkflowError
+from dataflare.expression.check import Checker
+from dataflare.expression.explain import engine_failed, is_about_rows
+from dataflare.expression.fit import fit, fit_column
+from dataflare.expression.reject import Rejected, Rejecting
+from dataflare.expression.segment import Segment, segments
+from dataflare.expression.session import Statement
+from dataflare.expression.typed import checked_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pyarrow as pa
+
+    from dataflare.expression.step import Step
+    from dataflare.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """What became of a step's rows; those neither out nor rejected did not meet its condition."""
+
+    rows_in: int
+    rows_out: int
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """The rows that came through, and for each step its counts and the rows that it could not handle."""
+
+    rows: pa.Table
+    counts: tuple[StepCount, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+class Chain:
+    """Steps over rows of one schema.
+
+    `policies` say, step by step, what happens to a row whose expression fails: `fail` (DataError), `skip` and
+    `dead_letter` (the row is left out and handed back as rejected), `null` (the column that failed is null; a failed
+    condition is not met). Clocks in expressions stand for `epoch_time()`, in microseconds.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        schema: Schema,
+        *,
+        policies: Sequence[str] = (),
+        budget: Budget = Budget(),
+        epoch_time: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Check all steps; raise the WorkflowError of the first wrong one. Statements are prepared at the first run."""
+        self._checked, problems = checked_steps(steps, schema, Checker(budget))
+        if problems:
+            raise problems[0].error
+        policies = policies or ["fail"] * len(steps)
+        if len(policies) != len(steps):
+            raise WorkflowError(f"{len(steps)} steps have {len(policies)} error policies")
+        self._input = schema.to_arrow()
+        self._runs: list[_Run] = []
+        done = 0
+        for segment in segments(self._checked):
+            these = policies[done : done + len(segment.steps)]
+            self._runs.append(_Run(segment, these, budget, epoch_time))
+            done += len(segment.steps)
+
+    @property
+    def outputs(self) -> list[Schema]:
+        """The planned schema after each step."""
+        return [step.after for step in self._checked]
+
+    def run(self, table: pa.Table) -> ChainResult:
+        """Send rows through; raise DataError for rows that the policy `fail` does not bear."""
+        rows = fit(table, self._input)
+        counts: list[StepCount] = []
+        rejected: list[Rejected] = []
+        for run in self._runs:
+            result = run(rows)
+            rows = result.rows
+            counts += result.counts
+            rejected += result.rejected
+        return ChainResult(rows, tuple(counts), tuple(rejected))
+
+    def close(self) -> None:
+        """Free the plans."""
+        for run in self._runs:
+            run.close()
+
+
+class _Run:
+    """One segment at work."""
+
+    def __init__(
+        self, segment: Segment, policies: Sequence[str], budget: Budget, epoch_time: Callable[[], int]
+    ) -> None:
+        self._segment, self._budget, self._time = segment, budget, epoch_time
+        self._after = segment.after.to_arrow()
+        self._rejecting = Rejecting(segment.steps, policies, budget)
+        self._statement: Statement | None = None
+        self._prepared_for: int | None = None
+        self._ordinals: pa.Array | None = None
+
+    def __call__(self, rows: pa.Table) -> ChainResult:
+        """Send rows of the segment's input schema through it."""
+        import duckdb
+
+        if not self._segment.computes:
+            return self._result(rows, self._assembled(rows, None, None))
+        try:
+            answer = self._execute(rows)
+        except duckdb.Error as error:
+            if not is_about_rows(error):
+                raise engine_failed(error) from error
+            located = self._rejecting.run(rows, self._time(), error)
+            counts = [StepCount(before, after, bad) for before, after, bad in located.counts]
+            return ChainResult(located.rows, tuple(counts), tuple(located.rejected))
+        kept = answer.column(answer.num_columns - 1) if self._segment.filters else None
+        return self._result(rows, self._assembled(rows, answer, kept))
+
+    def _execute(self, rows: pa.Table) -> pa.Table:
+        entering = rows.select(self._segment.reads)
+        if self._segment.ordinal:
+            entering = entering.append_column(self._segment.ordinal, self._numbers(rows.num_rows))
+        epoch = self._time() if self._segment.tells_time else 0
+        if self._statement is None:
+            self._statement = Statement(entering.schema, self._budget)
+        if self._prepared_for != epoch:
+            self._statement.prepare(self._segment.sql(epoch))
+            self._prepared_for = epoch
+        return self._statement.run(entering)
+
+    def _numbers(self, count: int) -> pa.Array:
+        """Return 0..count-1; the longest one made is kept."""
+        import pyarrow as pa
+
+        if self._ordinals is None or len(self._ordinals) < count:
+            self._ordinals = pa.array(range(count), pa.int32())
+        return self._ordinals.slice(0, count)
+
+    def _assembled(self, rows: pa.Table, answer: pa.Table | None, kept: pa.ChunkedArray | None) -> pa.Table:
+        """Put computed columns and those that passed by together."""
+        import pyarrow as pa
+
+        segment = self._segment
+        passing = rows.select(list(dict.fromkeys(segment.passed.values())))
+        if kept is not None and len(kept) < rows.num_rows:
+            passing = passing.take(kept)
+        columns = []
+        for field in self._after:
+            if field.name in segment.passed:
+                columns.append(passing.column(segment.passed[field.name]))
+            else:
+                assert answer is not None
+                columns.append(fit_column(answer.column(segment.made.index(field.name)), field))
+        return pa.Table.from_arrays(columns, schema=self._after)
+
+    def _result(self, before: pa.Table, after: pa.Table) -> ChainResult:
+        counts, rows = [], before.num_rows
+        for step in self._segment.steps:
+            kept = rows if step.condition is None else after.num_rows
+            counts.append(StepCount(rows, kept))
+            rows = kept
+        return ChainResult(after, tuple(counts))
+
+    def close(self) -> None:
+        """Free the plans."""
+        if self._statement is not None:
+            self._statement.close()
+        self._rejecting.close()
+
+
+__all__ = ["Chain", "ChainResult", "Rejected", "StepCount"]

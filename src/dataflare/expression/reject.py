@@ -1,0 +1,215 @@
+"""Finds the rows that a step cannot handle, in a batch whose statement failed, and does with them what was settled.
+
+Slower than the statement itself by an order of magnitude: every expression is tried row by row (TRY), step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dataflare.errors import DataError
+from dataflare.expression.explain import engine_failed, is_about_rows, reason
+from dataflare.expression.fit import fit_column
+from dataflare.expression.session import INPUT, Statement
+from dataflare.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from dataflare.component import Budget
+    from dataflare.expression.check import Expression
+    from dataflare.expression.typed import CheckedStep
+
+ERROR_COLUMN = "_error"
+"""The column of an `errors` output that says why the row is there."""
+
+
+def errors_schema(schema: Schema) -> Schema:
+    """Return the schema of a node's `errors` output from the schema of its input."""
+    columns = [c for c in schema if c.name != ERROR_COLUMN]
+    return Schema((*columns, Column(ERROR_COLUMN, "string")))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Rows that a node could not handle, as they came into it, and why, a reason a row (without any value).
+
+    The reason is that of the first such row of the batch and column; finding each row's own would cost a statement
+    a row.
+    """
+
+    node: str
+    rows: pa.Table
+    reasons: pa.Array
+
+    def as_errors(self) -> pa.Table:
+        """Return the rows with their reason, in the shape of `errors_schema`."""
+        rows = self.rows
+        if ERROR_COLUMN in rows.schema.names:
+            rows = rows.drop_columns([ERROR_COLUMN])
+        return rows.append_column(ERROR_COLUMN, self.reasons)
+
+
+@dataclass(slots=True)
+class Located:
+    """What came through, (in, out, rejected) of each step, and what was rejected."""
+
+    rows: pa.Table
+    counts: list[tuple[int, int, int]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class Rejecting:
+    """Steps that run one by one and bear bad rows, each by its policy."""
+
+    def __init__(self, steps: Sequence[CheckedStep], policies: Sequence[str], budget: Budget) -> None:
+        """Prepare nothing yet."""
+        self._trials = [_Trial(s, p, budget) for s, p in zip(steps, policies, strict=True)]
+
+    def run(self, rows: pa.Table, epoch: int, error: duckdb.Error) -> Located:
+        """Run the batch whose statement failed with `error`; raise DataError for a policy `fail`, or if no row is bad.
+
+        `epoch` is the epoch's time in microseconds.
+        """
+        import pyarrow as pa
+
+        located = Located(rows)
+        numbers = pa.array(range(rows.num_rows), pa.int32())
+        for trial in self._trials:
+            numbers = trial.run(located, numbers, epoch)
+        if not any(t.failed for t in self._trials):
+            raise DataError(f"an expression fails: {reason(error, '')}", hint="see the node's expressions")
+        return located
+
+    def close(self) -> None:
+        """Free the plans."""
+        for trial in self._trials:
+            trial.close()
+
+
+class _Trial:
+    """One step whose expressions are each tried on every row."""
+
+    def __init__(self, step: CheckedStep, policy: str, budget: Budget) -> None:
+        self._step, self._policy, self._budget = step, policy, budget
+        self._tried = {"": step.condition} if step.condition is not None else {}
+        self._tried |= {n: e for n, e in step.columns or () if e.column is None}
+        self._statement: Statement | None = None
+        self._prepared_for: int | None = None
+        self.failed = False
+
+    def run(self, located: Located, numbers: pa.Array, epoch: int) -> pa.Array:
+        """Take the rows on by one step; `numbers` are their places in the batch, and so is what comes back."""
+        import pyarrow.compute as pc
+
+        rows, self.failed = located.rows, False
+        tried = self._try(rows, epoch)
+        bad = self._bad(rows, tried, numbers, epoch)
+        keep = pc.struct_field(tried[""], "v").fill_null(False) if "" in tried else None
+        rejected = 0
+        if bad is not None and self._policy in ("skip", "dead_letter"):
+            mask = pc.is_valid(bad)
+            located.rejected.append(Rejected(self._step.node, rows.filter(mask), bad.filter(mask)))
+            rejected = located.rejected[-1].rows.num_rows
+            keep = pc.invert(mask) if keep is None else pc.and_(keep, pc.invert(mask))
+        after = self._assembled(rows, tried)
+        if keep is not None:
+            after, numbers = after.filter(keep), numbers.filter(keep)
+        located.rows = after
+        located.counts.append((rows.num_rows, after.num_rows, rejected))
+        return numbers
+
+    def _try(self, rows: pa.Table, epoch: int) -> dict[str, pa.Array]:
+        """Return a struct `{v: value}` a row for each expression, null where it fails."""
+        import pyarrow as pa
+
+        if not self._tried:
+            return {}
+        entering = self._entering(rows)
+        if self._statement is None:
+            self._statement = Statement(entering.schema, self._budget)
+        if self._prepared_for != epoch:
+            columns = ", ".join(
+                f"try(struct_pack(v := {e.sql(epoch)})) as c{n}" for n, e in enumerate(self._tried.values())
+            )
+            self._statement.prepare(f"select {columns} from {INPUT}")
+            self._prepared_for = epoch
+        answer = self._statement.run(entering).combine_chunks()
+        empty = [pa.array([], t) for t in answer.schema.types]
+        arrays = [c.chunk(0) if c.num_chunks else e for c, e in zip(answer.columns, empty, strict=True)]
+        return dict(zip(self._tried, arrays, strict=True))
+
+    def _entering(self, rows: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        names = list(dict.fromkeys(n for e in self._tried.values() for n in e.reads))
+        if names:
+            return rows.select(names)
+        return pa.table({"_": pa.nulls(rows.num_rows, pa.bool_())})
+
+    def _bad(self, rows: pa.Table, tried: dict[str, pa.Array], numbers: pa.Array, epoch: int) -> pa.Array | None:
+        """Return the reason of each bad row, null for the others; None when no row is bad."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found: pa.Array | None = None
+        for column, values in tried.items():
+            if not values.null_count:
+                continue
+            self.failed = True
+            first = pc.index(pc.is_null(values), True).as_py()
+            why = self._why(rows.slice(first, 1), column, self._tried[column], epoch)
+            if self._policy == "fail":
+                raise DataError(
+                    f"{why} (row {numbers[first].as_py()} of its batch)",
+                    hint="use try_cast or TRY(...), or set on_error: {action: dead_letter} on the node",
+                ).in_node(self._step.node)
+            reasons = pc.if_else(pc.is_null(values), why, pa.scalar(None, pa.string()))
+            found = reasons if found is None else pc.coalesce(found, reasons)
+        return found
+
+    def _why(self, row: pa.Table, column: str, expression: Expression, epoch: int) -> str:
+        """Run the expression on one row that is known to fail and tell why."""
+        import duckdb
+
+        statement = Statement(self._entering(row).schema, self._budget)
+        name = f"column {column!r}" if column else "condition"
+        why = "the value is not valid input"
+        try:
+            statement.prepare(f"select {expression.sql(epoch)} from {INPUT}")
+            statement.run(self._entering(row))
+        except duckdb.Error as error:
+            if not is_about_rows(error):
+                raise engine_failed(error) from error
+            why = reason(error, expression.text)
+        finally:
+            statement.close()
+        return f"{name}: {why} in {expression.text}"
+
+    def _assembled(self, rows: pa.Table, tried: dict[str, pa.Array]) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._step.columns is None:
+            return rows
+        schema = self._step.after.to_arrow()
+        columns = []
+        for name, expression in self._step.columns:
+            if expression.column is not None:
+                columns.append(rows.column(expression.column))
+            else:
+                value = pa.chunked_array([pc.struct_field(tried[name], "v")])
+                columns.append(fit_column(value, schema.field(name)))
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def close(self) -> None:
+        """Free the plan."""
+        if self._statement is not None:
+            self._statement.close()
+
+
+__all__ = ["ERROR_COLUMN", "Located", "Rejected", "Rejecting", "errors_schema"]

@@ -1,0 +1,204 @@
+"""Checks values against a settings class and says each mistake at its place in the file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from dataflare.workflow.document import Document, Path, Value, dotted
+from dataflare.workflow.findings import near
+from dataflare.workflow.references import has_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dataflare.workflow.findings import Findings
+
+M = TypeVar("M", bound=BaseModel)
+
+_PLAINLY = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "set_type": "must be a list",
+    "dict_type": "must be a map",
+    "model_type": "must be a map",
+    "model_attributes_type": "must be a map",
+    "mapping_type": "must be a map",
+}
+_ONE_OF = ("literal_error", "enum", "union_tag_invalid")
+_ONE_OF_WORDS = re.compile(r"'([^']*)'")
+
+
+class Checker:
+    """Checks parts of one document. Values themselves are never in a message: they may come from the environment."""
+
+    def __init__(self, document: Document, findings: Findings) -> None:
+        """Report places of `document` to `findings`."""
+        self._document, self._findings = document, findings
+
+    def salvage(self, model: type[M], value: Any, path: Path) -> M | None:
+        """Return the model, leaving out the entries that are wrong; None where what is left is not enough."""
+        checked, wrong = self.check(model, value, path)
+        if checked is not None or not isinstance(value, dict):
+            return checked
+        rest = {k: v for k, v in value.items() if k not in wrong}
+        try:
+            return model.model_validate(rest)
+        except ValidationError:
+            return None
+
+    def check(
+        self, model: type[M], value: Any, path: Path, others: Mapping[str, str] | None = None
+    ) -> tuple[M | None, set[str]]:
+        """Return the model, or None and the keys that are wrong; each mistake becomes a finding.
+
+        `others` are keys that belong elsewhere, with the hint that says where. A setting that refers to a secret is
+        checked when the secret is known: its mistakes are left out here.
+        """
+        try:
+            checked = model.model_validate(value)
+        except ValidationError as error:
+            wrong: set[str] = set()
+            seen: set[tuple[Path, str]] = set()
+            for detail in error.errors(include_url=False):
+                where = self._deepest(path, detail["loc"])
+                if self._waits(where):
+                    continue
+                wrong.add(str(detail["loc"][0]) if detail["loc"] else "")
+                if (where, detail["type"]) not in seen:
+                    seen.add((where, detail["type"]))
+                    self._report(model, detail, path, where, others or {})
+            return None, wrong
+        self._ambiguous(checked, path)
+        return checked, set()
+
+    def ambiguous(self, path: Path) -> None:
+        """Report every unquoted on, off, yes and no below a path where text or a truth value may be meant."""
+        value = self._document.at(path)
+        for at, item in value.walk(path) if value is not None else ():
+            if item.ambiguous:
+                self._report_ambiguous(at, item)
+
+    def _report_ambiguous(self, path: Path, value: Value) -> None:
+        self._findings.error(
+            "ambiguous_text",
+            f"unquoted {value.text} reads as true or false to some YAML readers",
+            self._document.place(path),
+            f'write "{value.text}" in double quotes, or true or false',
+        )
+
+    def _ambiguous(self, checked: BaseModel, path: Path) -> None:
+        value = self._document.at(path)
+        for at, item in value.walk() if value is not None else ():
+            if item.ambiguous and not isinstance(_taken(checked, at), bool):
+                self._report_ambiguous((*path, *at), item)
+
+    def _waits(self, where: Path) -> bool:
+        value = self._document.at(where)
+        return value is not None and has_secret(value.data)
+
+    def _deepest(self, path: Path, loc: Sequence[str | int]) -> Path:
+        """Return the path of an error in the document: steps that only pydantic knows (union members) are left out."""
+        value, found = self._document.at(path), list(path)
+        for step in loc:
+            child = value.child(step) if value is not None else None
+            if child is not None:
+                value = child
+                found.append(step)
+        return tuple(found)
+
+    def _report(
+        self, model: type[BaseModel], detail: Any, path: Path, where: Path, others: Mapping[str, str]
+    ) -> None:
+        kind, loc = detail["type"], detail["loc"]
+        if kind == "extra_forbidden":
+            key = str(loc[-1])
+            hint = others.get(key, "") if len(loc) == 1 else ""
+            hint = hint or near(key, _names(_models_at(model, loc[:-1])))
+            self._findings.error("unknown_key", f"unknown key {key!r}", self._document.place(where, key=True), hint)
+        elif kind == "missing":
+            name = dotted((str(loc[-1]),))
+            place = self._document.place(where, key=True)
+            self._findings.error("missing_key", f"{name!r} is missing", place, _purpose(model, loc))
+        elif kind in _ONE_OF:
+            self._report_choice(detail, where)
+        else:
+            self._report_value(detail, where)
+
+    def _report_choice(self, detail: Any, where: Path) -> None:
+        choices = _ONE_OF_WORDS.findall(str((detail.get("ctx") or {}).get("expected", "")))
+        value = self._document.at(where)
+        word = str(value.data) if value is not None and not value.hidden and not value.map and not value.list else ""
+        message = f"{word!r} is not one of {', '.join(choices)}" if word else f"must be one of {', '.join(choices)}"
+        self._findings.error("not_one_of", message, self._document.place(where), near(word, choices))
+
+    def _report_value(self, detail: Any, where: Path) -> None:
+        value = self._document.at(where)
+        message = _PLAINLY.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        if value is not None and value.hidden:
+            message = _PLAINLY.get(detail["type"]) or f"is not valid ({detail['type']})"
+        hint = ""
+        if detail["type"] == "string_type" and value is not None and value.text:
+            hint = f'write "{value.text}" in double quotes'
+        name = dotted(where[-1:]) if where and isinstance(where[-1], str) else dotted(where[-2:])
+        if detail["type"] in _PLAINLY or not message[:1].isupper():
+            message = f"{name}: {message}"
+        else:
+            message = f"{name}: {message[0].lower()}{message[1:]}"
+        code = "ambiguous_text" if value is not None and value.ambiguous else "invalid_value"
+        self._findings.error(code, message, self._document.place(where), hint)
+
+
+def _taken(checked: Any, path: Path) -> Any:
+    """Return what a checked model made of the value at a path; None where it cannot be followed."""
+    for step in path:
+        if isinstance(checked, BaseModel):
+            fields = type(checked).model_fields
+            name = next((n for n, f in fields.items() if step in (n, f.alias, f.validation_alias)), None)
+            checked = getattr(checked, name) if name else None
+        elif isinstance(checked, dict):
+            checked = checked.get(step)
+        elif isinstance(checked, list | tuple) and isinstance(step, int) and step < len(checked):
+            checked = checked[step]
+        else:
+            return None
+    return checked
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation mentions, through unions, lists and maps."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _models_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
+    models = [model]
+    for step in loc:
+        fields = [(n, f) for m in models for n, f in m.model_fields.items()]
+        inside = [f.annotation for n, f in fields if step in (n, f.alias)]
+        models = [m for a in inside for m in _models(a)] or models
+    return models
+
+
+def _names(models: list[type[BaseModel]]) -> list[str]:
+    return [f.alias or n for m in models for n, f in m.model_fields.items()]
+
+
+def _purpose(model: type[BaseModel], loc: Sequence[str | int]) -> str:
+    for owner in _models_at(model, loc[:-1]):
+        for name, field in owner.model_fields.items():
+            if loc[-1] in (name, field.alias) and field.description:
+                return field.description
+    return ""

@@ -1,0 +1,168 @@
+"""The typed shape of a workflow document: every key that it may have, outside the settings of components."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from dataflare.component.settings import Config, Duration, Size
+from dataflare.plan_words import Action, Level
+
+NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+
+
+def _rate(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError("a rate is written as 1% or 0.01") from error
+    if not 0 <= rate <= 1:
+        raise ValueError("a rate is between 0% and 100%")
+    return rate
+
+
+Rate = Annotated[float, BeforeValidator(_rate)]
+"""A share of rows; written as `1%` or `0.01`."""
+
+
+class BudgetText(Config):
+    """What a run may use."""
+
+    memory: Size = Field(1 << 30, description="Memory of the whole run.")
+
+
+class CheckpointText(Config):
+    """When progress is made durable."""
+
+    interval: Duration = Field(10.0, gt=0, description="The longest time between two epochs.")
+    timeout: Duration = Field(60.0, gt=0, description="How long an epoch may take before it is tried again.")
+    retain: int = Field(5, ge=1, le=1000, description="How many checkpoints are kept.")
+
+
+class RestartText(Config):
+    """What happens after a failure that may pass."""
+
+    strategy: Literal["exponential", "fixed", "none"] = Field("exponential", description="How waits grow.")
+    initial: Duration = Field(1.0, gt=0, description="The first wait.")
+    max: Duration = Field(60.0, gt=0, description="The longest wait.")
+    attempts: int = Field(10, ge=0, description="Restarts within the window before the run fails.")
+    window: Duration = Field(600.0, gt=0, description="The time in which attempts are counted.")
+
+
+class BatchText(Config):
+    """How rows are gathered before a destination is called."""
+
+    rows: int | None = Field(None, ge=1, description="At most so many rows.")
+    bytes: Size | None = Field(None, description="At most so many bytes.")
+    period: Duration | None = Field(None, gt=0, description="At most so long.")
+
+
+class RuntimeText(Config):
+    """How the workflow runs."""
+
+    profile: Literal["standalone", "edge", "cloud"] = Field("standalone", description="Where it runs.")
+    parallelism: int = Field(1, ge=1, le=1024, description="Tasks that share the work of a node.")
+    budget: BudgetText = Field(BudgetText(), description="What it may use.")
+    checkpoint: CheckpointText = Field(CheckpointText(), description="When progress is made durable.")
+    state: dict[str, Any] = Field({"type": "sqlite"}, description="The state store: its type and its settings.")
+    restart: RestartText = Field(RestartText(), description="What happens after a failure.")
+    batch: BatchText = Field(BatchText(), description="How large batches are.")
+
+
+class SecretText(Config):
+    """Where secrets come from."""
+
+    type: Literal["env", "file"] = Field(description="The kind of store.")
+    prefix: str = Field("", description="env: what stands before the key in the name of the variable.")
+    path: str = Field("", description="file: a JSON file, or a folder with a file for each key.")
+
+
+class OnErrorText(Config):
+    """What happens to rows that a node cannot handle."""
+
+    action: Action = Field(Action.FAIL, description="fail, skip, null, or dead_letter (to the output `errors`).")
+    max_rate: Rate = Field(1.0, description="The share of bad rows in an epoch that fails the run.")
+
+
+class EventTimeText(Config):
+    """The time that rows carry."""
+
+    field: str = Field(description="The column.")
+    watermark_delay: Duration = Field(0.0, description="How late rows may come.")
+    idle_timeout: Duration | None = Field(None, description="After so long without rows a source holds nobody up.")
+
+
+class _NodeText(Config):
+    type: str = Field(description="The component, or python:package.module:Class.")
+    description: str = Field("", description="What it is for.")
+    config: dict[str, Any] = Field({}, description="The settings of the component.")
+    on_error: OnErrorText = Field(OnErrorText(), description="What happens to bad rows.")
+    parallelism: int | None = Field(None, ge=1, le=1024, description="Tasks that share its work.")
+
+
+class SourceText(_NodeText):
+    """A source."""
+
+    mode: str | None = Field(None, description="full, incremental, cdc, hybrid or streaming.")
+    tags: dict[str, str | list[str]] = Field({}, description="What columns hold, such as pii.email.")
+    contract: dict[str, Any] = Field({}, alias="schema", description="What may change in its columns.")
+    event_time: EventTimeText | None = Field(None, description="The column of the event time.")
+
+
+class ProcessorText(_NodeText):
+    """A transformation."""
+
+    inputs: list[str] = Field([], description="node, node.output or a glob such as *.errors.")
+    lookup: str | None = Field(None, description="The output in which rows are looked up.")
+
+
+class DestinationText(_NodeText):
+    """A destination."""
+
+    inputs: list[str] = Field([], description="node, node.output or a glob such as *.errors.")
+    write_mode: str | None = Field(None, description="append, overwrite, merge, insert_only, ...")
+    key: list[str] = Field([], description="The columns that tell rows apart.")
+    batch: BatchText = Field(BatchText(), description="How rows are gathered.")
+
+
+class ScheduleText(Config):
+    """When the workflow runs."""
+
+    type: Literal["cron", "interval", "once", "event"] = Field(description="The kind of schedule.")
+    expression: str = Field("", description="cron: five fields.")
+    interval: Duration | None = Field(None, gt=0, description="interval: the time between starts.")
+    timezone: str = Field("UTC", description="The zone of the expression.")
+    overlap: Literal["skip", "queue"] = Field("skip", description="What happens when the last run still runs.")
+    missed: Literal["one", "all", "none"] = Field("one", description="What happens after a time of absence.")
+    event: str = Field("", description="event: its name.")
+    start_date: str | None = Field(None, description="Not before.")
+    end_date: str | None = Field(None, description="Not after.")
+
+
+class ExampleText(Config):
+    """One test of the workflow."""
+
+    name: str = Field(description="What it shows.")
+    given: dict[str, list[dict[str, Any]]] = Field({}, description="Rows by source output.")
+    mocks: dict[str, Any] = Field({}, description="Answers by node.")
+    expect: dict[str, Any] = Field({}, description="Rows by node output.")
+    faults: list[dict[str, Any]] = Field([], description="What breaks on the way.")
+
+
+class WorkflowText(Config):
+    """A workflow document."""
+
+    id: str = Field(pattern=f"^{NAME}$", max_length=200, description="The name of the workflow; its state hangs on it.")
+    description: str = Field("", description="What it is for.")
+    version: str = Field("", description="The version of this workflow.")
+    guarantee: Level | None = Field(None, description="What must hold; refused when not reachable.")
+    runtime: RuntimeText = Field(RuntimeText(), description="How it runs.")
+    secrets: dict[str, SecretText] = Field({}, description="Where secrets come from.")
+    sources: dict[str, SourceText] = Field({}, description="Where rows come from.")
+    transformations: dict[str, ProcessorText] = Field({}, description="What happens to them.")
+    destinations: dict[str, DestinationText] = Field({}, description="Where they go.")
+    schedule: ScheduleText | None = Field(None, description="When it runs.")
+    metadata: dict[str, Any] = Field({}, description="Anything you like to note.")
+    tests: list[ExampleText] = Field([], description="Rows in, rows expected.")
