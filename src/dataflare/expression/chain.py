@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataflare.component import Budget
 from dataflare.errors import WorkflowError
-from dataflare.expression.check import Checker
+from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows
 from dataflare.expression.fit import fit, fit_column
 from dataflare.expression.reject import Rejected, Rejecting
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dataflare.component import Budget
     from dataflare.expression.step import Step
     from dataflare.schema import Schema
 
@@ -60,7 +60,7 @@ class Chain:
         schema: Schema,
         *,
         policies: Sequence[str] = (),
-        budget: Budget = Budget(),
+        budget: Budget = DEFAULT,
         epoch_time: Callable[[], int] = lambda: 0,
     ) -> None:
         """Check all steps; raise the WorkflowError of the first wrong one. Statements are prepared at the first run."""
@@ -109,7 +109,15 @@ class _Run:
     ) -> None:
         self._segment, self._budget, self._time = segment, budget, epoch_time
         self._after = segment.after.to_arrow()
-        self._rejecting = Rejecting(segment.steps, policies, budget)
+        self._reads, self._ordinal = list(segment.reads), segment.ordinal
+        self._filters, self._tells_time = segment.filters, segment.tells_time
+        self._passing = list(dict.fromkeys(segment.passed.values()))
+        # where each output column is: (passed by?, its place there)
+        self._places = [
+            (True, self._passing.index(segment.passed[n])) if n in segment.passed else (False, segment.made.index(n))
+            for n in self._after.names
+        ]
+        self._rejecting = Rejecting(segment, policies, budget)
         self._statement: Statement | None = None
         self._prepared_for: int | None = None
         self._ordinals: pa.Array | None = None
@@ -119,7 +127,7 @@ class _Run:
         import duckdb
 
         if not self._segment.computes:
-            return self._result(rows, self._assembled(rows, None, None))
+            return self._result(rows, self._assembled(rows, None))
         try:
             answer = self._execute(rows)
         except duckdb.Error as error:
@@ -128,14 +136,13 @@ class _Run:
             located = self._rejecting.run(rows, self._time(), error)
             counts = [StepCount(before, after, bad) for before, after, bad in located.counts]
             return ChainResult(located.rows, tuple(counts), tuple(located.rejected))
-        kept = answer.column(answer.num_columns - 1) if self._segment.filters else None
-        return self._result(rows, self._assembled(rows, answer, kept))
+        return self._result(rows, self._assembled(rows, answer))
 
     def _execute(self, rows: pa.Table) -> pa.Table:
-        entering = rows.select(self._segment.reads)
-        if self._segment.ordinal:
-            entering = entering.append_column(self._segment.ordinal, self._numbers(rows.num_rows))
-        epoch = self._time() if self._segment.tells_time else 0
+        entering = rows.select(self._reads)
+        if self._ordinal:
+            entering = entering.append_column(self._ordinal, self._numbers(rows.num_rows))
+        epoch = self._time() if self._tells_time else 0
         if self._statement is None:
             self._statement = Statement(entering.schema, self._budget)
         if self._prepared_for != epoch:
@@ -151,21 +158,17 @@ class _Run:
             self._ordinals = pa.array(range(count), pa.int32())
         return self._ordinals.slice(0, count)
 
-    def _assembled(self, rows: pa.Table, answer: pa.Table | None, kept: pa.ChunkedArray | None) -> pa.Table:
+    def _assembled(self, rows: pa.Table, answer: pa.Table | None) -> pa.Table:
         """Put computed columns and those that passed by together."""
         import pyarrow as pa
 
-        segment = self._segment
-        passing = rows.select(list(dict.fromkeys(segment.passed.values())))
-        if kept is not None and len(kept) < rows.num_rows:
-            passing = passing.take(kept)
+        passing = rows.select(self._passing).columns
+        made = answer.columns if answer is not None else []
+        if self._filters and len(made[-1]) < rows.num_rows:  # the last column says which rows were kept
+            passing = rows.select(self._passing).take(made[-1]).columns
         columns = []
-        for field in self._after:
-            if field.name in segment.passed:
-                columns.append(passing.column(segment.passed[field.name]))
-            else:
-                assert answer is not None
-                columns.append(fit_column(answer.column(segment.made.index(field.name)), field))
+        for (passes, place), field in zip(self._places, self._after, strict=True):
+            columns.append(passing[place] if passes else fit_column(made[place], field))
         return pa.Table.from_arrays(columns, schema=self._after)
 
     def _result(self, before: pa.Table, after: pa.Table) -> ChainResult:

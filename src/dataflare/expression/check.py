@@ -13,18 +13,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataflare.component import Budget
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
-from dataflare.expression.session import INPUT, Session, quoted
+from dataflare.expression.session import Session, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-    from dataflare.component import Budget
     from dataflare.errors import WorkflowError
 
+DEFAULT = Budget()
 _OPEN, _CLOSE = "(\n", "\n)"
 _BEFORE = len(f"select {_OPEN}")
 _NOWHERE = 1 << 62
@@ -93,7 +94,7 @@ class Checker:
     """Checks expressions and finds their types, touching nothing but its own empty table."""
 
     def __init__(self, budget: Budget) -> None:
-        """Open a session; it is closed with the checker's last reference."""
+        """Open a session, which ends with the checker's last reference."""
         self._session = Session(budget)
 
     def read(self, text: str, names: Sequence[str], *, aggregates: bool = False) -> Expression:
@@ -140,13 +141,13 @@ class Checker:
         import pyarrow as pa
 
         fields = [schema.field(n) for n in _read_by(expressions)] or [pa.field("_", pa.bool_())]
-        columns = ", ".join(f"{e.sql()} as c{n}" for n, e in enumerate(expressions))
+        query = select(f"{e.sql()} as c{n}" for n, e in enumerate(expressions))
         for rows in (1, 0):
             self._session.register(
                 pa.Table.from_arrays([pa.nulls(rows, f.type) for f in fields], [f.name for f in fields])
             )
             try:
-                return list(self._session.fetch(f"select {columns} from {INPUT}").schema.types)
+                return list(self._session.fetch(query).schema.types)
             except duckdb.Error as error:
                 if not rows or not is_about_rows(error) or points_at_literal(error):
                     raise

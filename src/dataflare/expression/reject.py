@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dataflare.errors import DataError
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit_column
-from dataflare.expression.session import INPUT, Statement
+from dataflare.expression.session import Statement, select
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dataflare.component import Budget
     from dataflare.expression.check import Expression
+    from dataflare.expression.segment import Segment
     from dataflare.expression.typed import CheckedStep
 
 ERROR_COLUMN = "_error"
@@ -66,9 +67,10 @@ class Located:
 class Rejecting:
     """Steps that run one by one and bear bad rows, each by its policy."""
 
-    def __init__(self, steps: Sequence[CheckedStep], policies: Sequence[str], budget: Budget) -> None:
+    def __init__(self, segment: Segment, policies: Sequence[str], budget: Budget) -> None:
         """Prepare nothing yet."""
-        self._trials = [_Trial(s, p, budget) for s, p in zip(steps, policies, strict=True)]
+        parts = zip(segment.steps, segment.needs, policies, strict=True)
+        self._trials = [_Trial(step, needs, policy, budget) for step, needs, policy in parts]
 
     def run(self, rows: pa.Table, epoch: int, error: duckdb.Error) -> Located:
         """Run the batch whose statement failed with `error`; raise DataError for a policy `fail`, or if no row is bad.
@@ -92,12 +94,12 @@ class Rejecting:
 
 
 class _Trial:
-    """One step whose expressions are each tried on every row."""
+    """One step whose expressions are each tried on every row, those that the statement evaluates too."""
 
-    def __init__(self, step: CheckedStep, policy: str, budget: Budget) -> None:
+    def __init__(self, step: CheckedStep, needs: Sequence[str], policy: str, budget: Budget) -> None:
         self._step, self._policy, self._budget = step, policy, budget
         self._tried = {"": step.condition} if step.condition is not None else {}
-        self._tried |= {n: e for n, e in step.columns or () if e.column is None}
+        self._tried |= {n: e for n, e in step.columns or () if e.column is None and n in needs}
         self._statement: Statement | None = None
         self._prepared_for: int | None = None
         self.failed = False
@@ -109,7 +111,7 @@ class _Trial:
         rows, self.failed = located.rows, False
         tried = self._try(rows, epoch)
         bad = self._bad(rows, tried, numbers, epoch)
-        keep = pc.struct_field(tried[""], "v").fill_null(False) if "" in tried else None
+        keep = pc.struct_field(tried[""], "v").fill_null(fill_value=False) if "" in tried else None
         rejected = 0
         if bad is not None and self._policy in ("skip", "dead_letter"):
             mask = pc.is_valid(bad)
@@ -133,10 +135,8 @@ class _Trial:
         if self._statement is None:
             self._statement = Statement(entering.schema, self._budget)
         if self._prepared_for != epoch:
-            columns = ", ".join(
-                f"try(struct_pack(v := {e.sql(epoch)})) as c{n}" for n, e in enumerate(self._tried.values())
-            )
-            self._statement.prepare(f"select {columns} from {INPUT}")
+            tries = (f"try(struct_pack(v := {_as_evaluated(n, e, epoch)}))" for n, e in self._tried.items())
+            self._statement.prepare(select(f"{t} as c{n}" for n, t in enumerate(tries)))
             self._prepared_for = epoch
         answer = self._statement.run(entering).combine_chunks()
         empty = [pa.array([], t) for t in answer.schema.types]
@@ -180,7 +180,7 @@ class _Trial:
         name = f"column {column!r}" if column else "condition"
         why = "the value is not valid input"
         try:
-            statement.prepare(f"select {expression.sql(epoch)} from {INPUT}")
+            statement.prepare(select([_as_evaluated(column, expression, epoch)]))
             statement.run(self._entering(row))
         except duckdb.Error as error:
             if not is_about_rows(error):
@@ -201,15 +201,23 @@ class _Trial:
         for name, expression in self._step.columns:
             if expression.column is not None:
                 columns.append(rows.column(expression.column))
-            else:
+            elif name in tried:
                 value = pa.chunked_array([pc.struct_field(tried[name], "v")])
                 columns.append(fit_column(value, schema.field(name)))
+            else:  # nothing after this step reads it
+                columns.append(pa.nulls(rows.num_rows, schema.field(name).type))
         return pa.Table.from_arrays(columns, schema=schema)
 
     def close(self) -> None:
         """Free the plan."""
         if self._statement is not None:
             self._statement.close()
+
+
+def _as_evaluated(column: str, expression: Expression, epoch: int) -> str:
+    """Return the SQL of an expression; a condition in a form whose `and` stops early, as that of WHERE does."""
+    sql = expression.sql(epoch)
+    return sql if column else f"case when {sql} then true else false end"
 
 
 __all__ = ["ERROR_COLUMN", "Located", "Rejected", "Rejecting", "errors_schema"]

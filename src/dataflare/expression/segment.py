@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
-from dataflare.expression.session import INPUT, quoted
+from dataflare.expression.session import INPUT, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,11 +71,11 @@ class Segment:
                 f"{expressions[name].sql(epoch)} as {quoted(name)}" if name in expressions else quoted(name)
                 for name in self.needs[number]
             ]
-            where = f" where {step.condition.sql(epoch)}" if step.condition is not None else ""
-            parts.append(f"__step{number} as (select {', '.join([*columns, *ordinal])} from {before}{where})")
+            where = f"where {step.condition.sql(epoch)}" if step.condition is not None else ""
+            parts.append(f"__step{number} as ({select([*columns, *ordinal], before, where)})")
             before = f"__step{number}"
         answer = [*map(quoted, self.made), *(ordinal if self.filters else [])]
-        return f"with {', '.join(parts)} select {', '.join(answer)} from {before}"
+        return f"with {', '.join(parts)} {select(answer, before)}"
 
 
 def segments(steps: Sequence[CheckedStep]) -> list[Segment]:

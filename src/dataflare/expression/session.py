@@ -12,6 +12,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
     from dataflare.component import Budget
@@ -30,6 +32,14 @@ _SETTINGS: dict[str, Any] = {
     "autoload_known_extensions": "false",
     "temp_directory": "",
 }
+_DISABLED = ",".join(
+    (
+        *("filter_pushdown", "filter_pullup", "cte_filter_pusher", "reorder_filter", "type_pushdown"),
+        *("scalar_fn_pushdown", "projection_pullup", "projection_placement"),
+    )
+)
+# Conditions and columns are evaluated where they are written: which rows a failing cast meets must not depend on the
+# plan, because a batch with a bad row is run again step by step.
 
 
 class _Database:
@@ -40,6 +50,7 @@ class _Database:
 
         self.connection = duckdb.connect(config={**_SETTINGS, "memory_limit": f"{memory_bytes_max >> 10}KiB"})
         self.connection.execute("set timezone = 'UTC'")
+        self.connection.execute(f"set disabled_optimizers = '{_DISABLED}'")
         self.connection.execute("set lock_configuration = true")
 
 
@@ -120,9 +131,14 @@ class Statement:
         self._session.close()
 
 
+def select(columns: Iterable[str], source: str = INPUT, clauses: str = "") -> str:
+    """Return a SELECT statement. Its parts are checked expressions and quoted names, never text as it came."""
+    return f"select {', '.join(columns)} from {source} {clauses}".rstrip()  # noqa: S608
+
+
 def quoted(name: str) -> str:
     """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-__all__ = ["INPUT", "Session", "Statement", "quoted"]
+__all__ = ["INPUT", "Session", "Statement", "quoted", "select"]

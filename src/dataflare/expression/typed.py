@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dataflare.component import Budget
 from dataflare.errors import WorkflowError
-from dataflare.expression.check import Checker, Expression
+from dataflare.expression.check import DEFAULT, Checker, Expression
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dataflare.component import Budget
     from dataflare.expression.step import Step
 
 
@@ -38,7 +38,7 @@ class CheckedStep:
     condition: Expression | None = None
 
 
-def typed(steps: Sequence[Step], schema: Schema, budget: Budget = Budget()) -> tuple[list[Schema], list[Problem]]:
+def typed(steps: Sequence[Step], schema: Schema, budget: Budget = DEFAULT) -> tuple[list[Schema], list[Problem]]:
     """Return the schema after each step and all that is wrong, touching no file.
 
     A column whose expression is wrong has the type `null` and makes whatever reads it unchecked, so that one mistake
