@@ -120,7 +120,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole workflow; nodes in topological order, edges in the order of the targets' inputs."""
+    """A whole workflow; nodes in topological order, edges in the order of the targets' inputs.
+
+    `secrets` are the stores that references name (type, prefix, path), never a secret.
+    """
 
     workflow: str
     nodes: tuple[Node, ...]
@@ -131,6 +134,7 @@ class Plan:
     directory: str = "."
     schedule: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def topological(self) -> Iterator[Node]:
         """Yield every node after all nodes that feed it."""
@@ -191,6 +195,7 @@ class Plan:
             directory=value["directory"],
             schedule=value["schedule"],
             metadata=value["metadata"],
+            secrets=value.get("secrets", {}),
         )
 
 

@@ -10,6 +10,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dataflare.actor.contract import MAILBOX_MESSAGES_MAX
 from dataflare.actor.mailbox import Mailbox
 from dataflare.actor.message import Message
 from dataflare.errors import ActorDiedError, DataFlareError
@@ -17,10 +18,8 @@ from dataflare.errors import ActorDiedError, DataFlareError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dataflare.actor.contract import ActorSystem
     from dataflare.actor.ref import ActorRef
-    from dataflare.actor.system import ActorSystem
-
-MAILBOX_MESSAGES_MAX = 64
 
 
 class Actor:
@@ -162,7 +161,7 @@ class Cell:
                 await self._take(message)
                 message = self._turn = None
         except asyncio.CancelledError:
-            pass
+            pass  # stopped from outside, or failed by `fail`, which has set the error
         except BaseException as error:  # noqa: BLE001 - a cell is where failures become deaths
             self.error = self.error or error
         finally:

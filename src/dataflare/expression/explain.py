@@ -62,7 +62,7 @@ def misread(error: duckdb.Error, text: str) -> WorkflowError:
     what, _, advice = what.partition(". ")
     hints = [advice.strip()] if advice else []
     hints += [line.strip() for line in rest if line.startswith(("Did you mean", "Candidate bindings"))]
-    if "||" in text and not hints:
+    if "||" in text and ("compare" in what or "function matches" in what):
         hints.append("|| joins texts: write `or` between conditions")
     line, column = _place(where, text)
     return wrong(text, _lowered(what), "; ".join(hints), line=line, column=column)

@@ -96,7 +96,8 @@ class _Slot:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self.rows: pa.Table = schema.empty_table()
+        self.empty: pa.Table = schema.empty_table()
+        self.rows = self.empty
 
     def __arrow_c_schema__(self) -> object:
         return self.schema.__arrow_c_schema__()
@@ -124,7 +125,7 @@ class Statement:
         try:
             return self._session.fetch("execute statement")
         finally:
-            self._slot.rows = self._slot.schema.empty_table()
+            self._slot.rows = self._slot.empty  # let go of the batch
 
     def close(self) -> None:
         """Free the plan."""

@@ -117,9 +117,7 @@ class Checker:
                 found.append(step)
         return tuple(found)
 
-    def _report(
-        self, model: type[BaseModel], detail: Any, path: Path, where: Path, others: Mapping[str, str]
-    ) -> None:
+    def _report(self, model: type[BaseModel], detail: Any, path: Path, where: Path, others: Mapping[str, str]) -> None:
         kind, loc = detail["type"], detail["loc"]
         if kind == "extra_forbidden":
             key = str(loc[-1])

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-AMBIGUOUS = frozenset(
-    form for word in ("on", "off", "yes", "no") for form in (word, word.capitalize(), word.upper())
-)
+AMBIGUOUS = frozenset(form for word in ("on", "off", "yes", "no") for form in (word, word.capitalize(), word.upper()))
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,38})")

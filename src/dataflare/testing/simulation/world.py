@@ -13,8 +13,6 @@ from dataflare.state.checkpoint import CheckpointManager
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dataflare.testing.simulation.process import Process
-
 Row = tuple[str, int]
 """A row of the simulation: its split and its number there; flushed rows are ("flush", count)."""
 
@@ -45,8 +43,8 @@ class World:
     acknowledged: dict[str, int] = field(default_factory=dict)
     values: dict[str, bytes] = field(default_factory=dict)
     committed: dict[int, dict[str, int]] = field(default_factory=dict)
-    processes: list[Process] = field(default_factory=list)
-    newest: Process | None = None
+    processes: list[Any] = field(default_factory=list)
+    newest: Any = None
     violations: list[str] = field(default_factory=list)
     over: bool = False
     _reader: CheckpointManager | None = None

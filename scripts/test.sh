@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs all tests: on real servers with the main Python, then the unit tests with a second one. Exit status 0: all hold.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+logs=.cache/tests
+mkdir -p "$logs"
+failed=0
+started=
+
+stop() {
+    [ -n "$started" ] && .venv/bin/python scripts/services.py stop >"$logs/services-stop.log" 2>&1
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+suite() { # name, interpreter, arguments of pytest
+    local name=$1 python=$2
+    shift 2
+    printf '\n== %s\n' "$name"
+    "$python" -m pytest -n 2 -m "not soak" --timeout 300 "$@" </dev/null 2>&1 | tee "$logs/$name.log" || failed=1
+}
+
+closing() { # name: the line with which pytest ended
+    local line
+    line=$(grep -aE '(passed|failed|error|skipped|no tests ran).* in [0-9.]+s' "$logs/$1.log" | tail -1 | tr -d =)
+    printf '%s: %s\n' "$1" "${line:-did not end}"
+}
+
+printf '== checks\n'
+scripts/lint.sh || failed=1
+
+printf '\n== services\n'
+if DEBIAN_FRONTEND=noninteractive make --no-print-directory services </dev/null; then
+    started=yes
+    eval "$(.venv/bin/python scripts/services.py env)"
+elif [ "${DATAFLARE_STRICT_SKIPS:-0}" = 1 ]; then
+    echo "the test servers do not start: nothing is tested" >&2
+    exit 1
+else
+    echo "the test servers do not start: tests that need them will be skipped"
+fi
+
+suite all .venv/bin/python tests "$@"
+
+recap=()
+main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+if [ "$main" = 3.13 ]; then
+    recap+=("second Python: not run, Python 3.13 is the main one")
+elif second=$(scripts/choose-python.sh 3.13); then
+    if scripts/setup.sh .venv-313 "$second"; then
+        suite unit-on-3.13 .venv-313/bin/python tests/unit
+        recap+=("$(closing unit-on-3.13)")
+    else
+        failed=1
+        recap+=("second Python: .venv-313 could not be built")
+    fi
+else
+    recap+=("second Python: not run, this machine has no Python 3.13")
+fi
+
+printf '\n== in short\n'
+[ $failed = 0 ] || recap+=("something does not hold: see above")
+printf '%s\n' "${recap[@]}" "$(closing all)"
+exit $failed

@@ -1,0 +1,252 @@
+"""Groups rows in two phases: partial states beside each source, as plain Arrow columns, and their results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.errors import DataError, WorkflowError
+from dataflare.expression.check import DEFAULT, Checker
+from dataflare.expression.explain import engine_failed, is_about_rows, reason
+from dataflare.expression.fit import fit
+from dataflare.expression.grouping import grouping
+from dataflare.expression.reject import Rejecting
+from dataflare.expression.segment import segments
+from dataflare.expression.session import INPUT, Session, Statement, quoted
+from dataflare.expression.step import Step
+from dataflare.expression.typed import checked_steps
+from dataflare.schema import Column, Schema, type_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from dataflare.component import Budget
+    from dataflare.expression.check import Expression
+    from dataflare.expression.grouping import Grouping
+    from dataflare.expression.reject import Rejected
+
+_STATES = "__states"
+_COUNTS = {"count", "count_star", "count_if", "countif", "approx_count_distinct"}
+
+
+class AggregatePlan:
+    """Keys and aggregations over rows of one schema.
+
+    `partial` turns rows into partial rows: the key columns and parts of state (sums, counts, lists, exported states).
+    `merge` makes one partial row a group of many; `final` makes results. For any split of the rows into batches,
+    `final(merge(partial(...) of each))` equals the aggregation of all rows, up to the order of floating-point sums
+    and, for first, last and lists without ORDER BY, the order of arrival. Nulls are keys like others.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[tuple[str, str]],
+        aggregations: Sequence[tuple[str, str]],
+        schema: Schema,
+        *,
+        budget: Budget = DEFAULT,
+        epoch_time: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Check (name, expression) pairs; raise WorkflowError."""
+        checker = Checker(budget)
+        self._grouping = grouping(keys, aggregations, schema, checker)
+        self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
+        self.keys = tuple(name for name, _ in keys)
+        self._statements: dict[str, tuple[Statement, int]] = {}
+        self._locating: _Locating | None = None
+        self._session: Session | None = None
+        self.partial_schema = self._partial_schema()
+        self._kinds = self._kinds_of_parts(checker)
+        self.output = self._output(checker)
+
+    def partial(self, rows: pa.Table, node: str = "", policy: str = "fail") -> tuple[pa.Table, list[Rejected]]:
+        """Return the partial rows of a batch, and the rows that an expression fails for.
+
+        Those raise DataError when the policy is `fail`, and are left out otherwise.
+        """
+        import duckdb
+
+        rows = fit(rows, self._input)
+        if not rows.num_rows:
+            return self.partial_schema.empty_table(), []
+        try:
+            return self._partial(rows), []
+        except duckdb.Error as error:
+            if not is_about_rows(error):
+                raise engine_failed(error) from error
+            if self._locating is None:
+                self._locating = _Locating(self._grouping, self._schema, self._budget)
+            good, rejected = self._locating.run(rows, self._time(), error, (node, policy))
+        return self._guarded(lambda: self._partial(good)), rejected
+
+    def merge(self, partials: Sequence[pa.Table]) -> pa.Table:
+        """Return one partial row a group."""
+        import pyarrow as pa
+
+        rows = pa.concat_tables(partials) if partials else self.partial_schema.empty_table()
+        if not rows.num_rows:
+            return rows
+        return self._guarded(lambda: self._over(rows, "merge").cast(self.partial_schema))
+
+    def final(self, partial: pa.Table) -> pa.Table:
+        """Return the results, sorted by key. Without keys they are one row, also of no rows at all."""
+        import pyarrow as pa
+
+        if not self.keys:
+            partial = pa.concat_tables([self._partial_of_nothing(), partial])
+        return fit(self._guarded(lambda: self._over(partial, "final")), self.output.to_arrow())
+
+    def close(self) -> None:
+        """Free the plans."""
+        for statement, _ in self._statements.values():
+            statement.close()
+        if self._session is not None:
+            self._session.close()
+
+    def _guarded(self, run: Callable[[], pa.Table]) -> pa.Table:
+        import duckdb
+
+        try:
+            return run()
+        except duckdb.Error as error:
+            if not is_about_rows(error):
+                raise engine_failed(error) from error
+            raise DataError(
+                f"an aggregate fails: {reason(error, '')}", hint="cast its argument to a wider type, such as double"
+            ) from error
+
+    def _partial(self, rows: pa.Table) -> pa.Table:
+        epoch = self._time() if _tells_time(self._grouping) else 0
+        return self._prepared("partial", self._entering(rows), epoch).cast(self.partial_schema)
+
+    def _entering(self, rows: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        if self._grouping.reads:
+            return rows.select(self._grouping.reads)
+        return pa.table({"_": pa.nulls(rows.num_rows, pa.bool_())})
+
+    def _prepared(self, phase: str, rows: pa.Table, epoch: int) -> pa.Table:
+        """Run the statement of a phase, preparing it at its first use and whenever the epoch's time has moved on."""
+        statement, prepared_for = self._statements.get(phase) or (Statement(rows.schema, self._budget), None)
+        if prepared_for != epoch:
+            statement.prepare(self._sql(phase, INPUT, epoch))
+            self._statements[phase] = statement, epoch
+        return statement.run(rows)
+
+    def _sql(self, phase: str, source: str, epoch: int) -> str:
+        if phase == "partial":
+            return self._grouping.partial_sql(epoch)
+        if phase == "merge":
+            return self._grouping.merge_sql(self._kinds, source)
+        return self._grouping.final_sql(source, epoch)
+
+    def _over(self, partial: pa.Table, phase: str) -> pa.Table:
+        """Run a phase over partial rows; exported states are readable only from a table of the engine's own."""
+        epoch = self._time() if phase == "final" and _tells_time(self._grouping) else 0
+        if not self._grouping.has_states:
+            return self._prepared(phase, partial, epoch)
+        session = self._states_of(partial)
+        try:
+            return session.fetch(self._sql(phase, _STATES, epoch))
+        finally:
+            session.execute(f"drop table {_STATES}")
+
+    def _states_of(self, partial: pa.Table) -> Session:
+        self._session = self._session or Session(self._budget)
+        self._session.register(self._entering(self._input.empty_table()))
+        self._session.execute(f"create or replace temp table {_STATES} as {self._sql('partial', INPUT, 0)} limit 0")
+        self._session.register(partial, "__partial")
+        self._session.execute(f"insert into {_STATES} select * from __partial")  # noqa: S608 - names of ours
+        return self._session
+
+    def _partial_of_nothing(self) -> pa.Table:
+        return self._partial(self._input.empty_table())
+
+    def _partial_schema(self) -> pa.Schema:
+        """Ask for the columns of partial rows; keys have the types that the planner knows them by."""
+        import duckdb
+        import pyarrow as pa
+
+        try:
+            answer = self._prepared("partial", self._entering(self._input.empty_table()), 0)
+        except duckdb.Error as error:
+            raise _no_parts(error, self._grouping) from None
+        keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]
+        fields = list(Schema(tuple(keys)).to_arrow())
+        return pa.schema([*fields, *(answer.schema.field(n) for n in range(len(fields), len(answer.schema)))])
+
+    def _key_column(self, name: str, expression: Expression, kind: pa.DataType) -> Column:
+        if expression.column is not None:
+            known = self._schema[expression.column]
+            return Column(name, known.type, known.nullable, known.tags)
+        tags = tuple(dict.fromkeys(t for n in expression.reads for t in self._schema[n].tags))
+        return Column(name, type_text(kind), tags=tags)
+
+    def _kinds_of_parts(self, checker: Checker) -> list[str]:
+        return checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
+
+    def _output(self, checker: Checker) -> Schema:
+        import duckdb
+
+        del checker
+        try:
+            answer = self._over(self.partial_schema.empty_table(), "final")
+            self._over(self.partial_schema.empty_table(), "merge")
+        except duckdb.Error as error:
+            raise _no_parts(error, self._grouping) from None
+        keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]
+        results = []
+        for result in self._grouping.results:
+            tags: tuple[str, ...] = ()
+            if {c.name for c in result.expression.calls} - _COUNTS or not result.expression.calls:
+                tags = tuple(dict.fromkeys(t for n in result.expression.reads for t in self._schema[n].tags))
+            results.append(Column(result.name, type_text(answer.schema.field(result.name).type), tags=tags))
+        return Schema((*keys, *results))
+
+
+class _Locating:
+    """Finds the rows of a batch for which a key or an argument fails."""
+
+    def __init__(self, grouping: Grouping, schema: Schema, budget: Budget) -> None:
+        self._schema, self._budget = schema, budget
+        texts = [e.text for _, e in grouping.keys if e.column is None]
+        for call in grouping.calls:
+            texts += [*call.arguments, *([call.filter] if call.filter else [])]
+        columns = [(n, quoted(n)) for n in schema.names]
+        columns += [(f"_tried{n}", text) for n, text in enumerate(dict.fromkeys(texts))]
+        self._columns = tuple(columns)
+
+    def run(
+        self, rows: pa.Table, epoch: int, error: duckdb.Error, who: tuple[str, str]
+    ) -> tuple[pa.Table, list[Rejected]]:
+        """Return the good rows and the rejected ones; `who` are the node and its policy."""
+        node, policy = who
+        steps, problems = checked_steps([Step(node, self._columns)], self._schema, Checker(self._budget))
+        if problems:
+            raise problems[0].error
+        (segment,) = segments(steps)
+        rejecting = Rejecting(segment, ["skip" if policy == "null" else policy], self._budget)
+        try:
+            located = rejecting.run(rows, epoch, error)
+        finally:
+            rejecting.close()
+        return located.rows.select(self._schema.names), located.rejected
+
+
+def _tells_time(grouping: Grouping) -> bool:
+    return any(e.clocks for e in (*(e for _, e in grouping.keys), *(r.expression for r in grouping.results)))
+
+
+def _no_parts(error: duckdb.Error, grouping: Grouping) -> WorkflowError:
+    texts = "; ".join(r.expression.text for r in grouping.results)
+    first = str(error).splitlines()[0].partition(": ")[2]
+    return WorkflowError(
+        f"an aggregate cannot be computed in parts: {first.partition(' does not have a state')[0]} in {texts}",
+        hint="use another one, such as list(...) and a mapping behind it",
+    )
+
+
+__all__ = ["AggregatePlan"]

@@ -1,0 +1,192 @@
+"""Takes the text of an aggregate apart, and says how it is computed in two phases.
+
+Most aggregates are sums, counts, minima of partial ones. DISTINCT and a few without a state of their own gather the
+values. The rest export DuckDB's state, which is a plain Arrow column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dataflare.errors import WorkflowError
+from dataflare.expression.session import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ITSELF = {
+    *("sum", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "product"),
+    *("any_value", "arbitrary", "first", "last"),
+}
+_BY_ARRIVAL = ("first", "last")
+_COUNTS = ("count", "count_star", "count_if", "countif")
+_AVERAGES = ("avg", "mean")
+_GATHERED = ("mode", "histogram", "entropy")
+_OF_DISTINCT = {
+    *("count", "sum", "avg", "mean", "min", "max", "product", "list", "array_agg", "string_agg", "group_concat"),
+    *("listagg", "median", "stddev", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "variance", "any_value"),
+}
+_SUMMABLE = ("HUGEINT", "BIGINT", "DOUBLE", "FLOAT", "DECIMAL")
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """An aggregate as text, in pieces."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    distinct: bool = False
+    order: str = ""
+    filter: str = ""
+    within: str = ""
+
+    def __str__(self) -> str:
+        """Put the pieces together again."""
+        distinct = "distinct " if self.distinct else ""
+        inner = "*" if self.name == "count_star" else ",\n".join(self.arguments)
+        name = "count" if self.name == "count_star" else self.name
+        order = f"\norder by {self.order}" if self.order else ""
+        within = f" within group ({self.within}\n)" if self.within else ""
+        tail = f" filter (where {self.filter}\n)" if self.filter else ""
+        return f"{name}({distinct}{inner}{order}\n){within}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One column of partial state: how rows make it, and how partial rows make one of it (`{}` is the column)."""
+
+    partial: str
+    merge: str
+    is_state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPhases:
+    """The parts of an aggregate, and its value over all partial rows (`{0}`, `{1}` are its columns)."""
+
+    parts: tuple[Part, ...]
+    final: str
+
+
+def call_text(name: str, text: str) -> CallText:
+    """Take the text of a call of aggregate `name` apart; it is known to parse."""
+    pieces = _Pieces(text)
+    inner = pieces.within_parentheses()
+    distinct = inner[:1] == ["distinct"]
+    words = [w.lower() for w in inner]
+    begin = 1 if words[:1] in (["distinct"], ["all"]) else 0
+    at = _top_level(words, "order")
+    arguments = _split(inner[begin:at])
+    order = " ".join(inner[at + 2 :])
+    found = CallText(name, tuple(a for a in arguments if a and name != "count_star"), distinct, order)
+    while pieces.rest:
+        word = pieces.rest[0].lower()
+        clause = pieces.within_parentheses()
+        if word == "filter":
+            found = replace(found, filter=" ".join(clause[1:] if clause[0].lower() == "where" else clause))
+        else:
+            written = text.partition("(")[0].strip()  # the tree names another function than the text
+            found = replace(found, name=written, within=" ".join(clause))
+    return found
+
+
+class _Pieces:
+    """The tokens of a text, taken a pair of parentheses at a time."""
+
+    def __init__(self, text: str) -> None:
+        import duckdb
+
+        raw = text.encode()
+        tokens = [(at, kind.name) for at, kind in duckdb.tokenize(text)]
+        ends = [at for at, _ in tokens[1:]] + [len(raw)]
+        words = zip(tokens, ends, strict=True)
+        self.rest = [raw[at:end].decode().strip() for (at, kind), end in words if kind != "comment"]
+
+    def within_parentheses(self) -> list[str]:
+        """Return the tokens of the next pair of parentheses, and go on behind it."""
+        start = self.rest.index("(")
+        depth, end = 0, start
+        for end in range(start, len(self.rest)):  # noqa: B007 - it is used after the loop
+            depth += (self.rest[end] == "(") - (self.rest[end] == ")")
+            if not depth:
+                break
+        inside, self.rest = self.rest[start + 1 : end], self.rest[end + 1 :]
+        if inside and inside[0].lower() in ("distinct", "all"):
+            inside[0] = inside[0].lower()
+        return inside
+
+
+def _top_level(words: Sequence[str], word: str) -> int:
+    depth = 0
+    for at, each in enumerate(words):
+        depth += (each in "([{") - (each in ")]}") if each else 0
+        if not depth and each == word and words[at + 1 : at + 2] == ["by"]:
+            return at
+    return len(words)
+
+
+def _split(words: Sequence[str]) -> list[str]:
+    """Split tokens at the commas that stand in no parentheses."""
+    parts: list[list[str]] = [[]]
+    depth = 0
+    for word in words:
+        depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
+        if word == "," and not depth:
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [" ".join(p) for p in parts]
+
+
+def two_phases(call: CallText, kind: str, sum_kind: str) -> TwoPhases:
+    """Return how a call of result type `kind` is computed; `sum_kind` is the type of the sum of its argument, or "".
+
+    Raises WorkflowError for what cannot be computed so.
+    """
+    plain = not (call.order or call.within or call.distinct)
+    if call.distinct and call.name not in ("min", "max"):
+        return _of_distinct(call, kind)
+    call = replace(call, distinct=False)
+    if call.name in _COUNTS and plain:
+        total = "coalesce(sum({0}), 0)" if call.name in ("count", "count_star") else "sum({0})"
+        return TwoPhases((Part(str(call), "sum({})"),), _cast(total, kind))
+    if call.name in _AVERAGES and plain and kind == "DOUBLE" and sum_kind.startswith(_SUMMABLE):
+        parts = Part(str(replace(call, name="sum")), "sum({})"), Part(str(replace(call, name="count")), "sum({})")
+        return TwoPhases(parts, _cast("cast(sum({0}) as double) / sum({1})", kind))
+    if call.name in _ITSELF and (plain or call.distinct) and len(call.arguments) == 1:
+        summable = call.name != "sum" or kind.startswith(_SUMMABLE)
+        if summable and not (call.name in _BY_ARRIVAL and call.filter):
+            merge = f"{call.name}({{}})"
+            return TwoPhases((Part(str(call), merge),), _cast(merge.replace("{}", "{0}"), kind))
+    if call.name in _GATHERED and plain and len(call.arguments) == 1:
+        part = Part(str(replace(call, name="list")), "flatten(list({}))")
+        return TwoPhases((part,), _cast(f"list_aggr(flatten(list({{0}})), '{call.name}')", kind))
+    return TwoPhases((Part(f"{call} export_state", "combine_aggr({})", is_state=True),), "finalize(combine_aggr({0}))")
+
+
+def _of_distinct(call: CallText, kind: str) -> TwoPhases:
+    if call.order or call.within or call.name not in _OF_DISTINCT:
+        raise WorkflowError(
+            f"{call.name}(distinct ...) cannot be computed in parts{' with an order' if call.order else ''}",
+            hint="leave out distinct, or sort the list in a mapping behind: list_sort(...)",
+        )
+    value, *extra = call.arguments
+    part = Part(
+        str(CallText("list", (value,), distinct=True, filter=call.filter)), "list_distinct(flatten(list({})))"
+    )
+    more = "".join(f", {each}" for each in extra).replace("{", "{{").replace("}", "}}")
+    final = f"list_aggr(list_distinct(flatten(list({{0}}))), '{call.name}'{more})"
+    return TwoPhases((part,), _cast(f"coalesce({final}, 0)" if call.name == "count" else final, kind))
+
+
+def _cast(sql: str, kind: str) -> str:
+    return f"cast({sql} as {kind})"
+
+
+def column(number: int) -> str:
+    """Return the quoted name of a column of partial state."""
+    return quoted(f"_s{number}")
+
+
+__all__ = ["CallText", "Part", "TwoPhases", "call_text", "column", "two_phases"]

@@ -1,0 +1,157 @@
+"""Reads what an aggregate node asks for: its keys, its results, and the parts of state that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.errors import WorkflowError
+from dataflare.expression.calls import CallText, Part, call_text, column, two_phases
+from dataflare.expression.explain import misread, wrong
+from dataflare.expression.session import INPUT, quoted, select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from dataflare.expression.check import Checker, Expression
+    from dataflare.schema import Schema
+
+_WIDE = {"HUGEINT": "BIGINT", "UHUGEINT": "UBIGINT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One result: its checked text, its aggregates and where their parts are, its type in DuckDB's words."""
+
+    name: str
+    expression: Expression
+    finals: tuple[str, ...]
+    kind: str
+
+    def sql(self, number: int, epoch: int) -> str:
+        """Return its value over the aggregates `_a{number}_{n}`; sums of integers are int64 (or fail)."""
+        from dataflare.expression.check import spliced_text
+
+        expression = self.expression
+        places = [(c.start, c.end, quoted(f"_a{number}_{n}")) for n, c in enumerate(expression.calls)]
+        clocks = [(a, b, new.format(epoch=epoch)) for a, b, new in expression.clocks]
+        text = f"(\n{spliced_text(expression.text, [*places, *clocks])}\n)"
+        return f"cast({text} as {_WIDE[self.kind]})" if self.kind in _WIDE else text
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Keys by name, results, and the distinct parts of state in order; `calls` are the aggregates as text."""
+
+    keys: tuple[tuple[str, Expression], ...]
+    results: tuple[Result, ...]
+    parts: tuple[Part, ...]
+    calls: tuple[CallText, ...]
+
+    @property
+    def reads(self) -> list[str]:
+        """The input columns that are read."""
+        expressions = [e for _, e in self.keys] + [r.expression for r in self.results]
+        return list(dict.fromkeys(n for e in expressions for n in e.reads))
+
+    @property
+    def has_states(self) -> bool:
+        """Whether a part is an exported state, which only a table of DuckDB's can take back."""
+        return any(p.is_state for p in self.parts)
+
+    def partial_sql(self, epoch: int) -> str:
+        """Return the query from rows to partial rows; the epoch's time is in microseconds."""
+        keys = [f"{e.sql(epoch)} as {quoted(n)}" for n, e in self.keys]
+        parts = [f"{p.partial} as {column(n)}" for n, p in enumerate(self.parts)]
+        return select([*keys, *parts], INPUT, self._by_key())
+
+    def merge_sql(self, kinds: Sequence[str], source: str) -> str:
+        """Return the query from partial rows to one a group; `kinds` are the types of the parts in DuckDB's words."""
+        merged = [p.merge.format(column(n)) for n, p in enumerate(self.parts)]
+        parts = [
+            f"{sql if part.is_state else f'cast({sql} as {kind})'} as {column(n)}"
+            for n, (sql, part, kind) in enumerate(zip(merged, self.parts, kinds, strict=True))
+        ]
+        return select([*(quoted(n) for n, _ in self.keys), *parts], source, self._by_key())
+
+    def final_sql(self, source: str, epoch: int) -> str:
+        """Return the query from partial rows to results, sorted by key."""
+        keys = [quoted(n) for n, _ in self.keys]
+        values = [
+            f"{final} as {quoted(f'_a{number}_{n}')}"
+            for number, result in enumerate(self.results)
+            for n, final in enumerate(result.finals)
+        ]
+        grouped = select([*keys, *values], source, self._by_key())
+        results = [f"{r.sql(n, epoch)} as {quoted(r.name)}" for n, r in enumerate(self.results)]
+        order = f"order by {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
+        return select([*keys, *results], f"({grouped})", order)
+
+    def _by_key(self) -> str:
+        return f"group by {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
+
+
+def grouping(
+    keys: Sequence[tuple[str, str]], aggregations: Sequence[tuple[str, str]], schema: Schema, checker: Checker
+) -> Grouping:
+    """Read keys and aggregations, both (name, expression), over rows of `schema`; raise WorkflowError."""
+    names = [n for n, _ in (*keys, *aggregations)]
+    for name in dict.fromkeys(n for n in names if [o.lower() for o in names].count(n.lower()) > 1):
+        raise WorkflowError(f"column {name!r} is made twice", hint="give the key or the aggregation another name")
+    read_keys = tuple((name, checker.read(text, schema.names)) for name, text in keys)
+    arrow = schema.to_arrow()
+    checker.types([e for _, e in read_keys], arrow) if read_keys else None
+    reading = _Reading(read_keys, arrow, checker)
+    results = tuple(reading.result(name, checker.read(t, schema.names, aggregates=True)) for name, t in aggregations)
+    return Grouping(read_keys, results, tuple(reading.parts), tuple(reading.calls))
+
+
+class _Reading:
+    """Collects the parts of all aggregates; equal parts are kept once."""
+
+    def __init__(self, keys: tuple[tuple[str, Expression], ...], arrow: pa.Schema, checker: Checker) -> None:
+        self._keys, self._arrow, self._checker = keys, arrow, checker
+        self.parts: dict[Part, int] = {}
+        self.calls: list[CallText] = []
+
+    def result(self, name: str, expression: Expression) -> Result:
+        if not expression.calls:
+            hint = "write an aggregate, such as sum(amount); the columns of group_by are in the output anyway"
+            raise wrong(expression.text, f"{name!r} aggregates nothing", hint)
+        raw = expression.text.encode()
+        texts = [call_text(c.name, raw[c.start : c.end].decode()) for c in expression.calls]
+        self.calls += texts
+        kinds = self._kinds([expression.sql(), *map(str, texts)], expression.text)
+        finals = []
+        for text, kind in zip(texts, kinds[1:], strict=True):
+            phases = two_phases(text, kind, self._sum_kind(text))
+            places = [column(self.parts.setdefault(p, len(self.parts))) for p in phases.parts]
+            finals.append(phases.final.format(*places))
+        return Result(name, expression, tuple(finals), kinds[0])
+
+    def _kinds(self, columns: Sequence[str], text: str) -> list[str]:
+        """Return DuckDB's names of the types of results over the groups."""
+        import duckdb
+
+        keys = [e.sql() for _, e in self._keys]
+        by = f"group by {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
+        query = select([*keys, *columns], INPUT, by)
+        try:
+            return self._checker.described(query, self._arrow)[len(keys) :]
+        except duckdb.Error as error:
+            raise misread(error, text) from None
+
+    def _sum_kind(self, call: CallText) -> str:
+        import duckdb
+
+        if call.name not in ("avg", "mean"):
+            return ""
+        try:
+            return self._checker.described(select([f"sum({call.arguments[0]}\n)"]), self._arrow)[0]
+        except duckdb.Error:
+            return ""
+
+
+__all__ = ["Grouping", "Result", "grouping"]

@@ -1,0 +1,67 @@
+"""Key groups: a stable hash of key columns, the same in every process, after every restart, for every integer width.
+
+The hash is DuckDB's, over the text of the keys; its values are pinned by a test, because state is stored by them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from dataflare.component import Budget
+from dataflare.expression.session import Statement, quoted, select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+KEY_GROUPS = 256
+
+_STATEMENTS_MAX = 64
+_BUDGET = Budget()
+
+
+class _Statements(threading.local):
+    """The statements of one thread, by key columns; the oldest one gives way."""
+
+    def __init__(self) -> None:
+        self._by_keys: dict[tuple[str, pa.Schema], Statement] = {}
+
+    def get(self, query: str, schema: pa.Schema) -> Statement:
+        """Return the statement, prepared."""
+        found = self._by_keys.get((query, schema))
+        if found is None:
+            if len(self._by_keys) >= _STATEMENTS_MAX:
+                self._by_keys.pop(next(iter(self._by_keys))).close()
+            found = Statement(schema, _BUDGET)
+            found.prepare(query)
+            self._by_keys[query, schema] = found
+        return found
+
+
+_statements = _Statements()
+
+
+def key_groups(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
+    """Return the key group (0..255, int32) of each row; nulls are keys like others. Without keys all are in group 0."""
+    import pyarrow as pa
+
+    if not keys:
+        return pa.chunked_array([pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows)])
+    entering = rows.select(list(keys))
+    texts = ", ".join(_text(f) for f in entering.schema)
+    query = select([f"cast(hash({texts}) % {KEY_GROUPS} as integer) as g"])
+    return _statements.get(query, entering.schema).run(entering).column(0)
+
+
+def _text(field: pa.Field) -> str:
+    import pyarrow as pa
+
+    name = quoted(field.name)
+    if pa.types.is_floating(field.type):
+        name = f"({name} + 0)"  # -0.0 and 0.0 are the same key
+    return f"cast({name} as varchar)"
+
+
+__all__ = ["KEY_GROUPS", "key_groups"]

@@ -1,0 +1,45 @@
+"""What all writers of tables into byte streams have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Sink(Protocol):
+    """Where bytes go: a binary file that is open for writing."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Take all of the bytes."""
+        ...
+
+
+class Encoder(Protocol):
+    """Writes tables of one schema into a sink, which it never closes."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows; they may be held back until `finish`."""
+        ...
+
+    def finish(self) -> None:
+        """Write what is held and what the format wants at the end."""
+        ...
+
+
+def text_bytes(texts: pa.ChunkedArray) -> list[memoryview]:
+    """Return the bytes of all values of a string column, one after another, without a copy; nulls count as empty."""
+    import pyarrow as pa
+
+    found = []
+    for chunk in texts.chunks:
+        _, offsets, data = chunk.buffers()
+        if data is None or len(chunk) == 0:
+            continue
+        ends = pa.Array.from_buffers(pa.int32(), len(chunk) + 1, [None, offsets], offset=chunk.offset)
+        found.append(memoryview(data)[ends[0].as_py() : ends[len(chunk)].as_py()])
+    return found
+
+
+__all__ = ["Encoder", "Sink", "text_bytes"]

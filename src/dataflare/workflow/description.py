@@ -1,0 +1,59 @@
+"""Writes a plan as text for people: its nodes, what flows between them, and what it promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.plan import EdgeKind, NodeKind
+from dataflare.workflow.wiring import ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dataflare.plan import Node, Output, Plan
+
+_COLUMNS_SHOWN = 8
+
+
+def describe(plan: Plan) -> str:
+    """Return tables of nodes and guarantees; settings and secrets are not in them."""
+    title = f"workflow {plan.workflow}{f' {plan.version}' if plan.version else ''}"
+    parts = [title, "", *_table(("node", "is", "type", "reads", "puts out"), list(_nodes(plan)))]
+    if plan.guarantees:
+        rows = [(n, g.level.value, g.mechanism.value, g.reason) for n, g in plan.guarantees.items()]
+        parts += ["", *_table(("destination", "guarantee", "mechanism", "because"), rows)]
+    return "\n".join(parts) + "\n"
+
+
+def _nodes(plan: Plan) -> Iterator[tuple[str, ...]]:
+    for node in plan.topological():
+        reads = ", ".join(f"{e.source}{'.' if e.output else ''}{e.output}" for e in plan.inputs_of(node.id))
+        outputs = [_output(o) for o in node.outputs] or [_write(node)]
+        yield node.id, _what(node), node.type, reads or "-", outputs[0]
+        for output in outputs[1:]:
+            yield "", "", "", "", output
+
+
+def _what(node: Node) -> str:
+    return f"{node.kind.value} ({node.traits.get('mode', 'full')})" if node.kind is NodeKind.SOURCE else node.kind.value
+
+
+def _write(node: Node) -> str:
+    key = ", ".join(node.traits.get("key", ()))
+    return f"{node.traits.get('write_mode', '')}{f' by {key}' if key else ''}" or "-"
+
+
+def _output(output: Output) -> str:
+    columns = [f"{c.name} {c.type}{''.join(f' #{t}' for t in c.tags)}" for c in output.schema]
+    more = len(columns) - _COLUMNS_SHOWN
+    shown = ", ".join(columns[:_COLUMNS_SHOWN]) + (f", and {more} more" if more > 0 else "")
+    key = f" by {', '.join(output.key)}" if output.key and output.kind is not EdgeKind.APPEND else ""
+    name = f".{output.name} " if output.name else ""
+    kind = f" [{output.kind.value}{key}]" if output.name != ERRORS else ""
+    return f"{name}{shown or '?'}{kind}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(r[i]) for r in [heads, *rows]) for i in range(len(heads))]
+    lines = [heads, ["-" * w for w in widths], *rows]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -1,0 +1,73 @@
+"""Turns what a component says about its settings into findings at the place of the setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.errors import Finding, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dataflare.errors import DataFlareError
+    from dataflare.schema import Schema
+    from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.findings import Findings
+
+
+class Faults:
+    """Places the errors of components."""
+
+    def __init__(self, outline: Outline, findings: Findings) -> None:
+        """Report to `findings`."""
+        self._outline, self._findings = outline, findings
+
+    def tell(self, draft: Draft, error: DataFlareError, *, column: str = "", text: str = "") -> None:
+        """Report an error of a node, at the setting `column` or with the value `text` where there is one."""
+        place = self.place(draft, column, text)
+        self._findings.add(Finding("error", error.code, f"{draft.id}: {error.what}", error.hint, place))
+
+    def foreign(self, draft: Draft, error: Exception) -> None:
+        """Report an exception that the code of a component let through."""
+        name = type(error).__name__
+        what = f"{draft.id}: no column {error}" if isinstance(error, KeyError) else f"{draft.id}: {name}: {error}"
+        place = self._outline.place(draft, "config")
+        hint = f"the component {draft.text.type!r} could not say what it puts out"
+        self._findings.error("component", what, place, hint)
+
+    def different(self, draft: Draft, schemas: Sequence[Schema]) -> None:
+        """Report inputs of a row-wise node whose columns are not the same."""
+        shapes = [[f"{c.name} {c.type}" for c in s] for s in schemas]
+        other = next(s for s in shapes if s != shapes[0])
+        apart = sorted(set(shapes[0]) ^ set(other)) or ["the order of the columns"]
+        self._findings.error(
+            "columns_differ",
+            f"the inputs of {draft.id!r} differ: {', '.join(apart)}",
+            self._outline.place(draft, "inputs"),
+            "bring them together with a union node",
+        )
+
+    def reserved(self, draft: Draft, columns: Iterable[str]) -> None:
+        """Report columns whose names are reserved for changes."""
+        for column in dict.fromkeys(columns):
+            self._findings.error(
+                "reserved_column",
+                f"{draft.id}: the column name {column!r} is reserved for changes",
+                self.place(draft, column, ""),
+                f"call it {column.strip('_')!r}",
+            )
+
+    def place(self, draft: Draft, column: str, text: str) -> Place:
+        """Return where a column or an expression is written in the settings of a node, else where they start."""
+        path = (*draft.path, "config")
+        config = self._outline.document.at(path)
+        named: Place | None = None
+        for at, value in config.walk(path) if config is not None else ():
+            if text and value.data == text:
+                return self._outline.document.place(at)
+            if column and named is None:
+                if at[-1] == column:
+                    named = self._outline.document.place(at, key=True)
+                elif value.data == column:
+                    named = self._outline.document.place(at)
+        return named or self._outline.document.place(path, key=True)

@@ -1,0 +1,175 @@
+"""The way from a workflow file to a plan: read, rewrite, check, wire, type, decide, freeze."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflare.errors import Finding, InvalidWorkflowError, Place
+from dataflare.workflow.aliases import rewrite
+from dataflare.workflow.checking import Checker
+from dataflare.workflow.components import Builder
+from dataflare.workflow.document import NOWHERE, Document, Value, value_of
+from dataflare.workflow.drafts import Outline, outline
+from dataflare.workflow.findings import Findings
+from dataflare.workflow.flow import FlowTyper, unused_outputs
+from dataflare.workflow.guarantees import decide
+from dataflare.workflow.planner import freeze
+from dataflare.workflow.pushdown import push_down
+from dataflare.workflow.reading import read_document
+from dataflare.workflow.references import check_secrets, resolve_secrets, substitute, unescape
+from dataflare.workflow.row_steps import RowSteps
+from dataflare.workflow.tags import check_masked
+from dataflare.workflow.wiring import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dataflare.component import Registry
+    from dataflare.plan import Plan
+
+STATIC, SAMPLE = "static", "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of a workflow text.
+
+    `plan` is None where there is an error among the findings. It is `typed` when the schemas of all edges are known;
+    an untyped plan (static level, sources that must be asked) is good for drawing, not for running.
+    """
+
+    plan: Plan | None
+    findings: list[Finding]
+    document: Document | None
+    typed: bool = False
+    tests: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is no error."""
+        return not any(f.severity == "error" for f in self.findings)
+
+
+def load(
+    source: Path | str,
+    *,
+    registry: Registry,
+    environ: Mapping[str, str],
+    level: str = STATIC,
+    overrides: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read a workflow and return its plan and everything there is to say about it; never raises for a bad workflow.
+
+    `source` is the path of a file, or (a str of more than one line, or that starts with `{`) the text itself. Level
+    `static` reads that file only; every other level also asks sources for their columns, which opens files and
+    connections and uses secrets: call it in a worker thread, never on an event loop. `overrides` are values by dotted
+    path, such as `sources.shop.config.path`. The folder of a file is put on `sys.path` when the workflow names Python
+    code, so that `python:` components beside the workflow are found.
+    """
+    text, file, directory = _text(source)
+    findings = Findings(file)
+    if isinstance(text, Finding):
+        return Loaded(None, [text], None)
+    json = file.endswith(".json") or (not file and str(text).lstrip().startswith("{"))
+    document = read_document(text, findings, json=json)
+    if document is None:
+        return Loaded(None, findings.found(), None)
+    for path, value in (overrides or {}).items():
+        _override(document, path, value)
+    rewrite(document, findings)
+    substitute(document, environ, findings)
+    unescape(document)
+    if file and _names_python(document):
+        importable(directory)
+    return _Loading(document, findings, directory).run(registry, environ, ask=level != STATIC)
+
+
+def plan_or_raise(source: Path | str, *, registry: Registry, environ: Mapping[str, str], **options: Any) -> Plan:
+    """Return the plan; raise InvalidWorkflowError with all findings where there is an error. Options as for `load`."""
+    loaded = load(source, registry=registry, environ=environ, **options)
+    if loaded.plan is None:
+        raise InvalidWorkflowError(loaded.findings)
+    return loaded.plan
+
+
+def importable(directory: str | Path) -> None:
+    """Put a workflow's folder on `sys.path`, last, once; a process that runs a plan from elsewhere calls it too."""
+    folder = str(Path(directory).resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+class _Loading:
+    def __init__(self, document: Document, findings: Findings, directory: Path) -> None:
+        self._document, self._findings, self._directory = document, findings, directory
+        self._checker = Checker(document, findings)
+
+    def run(self, registry: Registry, environ: Mapping[str, str], *, ask: bool) -> Loaded:
+        out = outline(self._document, self._checker, self._findings)
+        check_secrets(self._document, self._document.root.map.get("secrets", Value({})).map, self._findings)
+        builder = Builder(out, registry, self._checker, self._findings)
+        builder.run(self._directory, self._resolver(out, environ) if ask else dict)
+        steps = RowSteps()
+        wiring = wire(out, self._findings)
+        flow = FlowTyper(out, wiring, self._findings, steps, ask=ask).run()
+        unused_outputs(out, flow, self._findings)
+        check_masked(out, flow, self._findings)
+        guarantees = decide(out, flow, self._findings)
+        tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
+        if self._findings.failed:
+            return Loaded(None, self._findings.found(), self._document, tests=tests)
+        columns: dict[str, list[str]] = {}
+        if not flow.untyped:
+            flow, columns = push_down(out, wiring, flow, steps)
+        plan = replace(freeze(out, wiring, flow, guarantees, columns), directory=str(self._directory))
+        return Loaded(plan, self._findings.found(), self._document, not flow.untyped, tests)
+
+    def _resolver(self, out: Outline, environ: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+        stores = {n: s.model_dump() for n, s in out.secrets.items()}
+        return partial(resolve_secrets, secrets=stores, environ=environ, directory=self._directory)
+
+
+def _text(source: Path | str) -> tuple[str | bytes | Finding, str, Path]:
+    """Return the text, the name of its file and its folder."""
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+        return source, "", Path()
+    path = Path(source)
+    try:
+        return path.read_bytes(), str(path), path.parent
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "check the path, or run `dataflare init` to make one"
+        return Finding("error", "workflow.unreadable", f"cannot be read: {reason}", hint, Place(str(path))), "", Path()
+
+
+def _override(document: Document, path: str, value: Any) -> None:
+    """Set a value by its dotted path, making the maps on the way; whole numbers walk into lists."""
+    at = document.root
+    *steps, last = path.split(".")
+    for step in steps:
+        child = at.child(int(step)) if step.isdecimal() and isinstance(at.data, list) else at.child(step)
+        if child is None or not isinstance(child.data, dict | list):
+            child = Value({})
+            if isinstance(at.data, dict):
+                at.data[step] = child
+        at = child
+    new = value_of(value)
+    if isinstance(at.data, list) and last.isdecimal() and int(last) < len(at.data):
+        at.data[int(last)] = new
+    elif isinstance(at.data, dict):
+        new.key_mark = at.data[last].key_mark if last in at.data else NOWHERE
+        at.data[last] = new
+
+
+def _names_python(document: Document) -> bool:
+    for section in ("sources", "transformations", "destinations"):
+        found = document.root.map.get(section)
+        for node in found.map.values() if found is not None else ():
+            kind = node.map.get("type")
+            if kind is not None and str(kind.data).startswith("python"):
+                return True
+    return False

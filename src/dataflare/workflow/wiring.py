@@ -1,0 +1,186 @@
+"""Reads the inputs of all nodes: which node feeds which, in what order they can be typed, and what leads nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from dataflare.plan_words import NodeKind
+from dataflare.workflow.findings import near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dataflare.workflow.document import Path
+    from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.findings import Findings
+
+ERRORS = "errors"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One input as written: an output of `node`; `glob` when either part of it was a pattern."""
+
+    node: str
+    output: str
+    path: Path
+    text: str
+    glob: bool = False
+
+
+@dataclass(slots=True)
+class Wiring:
+    """References by node, in the order of its inputs, and the nodes in an order in which inputs come first.
+
+    `order` leaves out nodes that are part of a cycle or fed by one.
+    """
+
+    references: dict[str, list[Reference]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+
+
+def wire(outline: Outline, findings: Findings) -> Wiring:
+    """Resolve inputs to nodes; outputs are looked at when they are known."""
+    return _Wirer(outline, findings).run()
+
+
+def is_glob(text: str) -> bool:
+    """Tell whether an input is a pattern."""
+    return any(sign in text for sign in "*?[")
+
+
+class _Wirer:
+    def __init__(self, outline: Outline, findings: Findings) -> None:
+        self._outline, self._findings = outline, findings
+        self._drafts = outline.drafts
+        self._wiring = Wiring()
+
+    def run(self) -> Wiring:
+        for draft in self._drafts.values():
+            if draft.kind is not NodeKind.SOURCE:
+                self._inputs(draft)
+        self._order()
+        self._unused()
+        return self._wiring
+
+    def _inputs(self, draft: Draft) -> None:
+        found: list[Reference] = []
+        failed = False
+        for text, path in self._written(draft):
+            references = list(self._resolved(draft, text, path))
+            failed = failed or not references
+            for reference in references:
+                same = [r for r in found if (r.node, r.output) == (reference.node, reference.output)]
+                if not same:
+                    found.append(reference)
+                elif not (reference.glob or same[0].glob):
+                    message = f"{text!r} is an input twice"
+                    place = self._outline.document.place(path)
+                    self._findings.error("duplicate_input", message, place, "remove one of them")
+        self._wiring.references[draft.id] = found
+        if not found and not failed:
+            message = f"{draft.id!r} has no inputs"
+            place = self._outline.place(draft, key=True)
+            self._findings.error("missing_inputs", message, place, "name the node that feeds it: inputs: [...]")
+
+    def _written(self, draft: Draft) -> Iterator[tuple[str, Path]]:
+        document = self._outline.document
+        listed = document.at((*draft.path, "inputs"))
+        for index, text in enumerate(draft.text.inputs):
+            at = (index,) if listed is not None and isinstance(listed.data, list) else ()
+            yield text, (*draft.path, "inputs", *at)
+        if getattr(draft.text, "lookup", None):
+            yield draft.text.lookup, (*draft.path, "lookup")
+
+    def _resolved(self, draft: Draft, text: str, path: Path) -> Iterator[Reference]:
+        if is_glob(text):
+            yield from self._matches(draft, text, path)
+            return
+        node, _, output = text.partition(".")
+        place = self._outline.document.place(path)
+        target = self._drafts.get(node)
+        if target is None:
+            self._unknown(node, path)
+        elif target is draft:
+            hint = "a node cannot feed itself: name the node before it"
+            self._findings.error("self_input", f"{node!r} is its own input", place, hint)
+        elif target.kind is NodeKind.DESTINATION:
+            hint = "read from the node that feeds the destination"
+            self._findings.error("destination_as_input", f"{node!r} is a destination: nothing comes out", place, hint)
+        elif output == ERRORS and not target.keeps_errors:
+            message = f"{node!r} has no output 'errors'"
+            hint = f"give {node} on_error: {{action: dead_letter}}"
+            self._findings.error("unknown_output", message, place, hint)
+        else:
+            yield Reference(node, output, path, text)
+
+    def _unknown(self, node: str, path: Path) -> None:
+        document = self._outline.document
+        if any(document.at((section, node)) for section in ("sources", "transformations", "destinations")):
+            return  # it is there, and what is wrong with it has been told
+        names = [n for n, d in self._drafts.items() if d.kind is not NodeKind.DESTINATION]
+        self._findings.error("unknown_input", f"there is no node {node!r}", document.place(path), near(node, names))
+
+    def _matches(self, draft: Draft, text: str, path: Path) -> Iterator[Reference]:
+        pattern, _, output = text.partition(".")
+        matched = False
+        for name, target in self._drafts.items():
+            if target is draft or target.kind is NodeKind.DESTINATION or not fnmatchcase(name, pattern):
+                continue
+            if output == ERRORS and not target.keeps_errors:
+                continue
+            matched = True
+            yield Reference(name, output, path, text, glob=True)
+        if not matched:
+            hint = "give a node on_error: {action: dead_letter}" if output == ERRORS else "check the pattern"
+            place = self._outline.document.place(path)
+            self._findings.error("unknown_input", f"{text!r} matches no output", place, hint)
+
+    def _order(self) -> None:
+        feeds = {n: {r.node for r in self._wiring.references.get(n, ())} for n in self._drafts}
+        left = dict(feeds)
+        while left:
+            ready = [n for n, before in left.items() if not before & left.keys()]
+            if not ready:
+                break
+            self._wiring.order += ready
+            for name in ready:
+                del left[name]
+        told: set[str] = set()
+        for name in left:
+            cycle = _cycle(name, left)
+            if told.isdisjoint(cycle):
+                told.update(cycle)
+                self._cycle(cycle)
+
+    def _cycle(self, cycle: list[str]) -> None:
+        first = min(cycle, key=list(self._drafts).index)
+        at = cycle.index(first)
+        turned = [*cycle[at:], *cycle[:at], first]
+        draft = self._drafts[first]
+        message = f"nodes feed each other in a circle: {' <- '.join(turned)}"
+        place = self._outline.place(draft, "inputs")
+        self._findings.error("cycle", message, place, "take one of these inputs out")
+
+    def _unused(self) -> None:
+        used = {r.node for references in self._wiring.references.values() for r in references}
+        for name, draft in self._drafts.items():
+            if draft.kind is not NodeKind.DESTINATION and name not in used:
+                place = self._outline.place(draft, key=True)
+                hint = "make it an input of another node, or remove it"
+                self._findings.warning("unused_node", f"{name!r} leads nowhere", place, hint)
+
+
+def _cycle(start: str, feeds: Mapping[str, set[str]]) -> list[str]:
+    """Walk up from a node that cannot be ordered until a node comes again; every such walk ends in a cycle."""
+    walked: list[str] = []
+    name = start
+    while name not in walked:
+        walked.append(name)
+        name = min(n for n in feeds[name] if n in feeds)
+    return walked[walked.index(name) :]
+
+
+__all__ = ["ERRORS", "Reference", "Wiring", "is_glob", "wire"]
