@@ -276,3 +276,15 @@ def _simple_text(kind: pa.DataType) -> str:
         if check(kind):
             return text
     raise WorkflowError(f"columns of the Arrow type {kind} are not carried")
+
+
+REJECTED = Schema(
+    (
+        Column("error", "string"),
+        Column("node", "string"),
+        Column("row", "string"),
+        Column("file", "string"),
+        Column("line", "int64"),
+    )
+)
+"""The output `errors` of every node: the reason, the node, the row as it came (text, or JSON), and where it stood."""

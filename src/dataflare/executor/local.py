@@ -34,6 +34,8 @@ class LocalExecutor(WorkflowExecutor[Config]):
         """Use this actor system; by default one on the running loop."""
         super().__init__(config)
         self._system = system
+        self.signalled = 0
+        """The number of the signal that asked the run to drain; 0 where none did."""
 
     async def execute(self, plan: Plan, context: RunContext) -> Outcome:
         """Run to the end; raises LeaseHeldError when the workflow runs already."""
@@ -48,28 +50,26 @@ class LocalExecutor(WorkflowExecutor[Config]):
             coordinator = await system.spawn(CoordinatorActor, name="coordinator")
             if context.socket is not None:
                 await stack.enter_async_context(ControlServer(context.socket, plan.workflow, coordinator))
-            stack.callback(_on_signals(coordinator))
+            stack.callback(self._on_signals(coordinator))
             outcome: Outcome = await coordinator.ask("submit", plan, context)
             return outcome
 
+    def _on_signals(self, coordinator: ActorRef) -> Any:
+        """Drain at the first signal; return how to undo it."""
+        loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
-def _on_signals(coordinator: ActorRef) -> Any:
-    """Drain at the first signal; return how to undo it."""
-    loop, main = asyncio.get_running_loop(), asyncio.current_task()
-    asked: list[int] = []
+        def drain(number: int) -> None:
+            if not self.signalled:
+                self.signalled = number
+                coordinator.tell("stop_all")
+            elif main is not None:
+                main.cancel()
 
-    def drain(number: int) -> None:
-        asked.append(number)
-        if len(asked) == 1:
-            coordinator.tell("stop_all")
-        elif main is not None:
-            main.cancel()
-
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, drain, number)
-            handled.append(number)
-        except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread: the host owns signals
-            continue
-    return lambda: [loop.remove_signal_handler(number) for number in handled]
+        handled = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, drain, number)
+                handled.append(number)
+            except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread: the host owns signals
+                continue
+        return lambda: [loop.remove_signal_handler(number) for number in handled]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from dataflare.executor.rejected import of_chain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dataflare.batch import Batch
     from dataflare.component import DestinationConnector, Processor
     from dataflare.expression.chain import Chain
-    from dataflare.state.ledger import Counts
+from dataflare.state.ledger import Counts
 
 Emitted = tuple[str, str, "Batch"]
 """A node, one of its outputs, and a batch that leaves by it."""
@@ -89,7 +91,7 @@ class ChainOperator(RunningOperator):
             tally.add(node, **{"in": count.rows_in, "out": count.rows_out, "filtered": filtered, dead: count.rejected})
         for rejected in result.rejected:
             if rejected.node in self._keeps:
-                yield rejected.node, "errors", batch.replace(rejected.as_errors(), "errors")
+                yield rejected.node, "errors", batch.replace(of_chain(rejected), "errors")
         yield self._nodes[-1], "", batch.replace(result.rows, "")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.executor.faults import located
 from dataflare.executor.operators import Tally
+from dataflare.executor.rejected import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,8 @@ class Pipeline:
             self._send(node, output, batch)
 
     def _send(self, node: str, output: str, batch: Batch) -> None:
+        if output == "errors":
+            batch = normalised(node, batch)
         for target in self._routes.get((node, output), ()):
             if target.outlet < 0:
                 self._enter(target.operator, target.port, batch)

@@ -107,7 +107,7 @@ class _Pieces:
         """Return the tokens of the next pair of parentheses, and go on behind it."""
         start = self.rest.index("(")
         depth, end = 0, start
-        for end in range(start, len(self.rest)):  # noqa: B007 - it is used after the loop
+        for end in range(start, len(self.rest)):
             depth += (self.rest[end] == "(") - (self.rest[end] == ")")
             if not depth:
                 break
@@ -172,9 +172,7 @@ def _of_distinct(call: CallText, kind: str) -> TwoPhases:
             hint="leave out distinct, or sort the list in a mapping behind: list_sort(...)",
         )
     value, *extra = call.arguments
-    part = Part(
-        str(CallText("list", (value,), distinct=True, filter=call.filter)), "list_distinct(flatten(list({})))"
-    )
+    part = Part(str(CallText("list", (value,), distinct=True, filter=call.filter)), "list_distinct(flatten(list({})))")
     more = "".join(f", {each}" for each in extra).replace("{", "{{").replace("}", "}}")
     final = f"list_aggr(list_distinct(flatten(list({{0}}))), '{call.name}'{more})"
     return TwoPhases((part,), _cast(f"coalesce({final}, 0)" if call.name == "count" else final, kind))

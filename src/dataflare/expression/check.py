@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dataflare.component import Budget
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
-from dataflare.expression.session import Session, quoted, select
+from dataflare.expression.session import Session, folded, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,7 +232,7 @@ class _Reading:
     def _named(self, node: Tree, name: str) -> str | None:
         if name in self._names:
             return name
-        alike = [n for n in self._names if n.lower() == name.lower()]
+        alike = [n for n in self._names if folded(n) == folded(name)]
         if len(alike) > 1:
             raise self._refused(node, f"{name!r} may be {' or '.join(map(repr, alike))}", "write it as the column is")
         return alike[0] if alike else None

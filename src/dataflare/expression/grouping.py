@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dataflare.errors import WorkflowError
 from dataflare.expression.calls import CallText, Part, call_text, column, two_phases
 from dataflare.expression.explain import misread, wrong
-from dataflare.expression.session import INPUT, quoted, select
+from dataflare.expression.session import INPUT, folded, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ def grouping(
 ) -> Grouping:
     """Read keys and aggregations, both (name, expression), over rows of `schema`; raise WorkflowError."""
     names = [n for n, _ in (*keys, *aggregations)]
-    for name in dict.fromkeys(n for n in names if [o.lower() for o in names].count(n.lower()) > 1):
+    for name in dict.fromkeys(n for n in names if [folded(o) for o in names].count(folded(n)) > 1):
         raise WorkflowError(f"column {name!r} is made twice", hint="give the key or the aggregation another name")
     read_keys = tuple((name, checker.read(text, schema.names)) for name, text in keys)
     arrow = schema.to_arrow()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError
+from dataflare.expression.check import DEFAULT
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit_column
-from dataflare.expression.session import Statement, select
-from dataflare.schema import Column, Schema
+from dataflare.expression.session import INPUT, Session, Statement, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from dataflare.expression.segment import Segment
     from dataflare.expression.typed import CheckedStep
 
-ERROR_COLUMN = "_error"
-"""The column of an `errors` output that says why the row is there."""
-
-
-def errors_schema(schema: Schema) -> Schema:
-    """Return the schema of a node's `errors` output from the schema of its input."""
-    columns = [c for c in schema if c.name != ERROR_COLUMN]
-    return Schema((*columns, Column(ERROR_COLUMN, "string")))
+HIDDEN = "***"
+"""What stands for the value of a tagged column (invariant 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +34,26 @@ class Rejected:
     """Rows that a node could not handle, as they came into it, and why, a reason a row (without any value).
 
     The reason is that of the first such row of the batch and column; finding each row's own would cost a statement
-    a row.
+    a row. `tagged` are the columns whose values nobody may see.
     """
 
     node: str
     rows: pa.Table
     reasons: pa.Array
+    tagged: tuple[str, ...] = ()
 
     def as_errors(self) -> pa.Table:
-        """Return the rows with their reason, in the shape of `errors_schema`."""
+        """Return the rows of the node's `errors` output: `error`, `node`, and `row` as JSON, tagged values hidden."""
+        import pyarrow as pa
+
         rows = self.rows
-        if ERROR_COLUMN in rows.schema.names:
-            rows = rows.drop_columns([ERROR_COLUMN])
-        return rows.append_column(ERROR_COLUMN, self.reasons)
+        for name in self.tagged:
+            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.repeat(HIDDEN, rows.num_rows))
+        session = Session(DEFAULT)
+        session.register(rows)
+        texts = session.fetch(select([f"cast(to_json({INPUT}) as varchar) as r"])).column(0)
+        session.close()
+        return pa.table({"error": self.reasons, "node": pa.repeat(self.node, rows.num_rows), "row": texts})
 
 
 @dataclass(slots=True)
@@ -115,7 +116,8 @@ class _Trial:
         rejected = 0
         if bad is not None and self._policy in ("skip", "dead_letter"):
             mask = pc.is_valid(bad)
-            located.rejected.append(Rejected(self._step.node, rows.filter(mask), bad.filter(mask)))
+            tagged = tuple(c.name for c in self._step.before if c.tags)
+            located.rejected.append(Rejected(self._step.node, rows.filter(mask), bad.filter(mask), tagged))
             rejected = located.rejected[-1].rows.num_rows
             keep = pc.invert(mask) if keep is None else pc.and_(keep, pc.invert(mask))
         after = self._assembled(rows, tried)
@@ -220,4 +222,4 @@ def _as_evaluated(column: str, expression: Expression, epoch: int) -> str:
     return sql if column else f"case when {sql} then true else false end"
 
 
-__all__ = ["ERROR_COLUMN", "Located", "Rejected", "Rejecting", "errors_schema"]
+__all__ = ["HIDDEN", "Located", "Rejected", "Rejecting"]

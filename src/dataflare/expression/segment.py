@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
-from dataflare.expression.session import INPUT, quoted, select
+from dataflare.expression.session import INPUT, folded, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,7 +100,7 @@ def _segment(steps: tuple[CheckedStep, ...]) -> Segment:
         needed = _read_before(step, needed)
     _refuse_lookalikes(needed, *needs)
     filters = any(s.condition is not None for s in steps)
-    taken = {name.lower() for names in (needed, *needs) for name in names}
+    taken = {folded(name) for names in (needed, *needs) for name in names}
     ordinal = _free("__row", taken) if filters or not needed else ""
     passed = {name: origin for name, origin in origins.items() if origin is not None}
     return Segment(steps, tuple(needed), ordinal, made, passed, tuple(reversed(needs)))
@@ -123,7 +123,7 @@ def _refuse_lookalikes(*groups: Sequence[str]) -> None:
     for names in groups:
         by_word: dict[str, str] = {}
         for name in names:
-            other = by_word.setdefault(name.lower(), name)
+            other = by_word.setdefault(folded(name), name)
             if other != name:
                 raise WorkflowError(
                     f"columns {other!r} and {name!r} differ only in upper and lower case",

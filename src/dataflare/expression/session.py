@@ -142,4 +142,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-__all__ = ["INPUT", "Session", "Statement", "quoted", "select"]
+def folded(name: str) -> str:
+    """Return a name as DuckDB compares it: ASCII letters without case, others as they are."""
+    return "".join(c.lower() if c.isascii() else c for c in name)
+
+
+__all__ = ["INPUT", "Session", "Statement", "folded", "quoted", "select"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflare.component import Processor
+from dataflare.component.contract import C
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ class Step:
     condition: str | None = None
 
 
-class RowProcessor(Processor[Any]):
+class RowProcessor(Processor[C]):
     """A processor that is a step: the engine fuses neighbours into one prepared statement."""
 
     @abstractmethod

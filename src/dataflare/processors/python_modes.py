@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REASON_CHARACTERS_MAX = 300
+CACHED_ROWS = 1024
 _UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -69,11 +70,22 @@ class RecordMode(Mode):
     """The function takes a dict; it returns a dict, several, or None."""
 
     def run(self, rows: pa.Table, rejected: Rejected) -> Answer:
-        """Go through the rows one by one."""
+        """Go through the rows one by one, so many at a time that their dicts stay in the processor's cache."""
+        parts = [self.output.empty_table()]
+        sources: list[int] = []
+        for start in range(0, rows.num_rows, CACHED_ROWS):
+            part = self._call(rows.slice(start, CACHED_ROWS), start, rejected)
+            parts.append(part.rows)
+            sources += part.sources
+            if rejected.enough:
+                break
+        return Answer(pa.concat_tables(parts).combine_chunks(), sources)
+
+    def _call(self, rows: pa.Table, start: int, rejected: Rejected) -> Answer:
         function, progress = self.function, self.progress
         records: list[dict[str, Any]] = []
         sources: list[int] = []
-        for number, record in _records(rows, rejected):
+        for number, record in _records(rows, start, rejected):
             progress[0] = number
             try:
                 result = function(record)
@@ -86,7 +98,7 @@ class RecordMode(Mode):
                     sources += repeat(number, len(several))
             except MemoryError:
                 raise
-            except Exception as error:  # a user's function may raise anything, and its row is to blame
+            except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the row's fault
                 rejected.failed(number, error)
                 if rejected.enough:
                     break
@@ -162,21 +174,17 @@ MODES: dict[str, type[Mode]] = {"record": RecordMode, "columns": ColumnsMode, "b
 # ---- rows to values ---------------------------------------------------------------------------------------------
 
 
-def _records(rows: pa.Table, rejected: Rejected) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield every row with its place; one with a value that Python has no object for is rejected."""
+def _records(rows: pa.Table, start: int, rejected: Rejected) -> Iterable[tuple[int, dict[str, Any]]]:
+    """Return every row with its place, from `start`; one with a value that Python has no object for is rejected."""
     try:
         columns = [values_of(c) for c in rows.columns]
     except (ValueError, OverflowError):
-        yield from _records_one_by_one(rows, rejected)
-        return
-    if not columns:
-        yield from ((n, {}) for n in range(rows.num_rows))
-        return
+        return _records_one_by_one(rows, start, rejected)
     # Built in C from end to end: 1.5 times as fast as a comprehension of dict(zip(...)).
-    yield from enumerate(map(dict, map(zip, repeat(rows.schema.names), zip(*columns, strict=True))))
+    return enumerate(map(dict, map(zip, repeat(rows.schema.names), zip(*columns, strict=True))), start)
 
 
-def _records_one_by_one(rows: pa.Table, rejected: Rejected) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records_one_by_one(rows: pa.Table, start: int, rejected: Rejected) -> Iterator[tuple[int, dict[str, Any]]]:
     names = rows.schema.names
     for number in range(rows.num_rows):
         row = rows.slice(number, 1)
@@ -185,10 +193,11 @@ def _records_one_by_one(rows: pa.Table, rejected: Rejected) -> Iterator[tuple[in
             try:
                 record[name] = values_of(column)[0]
             except (ValueError, OverflowError):
-                rejected.unfit(number, f"column {name!r} has a value beyond the range of Python's {column.type}")
+                why = f"column {name!r} has a value beyond the range of Python's {column.type}"
+                rejected.unfit(start + number, why)
                 break
         else:
-            yield number, record
+            yield start + number, record
         if rejected.enough:
             return
 
@@ -276,9 +285,9 @@ def _several(result: object) -> list[dict[str, Any]]:
 def _same_names(got: list[str], wanted: list[str]) -> None:
     missing, extra = set(wanted) - set(got), set(got) - set(wanted)
     if missing:
-        raise ShapeError(f"the function did not return column {sorted(missing)[0]!r}")
+        raise ShapeError(f"the function did not return column {min(missing)!r}")
     if extra:
-        raise ShapeError(f"the function returned column {sorted(map(str, extra))[0]!r}, which the output has not")
+        raise ShapeError(f"the function returned column {min(map(str, extra))!r}, which the output has not")
 
 
 def _kind(value: object) -> str:
@@ -299,7 +308,7 @@ def _halving(call: Callable[[pa.Table], pa.Table], rows: pa.Table, rejected: Rej
             part = call(rows.slice(start, stop - start))
         except (MemoryError, ShapeError):
             raise
-        except Exception as error:  # a user's function may raise anything
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
             if stop - start == 1:
                 rejected.failed(start, error)
             else:
@@ -308,15 +317,14 @@ def _halving(call: Callable[[pa.Table], pa.Table], rows: pa.Table, rejected: Rej
         else:
             parts.append(part)
             sources.append(range(start, stop) if part.num_rows == stop - start else range(0))
-    whole = pa.concat_tables(parts[1:] or parts)
-    return Answer(whole, list(chain.from_iterable(sources)))
+    return Answer(pa.concat_tables(parts), list(chain.from_iterable(sources)))
 
 
 def reason_of(error: BaseException) -> str:
     """Return `Type: message`, bounded."""
     try:
         text = str(error)
-    except Exception:  # an exception of the user whose own __str__ raises
+    except Exception:  # noqa: BLE001 - the __str__ of the user's own exception raises
         text = ""
     name = type(error).__name__
     return (f"{name}: {text}" if text else name)[:REASON_CHARACTERS_MAX]

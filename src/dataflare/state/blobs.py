@@ -38,7 +38,7 @@ class BlobFolder:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keep sweeps away while a file is written and named."""
-        with locked(self._folder / GATE, fcntl.LOCK_SH):
+        with _translated(self._folder), locked(self._folder / GATE, fcntl.LOCK_SH):
             yield
 
     def write(self, key: str, content: bytes) -> str:
@@ -48,7 +48,7 @@ class BlobFolder:
         part = self._folder / f"{name}.{os.getpid()}-{threading.get_ident()}{SUFFIX_UNFINISHED}"
         with _translated(path):
             try:
-                with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
+from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.workflow.document import Document, Path, Value, dotted
 from dataflare.workflow.findings import near
 from dataflare.workflow.references import has_secret
@@ -46,9 +47,9 @@ class Checker:
         """Report places of `document` to `findings`."""
         self._document, self._findings = document, findings
 
-    def salvage(self, model: type[M], value: Any, path: Path) -> M | None:
+    def salvage(self, model: type[M], value: Any, path: Path, others: Mapping[str, str] | None = None) -> M | None:
         """Return the model, leaving out the entries that are wrong; None where what is left is not enough."""
-        checked, wrong = self.check(model, value, path)
+        checked, wrong = self.check(model, value, path, others)
         if checked is not None or not isinstance(value, dict):
             return checked
         rest = {k: v for k, v in value.items() if k not in wrong}
@@ -67,17 +68,21 @@ class Checker:
         """
         try:
             checked = model.model_validate(value)
+        except DataFlareError as error:  # a validator's own words
+            code = "invalid_value" if error.code == WorkflowError.code else error.code.removeprefix("workflow.")
+            self._findings.error(code, error.what, self._document.place(path, key=True), error.hint)
+            return None, {""}
         except ValidationError as error:
             wrong: set[str] = set()
             seen: set[tuple[Path, str]] = set()
             for detail in error.errors(include_url=False):
                 where = self._deepest(path, detail["loc"])
-                if self._waits(where):
+                if detail["type"] not in ("extra_forbidden", "missing") and self._waits(where):
                     continue
                 wrong.add(str(detail["loc"][0]) if detail["loc"] else "")
                 if (where, detail["type"]) not in seen:
                     seen.add((where, detail["type"]))
-                    self._report(model, detail, path, where, others or {})
+                    self._report(model, detail, where, others or {})
             return None, wrong
         self._ambiguous(checked, path)
         return checked, set()
@@ -117,7 +122,7 @@ class Checker:
                 found.append(step)
         return tuple(found)
 
-    def _report(self, model: type[BaseModel], detail: Any, path: Path, where: Path, others: Mapping[str, str]) -> None:
+    def _report(self, model: type[BaseModel], detail: Any, where: Path, others: Mapping[str, str]) -> None:
         kind, loc = detail["type"], detail["loc"]
         if kind == "extra_forbidden":
             key = str(loc[-1])
@@ -138,7 +143,8 @@ class Checker:
         value = self._document.at(where)
         word = str(value.data) if value is not None and not value.hidden and not value.map and not value.list else ""
         message = f"{word!r} is not one of {', '.join(choices)}" if word else f"must be one of {', '.join(choices)}"
-        self._findings.error("not_one_of", message, self._document.place(where), near(word, choices))
+        hint = near(word, choices)
+        self._findings.error("not_one_of", message, self._document.place(where), hint if "mean" in hint else "")
 
     def _report_value(self, detail: Any, where: Path) -> None:
         value = self._document.at(where)
@@ -148,6 +154,8 @@ class Checker:
         hint = ""
         if detail["type"] == "string_type" and value is not None and value.text:
             hint = f'write "{value.text}" in double quotes'
+        elif detail["type"] == "string_pattern_mismatch":
+            message, hint = "is not a name", "use letters, digits, _ and -, with a letter first"
         name = dotted(where[-1:]) if where and isinstance(where[-1], str) else dotted(where[-2:])
         if detail["type"] in _PLAINLY or not message[:1].isupper():
             message = f"{name}: {message}"
@@ -162,7 +170,7 @@ def _taken(checked: Any, path: Path) -> Any:
     for step in path:
         if isinstance(checked, BaseModel):
             fields = type(checked).model_fields
-            name = next((n for n, f in fields.items() if step in (n, f.alias, f.validation_alias)), None)
+            name = next((n for n, f in fields.items() if step in (n, f.alias, *_choices(f.validation_alias))), None)
             checked = getattr(checked, name) if name else None
         elif isinstance(checked, dict):
             checked = checked.get(step)
@@ -171,6 +179,10 @@ def _taken(checked: Any, path: Path) -> Any:
         else:
             return None
     return checked
+
+
+def _choices(alias: Any) -> Sequence[Any]:
+    return alias.choices if isinstance(alias, AliasChoices) else (alias,)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -185,18 +197,18 @@ def _models_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[Ba
     models = [model]
     for step in loc:
         fields = [(n, f) for m in models for n, f in m.model_fields.items()]
-        inside = [f.annotation for n, f in fields if step in (n, f.alias)]
+        inside = [f.annotation for n, f in fields if step in (n, f.alias, *_choices(f.validation_alias))]
         models = [m for a in inside for m in _models(a)] or models
     return models
 
 
 def _names(models: list[type[BaseModel]]) -> list[str]:
-    return [f.alias or n for m in models for n, f in m.model_fields.items()]
+    return [f.alias if isinstance(f.alias, str) else n for m in models for n, f in m.model_fields.items()]
 
 
 def _purpose(model: type[BaseModel], loc: Sequence[str | int]) -> str:
     for owner in _models_at(model, loc[:-1]):
         for name, field in owner.model_fields.items():
-            if loc[-1] in (name, field.alias) and field.description:
+            if loc[-1] in (name, field.alias, *_choices(field.validation_alias)) and field.description:
                 return field.description
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dataflare.clock import SystemClock
@@ -15,6 +14,7 @@ from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from dataflare.component import Kind, Registry
     from dataflare.errors import Place
@@ -57,7 +57,7 @@ class Builder:
         """Report to `findings`."""
         self._outline, self._registry, self._checker, self._findings = outline, registry, checker, findings
 
-    def run(self, directory: FilePath, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    def run(self, directory: Path, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Give every draft its class and, where its settings are right, its component."""
         for draft in self._outline.drafts.values():
             self._find(draft)
@@ -76,7 +76,7 @@ class Builder:
         try:
             return self._registry.find(kind, name)
         except WorkflowError as error:
-            self._findings.error("unknown_type", error.what, place, error.hint)
+            self._findings.error("unknown_type", error.what.replace("_", " ", 1), place, error.hint)
         except (ImportError, AttributeError) as error:
             hint = "install the package that it needs; `dataflare describe` tells which"
             self._findings.error("missing_package", f"{kind.name} {name!r} cannot be imported: {error}", place, hint)
@@ -131,9 +131,7 @@ class Builder:
             hint = near(word, known) or f"known: {', '.join(known)}"
             self._findings.error(key, message, self._outline.place(draft, key), hint)
 
-    def _check(
-        self, draft: Draft, directory: FilePath, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    ) -> None:
+    def _check(self, draft: Draft, directory: Path, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         assert draft.cls is not None
         config = self._outline.document.at((*draft.path, "config"))
         plain = config.plain() if config is not None and config.data is not None else {}
@@ -176,10 +174,20 @@ class Builder:
             self._checker.check(cls.spec.config, {k: v for k, v in state.items() if k != "type"}, path)
 
 
+def settings_of(registry: Registry, kind: NodeKind, name: str) -> list[str]:
+    """Return the names of a component's settings; none where there is no such component."""
+    try:
+        found = registry.find(_KINDS[kind], name)
+    except (DataFlareError, ImportError, AttributeError):
+        return []
+    return list(found.spec.config.model_fields)
+
+
 def mode(draft: Draft) -> str:
     """Return the mode of a source: as written, else the first that its connector has."""
-    modes = draft.cls.spec.traits.modes if draft.cls is not None else ("full",)
-    return str(draft.text.mode or modes[0]) if draft.kind is NodeKind.SOURCE else "full"
+    if draft.kind is not NodeKind.SOURCE or draft.cls is None:
+        return "full"
+    return str(draft.text.mode or draft.cls.spec.traits.modes[0])
 
 
 def write_mode(draft: Draft) -> str:
@@ -190,4 +198,4 @@ def write_mode(draft: Draft) -> str:
     return str(draft.text.write_mode or ("append" if "append" in modes else modes[0]))
 
 
-__all__ = ["KEYED", "Builder", "PlanningRuntime", "mode", "write_mode"]
+__all__ = ["KEYED", "Builder", "PlanningRuntime", "mode", "settings_of", "write_mode"]

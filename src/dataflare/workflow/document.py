@@ -81,22 +81,18 @@ class Value:
 
     def size(self) -> int:
         """Count this value and all below it."""
-        if isinstance(self.data, dict):
-            return 1 + sum(v.size() for v in self.data.values())
-        return 1 + sum(v.size() for v in self.data) if isinstance(self.data, list) else 1
+        return 1 + sum(v.size() for v in (*self.map.values(), *self.list))
 
     def depth(self) -> int:
         """Return how deep it is nested; 1 for a scalar."""
-        children = self.data.values() if isinstance(self.data, dict) else self.list
-        return 1 + max((v.depth() for v in children), default=0)
+        return 1 + max((v.depth() for v in (*self.map.values(), *self.list)), default=0)
 
     def child(self, key: str | int) -> Value | None:
         """Return the entry or the item, if there is one."""
-        if isinstance(self.data, dict):
-            return self.data.get(str(key)) if not isinstance(key, int) else None
-        if isinstance(self.data, list) and isinstance(key, int) and 0 <= key < len(self.data):
-            return self.data[key]
-        return None
+        if isinstance(key, int):
+            items = self.list
+            return items[key] if 0 <= key < len(items) else None
+        return self.map.get(key)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class Outline:
     document: Document
     id: str = "workflow"
     head: WorkflowText | None = None
-    runtime: RuntimeText = RuntimeText()
+    runtime: RuntimeText = field(default_factory=RuntimeText)
     schedule: ScheduleText | None = None
     secrets: dict[str, SecretText] = field(default_factory=dict)
     tests: list[ExampleText] = field(default_factory=list)
@@ -79,14 +80,19 @@ class Outline:
         return self.document.place((*draft.path, *path), key=key)
 
 
-def outline(document: Document, checker: Checker, findings: Findings) -> Outline:
+SettingsOf = Callable[[NodeKind, str], "list[str]"]
+"""Tells the settings of a component."""
+
+
+def outline(document: Document, checker: Checker, findings: Findings, settings_of: SettingsOf) -> Outline:
     """Check everything of a workflow but the settings of components and the wiring."""
-    return _Outlining(document, checker, findings).run()
+    return _Outlining(document, checker, findings, settings_of).run()
 
 
 class _Outlining:
-    def __init__(self, document: Document, checker: Checker, findings: Findings) -> None:
+    def __init__(self, document: Document, checker: Checker, findings: Findings, settings_of: SettingsOf) -> None:
         self._document, self._checker, self._findings = document, checker, findings
+        self._settings_of = settings_of
         self._outline = Outline(document)
 
     def run(self) -> Outline:
@@ -148,7 +154,11 @@ class _Outlining:
                     "duplicate_name", message, self._document.place(path, key=True), "give one of them another name"
                 )
                 continue
-            text = self._checker.salvage(_TEXTS[kind], self._node(value), path)
+            inside: dict[str, str] = {}
+            named = value.map.get("type")
+            if value.map.keys() - {"config", *_TEXTS[kind].model_fields} and named is not None:
+                inside = dict.fromkeys(self._settings_of(kind, str(named.data)), "put it inside config")
+            text = self._checker.salvage(_TEXTS[kind], self._node(value), path, inside)
             if text is not None:
                 self._outline.drafts[name] = Draft(name, kind, text, path)
         if not number and section != "transformations":

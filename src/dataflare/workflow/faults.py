@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.errors import Finding, Place
+from dataflare.errors import Finding, Place, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +25,9 @@ class Faults:
     def tell(self, draft: Draft, error: DataFlareError, *, column: str = "", text: str = "") -> None:
         """Report an error of a node, at the setting `column` or with the value `text` where there is one."""
         place = self.place(draft, column, text)
-        self._findings.add(Finding("error", error.code, f"{draft.id}: {error.what}", error.hint, place))
+        own = "workflow.expression" if column or text else "workflow.component"
+        code = own if error.code == WorkflowError.code else error.code
+        self._findings.add(Finding("error", code, f"{draft.id}: {error.what}", error.hint, place))
 
     def foreign(self, draft: Draft, error: Exception) -> None:
         """Report an exception that the code of a component let through."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from dataflare.errors import Finding, InvalidWorkflowError, Place
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
-from dataflare.workflow.components import Builder
+from dataflare.workflow.components import Builder, settings_of
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.findings import Findings
-from dataflare.workflow.flow import FlowTyper, unused_outputs
+from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
 from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
@@ -23,6 +23,7 @@ from dataflare.workflow.reading import read_document
 from dataflare.workflow.references import check_secrets, resolve_secrets, substitute, unescape
 from dataflare.workflow.row_steps import RowSteps
 from dataflare.workflow.tags import check_masked
+from dataflare.workflow.unused import check_unused
 from dataflare.workflow.wiring import wire
 
 if TYPE_CHECKING:
@@ -109,14 +110,14 @@ class _Loading:
         self._checker = Checker(document, findings)
 
     def run(self, registry: Registry, environ: Mapping[str, str], *, ask: bool) -> Loaded:
-        out = outline(self._document, self._checker, self._findings)
+        out = outline(self._document, self._checker, self._findings, partial(settings_of, registry))
         check_secrets(self._document, self._document.root.map.get("secrets", Value({})).map, self._findings)
         builder = Builder(out, registry, self._checker, self._findings)
         builder.run(self._directory, self._resolver(out, environ) if ask else dict)
         steps = RowSteps()
         wiring = wire(out, self._findings)
         flow = FlowTyper(out, wiring, self._findings, steps, ask=ask).run()
-        unused_outputs(out, flow, self._findings)
+        check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
         guarantees = decide(out, flow, self._findings)
         tests = [t.model_dump(exclude_defaults=True) for t in out.tests]

@@ -30,6 +30,10 @@ _STYLE = (
     ".label{font-size:11px;fill:#5a6472;paint-order:stroke;stroke:#fff;stroke-width:4px}"
     ".edge{fill:none;stroke:#9aa4b2;stroke-width:1.6}.upsert,.retract{stroke-dasharray:6 4}.errors{stroke:#cf4f4f}"
 )
+_TIP = (
+    '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    '<path d="M0 0L8 4L0 8z" fill="#9aa4b2"/></marker></defs>'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,9 @@ def picture(plan: Plan, rows: Mapping[str, Mapping[str, int]] | None = None) -> 
     width = max((s.x for s in spots.values()), default=0) + _WIDTH + _MARGIN
     height = max((s.y for s in spots.values()), default=0) + _HEIGHT + _MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" role="img">',
         f"<title>{escape(plan.workflow)}</title><style>{_STYLE}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" fill="#9aa4b2"/></marker></defs>',
+        _TIP,
         f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>',
     ]
     labels: list[str] = []
@@ -122,9 +124,8 @@ def _box(node: Node, spot: _Spot, counts: Mapping[str, int]) -> str:
     shown = "  ".join(f"{k.removeprefix('rows_')} {v:,}" for k, v in counts.items() if v)
     middle = y + (21 if shown else 26)
     parts = [
-        f"<g><title>{escape(f'{node.id} ({node.type})')}</title>"
-        f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="10" '
-        f'fill="{fill}" stroke="{line}" stroke-width="1.4"/>'
+        f"<g><title>{escape(f'{node.id} ({node.type})')}</title>",
+        f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="10" fill="{fill}" stroke="{line}"/>',
         f'<rect x="{x:g}" y="{y + 12:g}" width="4" height="{_HEIGHT - 24}" rx="2" fill="{line}"/>',
         f'<text class="id" x="{x + 16:g}" y="{middle:g}">{escape(_short(node.id, _TITLE_MAX))}</text>',
         f'<text class="type" x="{x + 16:g}" y="{middle + 15:g}">{escape(_short(_type(node), _TYPE_MAX))}</text>',

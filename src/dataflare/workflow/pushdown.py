@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import WorkflowError
 from dataflare.plan_words import NodeKind
-from dataflare.schema import Schema
 from dataflare.workflow.findings import Findings
-from dataflare.workflow.flow import Flow, FlowTyper, Outputs
+from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.wiring import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dataflare.schema import Schema
     from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.flow import Flow, Outputs
     from dataflare.workflow.row_steps import RowSteps
     from dataflare.workflow.wiring import Wiring
 

@@ -14,23 +14,25 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,38})")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_DIGITS = re.compile(r"[-+]?[0-9]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
-def meaning(text: str) -> None | bool | int | float | str:
+def meaning(text: str) -> bool | int | float | str | None:
     """Return what an unquoted word means."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
         return _BOOLEANS[text]
-    first = text[0]
-    if not (first.isascii() and (first.isdigit() or first in "-+.")):
-        return text
+    return _number(text) if text[0] in "0123456789-+." else text
+
+
+def _number(text: str) -> int | float | str:
     if _INTEGER.fullmatch(text):
         return int(text)
     if _HEXADECIMAL.fullmatch(text):
         return int(text, 16)
-    if _FLOAT.fullmatch(text) and not re.fullmatch(r"[-+]?0[0-9]+|[-+]?[0-9]+", text):
+    if _FLOAT.fullmatch(text) and not _DIGITS.fullmatch(text):
         number = float(text)
         return number if math.isfinite(number) else text
     return text

@@ -1,4 +1,4 @@
-"""Reads the inputs of all nodes: which node feeds which, in what order they can be typed, and what leads nowhere."""
+"""Reads the inputs of all nodes: which node feeds which, in what order they can be typed."""
 
 from __future__ import annotations
 
@@ -56,13 +56,18 @@ class _Wirer:
         self._outline, self._findings = outline, findings
         self._drafts = outline.drafts
         self._wiring = Wiring()
+        self._feeds: dict[str, set[str]] = {}
+        for name, draft in self._drafts.items():
+            texts = [*getattr(draft.text, "inputs", ()), getattr(draft.text, "lookup", None) or ""]
+            for text in texts:
+                if not is_glob(text):
+                    self._feeds.setdefault(text.partition(".")[0], set()).add(name)
 
     def run(self) -> Wiring:
         for draft in self._drafts.values():
             if draft.kind is not NodeKind.SOURCE:
                 self._inputs(draft)
         self._order()
-        self._unused()
         return self._wiring
 
     def _inputs(self, draft: Draft) -> None:
@@ -126,8 +131,9 @@ class _Wirer:
     def _matches(self, draft: Draft, text: str, path: Path) -> Iterator[Reference]:
         pattern, _, output = text.partition(".")
         matched = False
+        behind = self._behind(draft.id)
         for name, target in self._drafts.items():
-            if target is draft or target.kind is NodeKind.DESTINATION or not fnmatchcase(name, pattern):
+            if name in behind or target.kind is NodeKind.DESTINATION or not fnmatchcase(name, pattern):
                 continue
             if output == ERRORS and not target.keeps_errors:
                 continue
@@ -137,6 +143,17 @@ class _Wirer:
             hint = "give a node on_error: {action: dead_letter}" if output == ERRORS else "check the pattern"
             place = self._outline.document.place(path)
             self._findings.error("unknown_input", f"{text!r} matches no output", place, hint)
+
+    def _behind(self, node: str) -> set[str]:
+        """Return a node and all that it feeds by name: a pattern there never matches one of them."""
+        found: set[str] = set()
+        left = [node]
+        while left:
+            name = left.pop()
+            if name not in found:
+                found.add(name)
+                left += self._feeds.get(name, ())
+        return found
 
     def _order(self) -> None:
         feeds = {n: {r.node for r in self._wiring.references.get(n, ())} for n in self._drafts}
@@ -163,14 +180,6 @@ class _Wirer:
         message = f"nodes feed each other in a circle: {' <- '.join(turned)}"
         place = self._outline.place(draft, "inputs")
         self._findings.error("cycle", message, place, "take one of these inputs out")
-
-    def _unused(self) -> None:
-        used = {r.node for references in self._wiring.references.values() for r in references}
-        for name, draft in self._drafts.items():
-            if draft.kind is not NodeKind.DESTINATION and name not in used:
-                place = self._outline.place(draft, key=True)
-                hint = "make it an input of another node, or remove it"
-                self._findings.warning("unused_node", f"{name!r} leads nowhere", place, hint)
 
 
 def _cycle(start: str, feeds: Mapping[str, set[str]]) -> list[str]:

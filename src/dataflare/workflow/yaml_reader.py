@@ -103,6 +103,10 @@ def _report_unreadable(text: str, error: Exception, findings: Findings) -> None:
     findings.error("syntax", f"not valid YAML: {what}", Place(findings.file, line, column), "remove it")
 
 
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
 class _StopReadingError(Exception):
     """A bound is passed; the reason is among the findings."""
 
@@ -166,7 +170,7 @@ class _Builder:
             )
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = _mark(event)
         self._counted(1, mark)
         frame = self._stack[-1] if self._stack else None
         plain = event.style is None or event.style == ""
@@ -202,7 +206,7 @@ class _Builder:
             frame.key = _SKIPPED
 
     def _open(self, event: Any, data: Any) -> None:
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = _mark(event)
         self._counted(1, mark)
         if len(self._stack) >= DEPTH_MAX:
             self._too_deep(mark)
@@ -237,8 +241,8 @@ class _Builder:
         if event.anchor:
             self._anchors[event.anchor] = value
 
-    def _alias(self, event: yaml.AliasEvent) -> None:
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+    def _alias(self, event: Any) -> None:
+        mark = _mark(event)
         target = self._anchors.get(event.anchor)
         frame = self._stack[-1] if self._stack else None
         if target is None:

@@ -1,0 +1,101 @@
+"""What the command line says: results on stdout, errors and warnings on stderr, colours only on terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dataflare.errors import DataFlareError, Finding
+
+RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
+SEVERITIES = {"error": RED, "warning": YELLOW, "info": DIM}
+
+
+def write(text: str = "") -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(value: Mapping[str, Any] | Sequence[Any], *, stream: TextIO | None = None) -> None:
+    """Write a value as one line of JSON, to stdout unless told otherwise."""
+    out = stream or sys.stdout
+    out.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    out.flush()
+
+
+def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
+    """Tell on stderr what is wrong, where, and what to do; a workflow's findings all of them."""
+    findings: list[Finding] = getattr(error, "findings", [])
+    if as_json:
+        for finding in findings or [error.as_finding()]:
+            write_json(finding.as_json(), stream=sys.stderr)
+        return
+    if findings:
+        sys.stderr.write(findings_text(findings, sys.stderr) + "\n")
+        return
+    place = str(error.place)
+    if error.place.file and error.place.path:
+        place = f"{place} ({error.place.path})"
+    lines = [f"{painted('error:', RED, sys.stderr)} {error.what}"]
+    lines += [f"  at {place}"] if place else []
+    lines += [f"  {painted('hint:', DIM, sys.stderr)} {error.hint}"] if error.hint else []
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
+    """Return findings in columns: severity, place, message; the cure under the message."""
+    rows = [(f.severity, _where(f), f.message) for f in findings]
+    left = [max(width(row[i]) for row in rows) for i in (0, 1)]
+    lines: list[str] = []
+    for finding, (severity, place, message) in zip(findings, rows, strict=True):
+        head = painted(filled(severity, left[0]), SEVERITIES.get(severity, ""), stream)
+        middle = f"{filled(place, left[1])}  " if left[1] else ""
+        lines.append(f"{head}  {middle}{message}")
+        if finding.hint:
+            indent = " " * (left[0] + 2 + width(middle))
+            lines.append(f"{indent}{painted('hint:', DIM, stream)} {finding.hint}")
+    return "\n".join(lines)
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), stream: TextIO | None = None
+) -> str:
+    """Return lines whose columns line up; the last one is not filled. `right`: columns set at the right."""
+    body = [list(row) for row in rows]
+    at_right = set(right)
+    widths = [max(width(row[i]) for row in [head, *body]) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [filled(cell, widths[i], right=i in at_right) for i, cell in enumerate(row)]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([painted(line(head), DIM, stream or sys.stdout), *(line(row) for row in body)])
+
+
+def painted(text: str, style: str, stream: TextIO) -> str:
+    """Return the text in a style where the stream shows it: a terminal, and no NO_COLOR in the environment."""
+    if not style or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def filled(text: str, cells: int, *, right: bool = False) -> str:
+    """Return the text with spaces up to so many cells."""
+    space = " " * (cells - width(text))
+    return space + text if right else text + space
+
+
+def width(text: str) -> int:
+    """Return how many cells of a terminal the text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def _where(finding: Finding) -> str:
+    place = finding.place
+    return str(place) if place.file else place.path

@@ -1,0 +1,120 @@
+"""The commands `status`, `pause`, `resume` and `stop`: a running workflow is asked over its socket."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflare.cli.console import GREEN, painted, table, write, write_json
+from dataflare.cli.surroundings import STATE, TENANT, StateOf
+from dataflare.errors import UnavailableError, WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.component import StateStore
+    from dataflare.state.checkpoint import CheckpointManager
+
+DONE = {"pause": "is paused", "resume": "goes on", "stop": "stops after this epoch"}
+
+
+def control_command(verb: str, workflow: str, state: Path | None, *, as_json: bool) -> int:
+    """Ask a running workflow to do something, and say that it does."""
+    where = StateOf.named(workflow, state)
+    answer = ask(where, verb)
+    if as_json:
+        write_json({"workflow": where.workflow, **answer})
+    else:
+        write(f"{where.workflow} {DONE[verb]}")
+    return 0
+
+
+def ask(where: StateOf, verb: str) -> dict[str, Any]:
+    """Send a verb to a running workflow; raise UnavailableError where none runs."""
+    from dataflare.executor.control import request
+
+    if where.socket is None:
+        raise UnavailableError(
+            f"{where.workflow} keeps its state in memory and cannot be reached from outside",
+            hint="press Ctrl-C where it runs, or give it a state of type sqlite",
+        )
+    return request(where.socket, verb, workflow=where.workflow)
+
+
+def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
+    """Say where a workflow stands, or every workflow of a folder of state; running or not."""
+    where = StateOf.named(workflow, state) if workflow else StateOf("", {"path": str(state or STATE)}, Path())
+    found = [status_of(one) for one in ([where] if workflow else _everyone(where))]
+    if as_json:
+        for status in found:
+            write_json(status)
+        return 0
+    rows = [
+        (
+            s["workflow"],
+            painted(s["status"], GREEN if s["status"] == "running" else "", sys.stdout),
+            str(s["attempt"]),
+            str(s["epoch"]),
+            f"{sum(n.get('rows_out', 0) for n in s['nodes'].values()):,}",
+        )
+        for s in found
+    ]
+    write(table(("workflow", "status", "attempt", "epoch", "rows out"), rows, right=(2, 3, 4)))
+    return 0
+
+
+def status_of(where: StateOf) -> dict[str, Any]:
+    """Return where a workflow stands: from itself while it runs, else from its state.
+
+    `status` is `running`, `paused`, `restarting`, `finished` or `stopped`, whoever or whatever stopped it.
+    """
+    try:
+        found = ask(where, "status")
+    except UnavailableError:
+        return _status_at_rest(where)
+    except WorkflowError:  # it is there, but between two attempts
+        return {**_status_at_rest(where), "status": "restarting"}
+    return {**found, "nodes": _public(found.get("nodes", {}))}
+
+
+def _status_at_rest(where: StateOf) -> dict[str, Any]:
+    from dataflare.component import Registry
+    from dataflare.executor.runtime import LocalRuntime
+
+    with where.existing_store(Registry.installed(), LocalRuntime()) as store:
+        manager = manager_of(store, where.workflow)
+        proposals, infos = manager.proposals(), manager.checkpoints()
+    if not proposals:
+        known = f"{where.workflow} has committed nothing yet in {where.folder}"
+        raise UnavailableError(known, hint="see all workflows of that state with: dataflare status")
+    return {
+        "workflow": where.workflow,
+        "status": "finished" if infos[-1].status == "finished" else "stopped",
+        "attempt": proposals[-1].attempt,
+        "epoch": proposals[-1].epoch,
+        "nodes": _public(proposals[-1].totals),
+    }
+
+
+def manager_of(store: StateStore[Any], workflow: str) -> CheckpointManager:
+    """Return the checkpoints of a workflow."""
+    from dataflare.security.codec import Codec
+    from dataflare.state.checkpoint import CheckpointManager
+
+    return CheckpointManager(store, Codec(), workflow, tenant=TENANT)
+
+
+def _everyone(where: StateOf) -> list[StateOf]:
+    """Return every workflow that has committed something into a folder of state, or that runs on it."""
+    from dataflare.component import Registry
+    from dataflare.executor.runtime import LocalRuntime
+
+    with where.existing_store(Registry.installed(), LocalRuntime()) as store:
+        names = {key.split("/")[1] for key in store.keys(f"{TENANT}/") if "/committed/" in key}
+    names |= {path.stem for path in where.folder.glob("*.sock")} if where.folder else set()
+    return [StateOf(name, where.settings, where.directory) for name in sorted(names)]
+
+
+def _public(nodes: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    return {n: {f"rows_{k.removeprefix('rows_')}": v for k, v in kinds.items()} for n, kinds in nodes.items()}

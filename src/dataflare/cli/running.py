@@ -1,0 +1,163 @@
+"""The command `run`: a plan, its surroundings, somebody who watches, and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.cli.console import YELLOW, painted, say_error, write_json
+from dataflare.cli.summary import outcome_json, summary_text
+from dataflare.cli.surroundings import TENANT, Secrets, StateOf, plan_of
+from dataflare.clock import SystemClock
+from dataflare.errors import Finding, Place, WorkflowError
+from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, Noticed
+from dataflare.monitoring.log import JsonLines
+from dataflare.monitoring.metrics import Counters
+from dataflare.monitoring.observers import Observers
+from dataflare.monitoring.progress import LiveProgress, Shown
+from dataflare.security.secrets import scrub
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dataflare.component import Registry
+    from dataflare.executor.contract import Outcome, RunContext
+    from dataflare.monitoring.events import Observer
+    from dataflare.plan import Plan
+    from dataflare.security.secrets import Secret
+
+SIGNAL_BASE = 128
+"""What a shell adds to the number of the signal that ended a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run and how to tell. `observers` hear of everything besides; with `bytes_total` progress has a bar."""
+
+    as_json: bool = False
+    log: str = ""
+    parallelism: int | None = None
+    deadline: str = ""
+    observers: tuple[Observer, ...] = ()
+    bytes_total: int = 0
+
+    def deadline_seconds(self) -> float | None:
+        """Return the deadline in seconds; raise WorkflowError where it has no unit."""
+        from dataflare.component.settings import seconds_of
+
+        try:
+            return seconds_of(self.deadline) if self.deadline else None
+        except ValueError as error:
+            raise WorkflowError(f"--deadline: {error}") from error
+
+
+def run_command(file: Path, options: RunOptions) -> int:
+    """Run a workflow file and say how it ended; return the exit code."""
+    from dataflare.component import Registry
+
+    if options.log not in ("", "json"):
+        raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
+    registry = Registry.installed()
+    plan = plan_of(file, registry, parallelism=options.parallelism)
+    outcome, number = run_plan(plan, registry, options)
+    if outcome is None:
+        sys.stderr.write("ended at once; run it again to go on from the last committed epoch\n")
+    elif options.as_json:
+        write_json(outcome_json(plan, outcome))
+    else:
+        stream = sys.stderr if _rows_on_stdout(plan) else sys.stdout
+        stream.write(summary_text(plan, outcome, stream) + "\n")
+    if outcome is not None and outcome.error is not None:
+        say_error(outcome.error, as_json=options.as_json)
+        return outcome.error.exit_code
+    return SIGNAL_BASE + number if number else 0
+
+
+def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outcome | None, int]:
+    """Run a plan to its end; return the outcome and the number of the signal that stopped the run, 0 where none did.
+
+    There is no outcome where a second signal ended it at once. Errors of the run name no secret.
+    """
+    from dataflare.executor.contract import RunContext
+    from dataflare.executor.runtime import LocalRuntime
+
+    secrets, counters, clock = Secrets(plan), Counters(), SystemClock()
+    shown = Shown(plan.workflow, [(n.id, n.kind.value) for n in plan.topological()], options.bytes_total)
+    live = LiveProgress(shown, counters, clock, sys.stderr)
+    teller: Observer = Warnings(live, secrets.known, as_json=options.as_json)
+    if options.log:
+        teller = JsonLines(sys.stderr, clock, secrets.known)
+    watched = not (options.as_json or options.log or (_rows_on_stdout(plan) and sys.stdout.isatty()))
+    runtime = LocalRuntime(Observers(counters, teller, *options.observers))
+    state = StateOf.of_plan(plan)
+    try:
+        with state.store(registry, runtime) as store, live if watched else nullcontext():
+            context = RunContext(
+                registry=registry,
+                runtime=runtime,
+                store=store,
+                tenant=TENANT,
+                deadline_seconds=options.deadline_seconds(),
+                socket=state.socket,
+                resolve=secrets,
+            )
+            outcome, number = _execute(plan, context)
+    finally:
+        runtime.close()
+    if outcome is not None and outcome.error is not None:
+        error = outcome.error
+        error.what, error.hint = scrub(error.what, secrets.known), scrub(error.hint, secrets.known)
+    return outcome, number
+
+
+def _execute(plan: Plan, context: RunContext) -> tuple[Outcome | None, int]:
+    from dataflare.component import Config
+    from dataflare.executor.contract import executor
+
+    chosen = context.registry.find(executor, "local")(Config())
+    try:
+        outcome: Outcome | None = asyncio.run(chosen.execute(plan, context))
+    except asyncio.CancelledError:  # the second signal
+        outcome = None
+    return outcome, int(getattr(chosen, "signalled", 0))
+
+
+class Warnings:
+    """An observer that tells on stderr what a person should know while the run goes on; nothing when all is well."""
+
+    def __init__(self, live: LiveProgress, secrets: list[Secret], *, as_json: bool) -> None:
+        """Tell through the live view, or as JSON in the shape of a finding."""
+        self._live, self._secrets, self._as_json = live, secrets, as_json
+
+    def __call__(self, event: Event) -> None:
+        """Tell, or keep silent."""
+        finding = warning_of(event)
+        if finding is None:
+            return
+        message = scrub(finding.message, self._secrets)
+        if self._as_json:
+            write_json({**finding.as_json(), "message": message}, stream=sys.stderr)
+            return
+        place = f"{finding.place}: " if str(finding.place) else ""
+        self._live.say(f"{painted('warning:', YELLOW, sys.stderr)} {place}{message}")
+
+
+def warning_of(event: Event) -> Finding | None:
+    """Return what an event warns of; None where it does not."""
+    match event:
+        case AttemptFailed():
+            again = f"; trying again in {event.retry_in_seconds:.1f} s" if event.retry_in_seconds >= 0 else ""
+            return Finding("warning", event.code, f"attempt {event.attempt} failed: {event.message}{again}")
+        case CheckpointStalled():
+            message = f"epoch {event.epoch} takes too long, waiting for {event.waiting_for}"
+            return Finding("warning", "checkpoint.stalled", message)
+        case Noticed():
+            return Finding("warning", event.code, event.message, place=Place(path=event.node))
+    return None
+
+
+def _rows_on_stdout(plan: Plan) -> bool:
+    return any(node.type == "stdout" for node in plan.topological())

@@ -1,0 +1,77 @@
+"""How a run is summed up: the documented line of JSON, or tables for people."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dataflare.cli.console import BOLD, GREEN, RED, YELLOW, painted, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+    from dataflare.executor.contract import Outcome
+    from dataflare.plan import Guarantee, Plan
+
+COLOURS = {"succeeded": GREEN, "failed": RED, "stopped": YELLOW}
+KIBI = 1 if sys.platform == "darwin" else 1024
+"""The unit of the system's figure for memory, in bytes."""
+
+
+def outcome_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """Return what `run --json` ends with; times are in seconds, memory is the highest of this process."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    line = {
+        "workflow": plan.workflow,
+        "status": outcome.status,
+        "epochs": outcome.epochs,
+        "elapsed_seconds": round(outcome.elapsed_seconds, 6),
+        "cpu_seconds": round(own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, 6),
+        "rss_bytes_max": own.ru_maxrss * KIBI,
+        "nodes": {n: dict(k) for n, k in outcome.nodes.items()},
+        "guarantees": guarantees_json(plan.guarantees),
+        "error": outcome.error.as_finding().as_json() if outcome.error else None,
+    }
+    return {**line, "more": True} if outcome.more else line
+
+
+def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, str]]:
+    """Return level, mechanism and reason by destination."""
+    return {
+        n: {"level": g.level.value, "mechanism": g.mechanism.value, "reason": g.reason} for n, g in guarantees.items()
+    }
+
+
+def summary_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
+    """Return the summary for people: how it ended, rows by node and fate, the guarantee of each path."""
+    status = painted(outcome.status, COLOURS.get(outcome.status, ""), stream)
+    epochs = f"{outcome.epochs} epoch{'s' * (outcome.epochs != 1)}"
+    head = f"{painted(plan.workflow, BOLD, stream)} {status} in {outcome.elapsed_seconds:,.2f} s, {epochs} committed"
+    if outcome.attempts > 1:
+        head += f", {outcome.attempts} attempts"
+    if outcome.more:
+        head += "; there is more to read"
+    return "\n\n".join([head, rows_text(plan, outcome, stream), *guarantees_text(plan.guarantees, stream)])
+
+
+def rows_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
+    """Return rows by node and fate; fates that no row had are left out."""
+    kinds = list(dict.fromkeys(k for counts in outcome.nodes.values() for k in counts))
+    shown = [k for k in kinds if any(c.get(k) for c in outcome.nodes.values())]
+    rows = []
+    for node in plan.topological():
+        counts = outcome.nodes.get(node.id, {})
+        cells = [f"{counts[k]:,}" if counts.get(k) else "" for k in shown]
+        most = max((counts.get(k, 0) for k in ("rows_in", "rows_out")), default=0)
+        rate = f"{most / outcome.elapsed_seconds:,.0f}" if most and outcome.elapsed_seconds > 0 else ""
+        rows.append([node.id, node.kind.value, node.type, *cells, rate])
+    head = ["node", "kind", "type", *(k.removeprefix("rows_") for k in shown), "rows/s"]
+    return table(head, rows, right=range(3, len(head)), stream=stream)
+
+
+def guarantees_text(guarantees: Mapping[str, Guarantee], stream: TextIO) -> list[str]:
+    """Return the table of guarantees; nothing where there are none."""
+    rows = [(n, g.level.value, g.mechanism.value, g.reason) for n, g in guarantees.items()]
+    return [table(("destination", "guarantee", "mechanism", "because"), rows, stream=stream)] if rows else []

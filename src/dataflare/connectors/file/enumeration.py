@@ -1,0 +1,247 @@
+"""Lists the splits of files lazily, and says after each where to go on.
+
+Mode full: `{"path", "offset"}`, and `{"path", "done"}` after the last split of a file; files before that path are
+read. Mode incremental: `{"files", "listing", "at", "offset"}`; `files` is what earlier passes read (name to size,
+time, mark), `listing` what this pass reads, fixed when it began, `at` and `offset` how far it has come. Both parts
+are shared by all positions of a pass, so that they cost nothing a split.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dataflare.component import Split
+from dataflare.connectors.file.cutting import cuts
+from dataflare.connectors.file.listing import Listed, changed_files, names_of
+from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.storage import storage
+from dataflare.connectors.file.text import TextFile, is_stream
+from dataflare.errors import DataError, Place
+from dataflare.formats.csv.infer import first_record, unique_names
+from dataflare.monitoring.events import Noticed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dataflare.batch import Position
+    from dataflare.component import StageContext
+    from dataflare.schema import Schema
+
+Cut = tuple[int, int, int, dict[str, Any]]
+"""Start, end, bytes and further data of a split."""
+
+STREAM_HEAD_BYTES = 1 << 20
+
+
+class Enumerator:
+    """The splits of one source."""
+
+    def __init__(self, context: StageContext, config: FileSourceConfig, schema: Schema) -> None:
+        """List nothing yet."""
+        self._context, self._config, self._schema = context, config, schema
+        self._noticed: set[tuple[str, ...]] = set()
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield the splits after `since`."""
+        return self._incremental(since) if self._context.mode == "incremental" else self._full(since)
+
+    # ---- passes -------------------------------------------------------------------------------------------------
+
+    def _full(self, since: Position | None) -> Iterator[Split]:
+        names = names_of(self._context, self._config.path, allow_empty=self._config.allow_empty)
+        for name in names:
+            offset = None
+            if since is not None:
+                if name < since["path"] or (name == since["path"] and since.get("done")):
+                    continue
+                offset = since["offset"] if name == since["path"] else None
+            yield from self._file(
+                Listed(name, -1, 0, 0),
+                offset,
+                lambda end, last, name=name: {"path": name, "done": True} if last else {"path": name, "offset": end},
+            )
+
+    def _incremental(self, since: Position | None) -> Iterator[Split]:
+        files: Mapping[str, list[int]] = {}
+        if since is not None:
+            found = False
+            for split in self._pass(since["files"], since["listing"], since["at"], since["offset"]):
+                found = True
+                yield split
+            if found:  # what is left of that pass is this run; files without rows are none
+                return
+            read = (Listed.from_json(v) for v in since["listing"])
+            files = {**since["files"], **{f.name: [f.size, f.modified, f.mark] for f in read}}
+        names = names_of(self._context, self._config.path, allow_empty=self._config.allow_empty or bool(files))
+        listed, replaced = changed_files(self._context, names, files, self._grows)
+        for name in replaced:
+            self._notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
+        yield from self._pass(files, [f.to_json() for f in listed], 0, None)
+
+    def _pass(self, files: Any, listing: list[Any], at: int, offset: int | None) -> Iterator[Split]:
+        for number in range(at, len(listing)):
+            listed = Listed.from_json(listing[number])
+            if listed.start:
+                self._check_growth(listed)
+
+            def after(end: int, last: bool, number: int = number) -> dict[str, Any]:  # noqa: FBT001
+                position = (number + 1, None) if last else (number, end)
+                return {"files": files, "listing": listing, "at": position[0], "offset": position[1]}
+
+            yield from self._file(listed, offset if number == at else None, after)
+
+    def _grows(self, name: str) -> bool:
+        """Tell whether what is appended to a file can be read alone."""
+        return format_of(name, self._config.format) != "parquet" and not is_stream(name, self._config.encoding)
+
+    # ---- one file -----------------------------------------------------------------------------------------------
+
+    def _file(self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]) -> Iterator[Split]:
+        """Yield the splits of a file from `offset` (None: from where it starts in this pass)."""
+        kind = format_of(listed.name, self._config.format)
+        if kind == "parquet":
+            found = self._groups(listed.name, offset or 0)
+        elif is_stream(listed.name, self._config.encoding):
+            found = self._stream(listed.name, kind)
+        else:
+            found = self._ranges(listed, kind, offset)
+        previous: Cut | None = None
+        for cut in found:  # one ahead, to know the last
+            if previous is not None:
+                yield self._split(listed, previous, after(previous[1], False))  # noqa: FBT003
+            previous = cut
+        if previous is not None:
+            yield self._split(listed, previous, after(previous[1], True))  # noqa: FBT003
+
+    @staticmethod
+    def _split(listed: Listed, cut: Cut, resume: dict[str, Any]) -> Split:
+        start, end, size, data = cut
+        identity = f"{listed.name}@{start}-{end}"
+        return Split(identity, {"path": listed.name, "start": start, "end": end, **data}, resume, size)
+
+    def _ranges(self, listed: Listed, kind: str, offset: int | None) -> Iterator[Cut]:
+        file = TextFile(self._context.path(listed.name), listed.name, self._config)
+        try:
+            options = self._config.csv_options() if kind == "csv" else None
+            data: dict[str, Any] = {}
+            begin = file.start()
+            if options is not None:
+                names, after_header = self._names(file)
+                data["names"] = names
+                begin = after_header
+                self._check_names(listed.name, names)
+            start = max(begin, listed.start) if offset is None else offset
+            end = file.size if listed.size < 0 else listed.size
+            with storage(file.path):
+                for low, high in cuts(file.file, start, end, self._config.split_bytes, options):
+                    yield low, high, high - low, data
+        except DataError as error:
+            raise error.at(Place(listed.name)) from None
+        finally:
+            file.close()
+
+    def _stream(self, name: str, kind: str) -> Iterator[Cut]:
+        file = TextFile(self._context.path(name), name, self._config)
+        try:
+            data: dict[str, Any] = {"stream": True}
+            start = 0
+            if kind == "csv":
+                head = file.head(STREAM_HEAD_BYTES)
+                fields, end = first_record(head, self._config.csv_options())
+                if self._config.header:
+                    data["names"], start = unique_names(fields), end
+                else:
+                    data["names"] = self._positional(len(fields))
+                if fields:
+                    self._check_names(name, data["names"])
+            yield start, -1, file.size, data
+        finally:
+            file.close()
+
+    def _groups(self, name: str, since: int) -> Iterator[Cut]:
+        from dataflare.connectors.file.groups import group_ranges, open_parquet
+
+        file = open_parquet(self._context.path(name), name)
+        try:
+            self._check_names(name, file.schema_arrow.names)
+            for first, end, size in group_ranges(file, since, self._config.split_bytes):
+                yield first, end, size, {}
+        finally:
+            file.close()
+
+    def _names(self, file: TextFile) -> tuple[list[str], int]:
+        fields, end = file.header()
+        if self._config.header:
+            return fields, end
+        return self._positional(len(fields)), file.start()
+
+    def _positional(self, count: int) -> list[str]:
+        """Return the names of a file without header: the declared ones, then numbers."""
+        declared = list(self._config.columns or ())
+        return [declared[n] if n < len(declared) else f"column_{n + 1}" for n in range(count)]
+
+    # ---- checks -------------------------------------------------------------------------------------------------
+
+    def _check_names(self, name: str, found: list[str]) -> None:
+        """Compare the columns of a file with the planned ones."""
+        if not found:
+            return
+        missing = [c for c in self._schema if c.name not in found]
+        hard = [c.name for c in missing if self._config.missing_columns == "error" or not c.nullable]
+        if hard:
+            raise DataError(
+                f"the file lacks {_listed(hard)}; it has {_listed(found)}",
+                hint="correct the file or `columns`, or set missing_columns: null",
+                place=Place(name),
+            )
+        if missing and len(missing) == len(self._schema.columns):
+            raise DataError(
+                f"the file has none of the columns {_listed(self._schema.names)}; it has {_listed(found)}",
+                hint="is the header there? set header: false if not; check the delimiter",
+                place=Place(name),
+            )
+        known = set(self._config.columns or self._planned())
+        extra = [c for c in found if c not in known] if known else []
+        if extra and self._config.extra_columns == "error":
+            raise DataError(
+                f"the file has columns that the plan does not know: {_listed(extra)}",
+                hint="declare them, or set extra_columns: ignore",
+                place=Place(name),
+            )
+        if missing:
+            self._notice("file.missing_columns", f"{name} lacks {_listed([c.name for c in missing])}: null in its rows")
+        if extra:
+            self._notice("file.extra_columns", f"{name} has {_listed(extra)} beside the planned columns: not read")
+
+    def _planned(self) -> list[str]:
+        if self._context.hints.columns is not None or "" not in self._context.schemas:
+            return []
+        return self._context.schemas[""].names
+
+    def _check_growth(self, listed: Listed) -> None:
+        """Refuse to go on in the middle of a record: what was read as the last record has become longer."""
+        path = self._context.path(listed.name)
+        with storage(path), path.open("rb") as file:
+            file.seek(listed.start - 1)
+            before, next_byte = file.read(1), file.read(1)
+        if before != b"\n" and next_byte not in (b"\n", b"\r"):
+            raise DataError(
+                "the file has grown in the middle of what was read as its last record",
+                hint="let the writer append whole lines, or read it in mode full",
+                place=Place(listed.name),
+            )
+
+    def _notice(self, code: str, message: str) -> None:
+        """Tell each thing once a run, and no more than a few."""
+        key = (code, message.split(" ", 1)[1])
+        if key not in self._noticed and len(self._noticed) < 100:  # noqa: PLR2004
+            self._noticed.add(key)
+            self._context.emit(Noticed(self._context.workflow, code, message, self._context.node))
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(repr(n) for n in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+__all__ = ["Enumerator"]

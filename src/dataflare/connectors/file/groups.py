@@ -1,0 +1,103 @@
+"""Reads Parquet files by row groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataflare.batch import Batch
+from dataflare.connectors.file.storage import storage
+from dataflare.errors import DataError, Place
+from dataflare.formats.parquet import fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dataflare.batch import Position
+    from dataflare.component import Split
+    from dataflare.schema import Schema
+
+PART_BYTES = 16 << 20
+
+
+def open_parquet(path: Path, name: str) -> pq.ParquetFile:
+    """Open a file; raise UnavailableError where that is not possible and DataError where it is no Parquet."""
+    try:
+        with storage(path):
+            return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise DataError("not a Parquet file", hint="is it still being written?", place=Place(name)) from error
+
+
+def group_ranges(file: pq.ParquetFile, since: int, split_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first, end, bytes) of runs of row groups with at least `split_bytes` compressed bytes, the last excepted."""
+    first, size = since, 0
+    for number in range(since, file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        size += sum(group.column(c).total_compressed_size for c in range(group.num_columns))
+        if size >= split_bytes:
+            yield first, number + 1, size
+            first, size = number + 1, 0
+    if size or first < file.metadata.num_row_groups:
+        yield first, file.metadata.num_row_groups, size
+
+
+class GroupReader:
+    """One open Parquet file; counts the compressed bytes that it reads in `bytes_read`."""
+
+    def __init__(self, path: Path, name: str, schema: Schema) -> None:
+        """Open; read the columns of `schema` that are there."""
+        self.name, self._schema = name, schema
+        self.bytes_read = 0
+        self._file = open_parquet(path, name)
+        there = self._file.schema_arrow.names
+        self._columns = [c.name for c in schema if c.name in there]
+
+    def read(self, split: Split, since: Position | None, memory_bytes_max: int) -> Iterator[Batch]:
+        """Yield the row groups of a split, each whole where a quarter of the memory holds it, else in parts."""
+        first = since["group"] if since else split.data["start"]
+        skip = since.get("row", 0) if since else 0
+        for number in range(first, split.data["end"]):
+            try:
+                with storage(self.name):
+                    yield from self._group(number, skip, memory_bytes_max // 4)
+            except pa.ArrowInvalid as error:
+                raise DataError(f"row group {number} cannot be read: {error}", place=Place(self.name)) from error
+            skip = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _group(self, number: int, skip: int, bytes_max: int) -> Iterator[Batch]:
+        group = self._file.metadata.row_group(number)
+        rows = group.num_rows
+        picked = [group.column(c) for c in range(group.num_columns)]
+        wanted = [c for c in picked if c.path_in_schema.split(".")[0] in self._columns]
+        self.bytes_read += sum(c.total_compressed_size for c in wanted)
+        size = sum(c.total_uncompressed_size for c in wanted)
+        after = {"group": number + 1}
+        if size <= bytes_max:
+            table = self._file.read_row_group(number, columns=self._columns, use_threads=False)
+            yield Batch(self._fitted(table, rows).slice(skip), position=after)
+            return
+        part_rows = max(1, rows * PART_BYTES // size)
+        done = 0
+        for part in self._file.iter_batches(part_rows, row_groups=[number], columns=self._columns, use_threads=False):
+            done += part.num_rows
+            if done <= skip:
+                continue
+            table = self._fitted(pa.Table.from_batches([part]), part.num_rows)
+            position = after if done == rows else {"group": number, "row": done}
+            yield Batch(table.slice(max(0, skip - (done - part.num_rows))), position=position)
+
+    def _fitted(self, table: pa.Table, rows: int) -> pa.Table:
+        if not self._columns:  # a file without any wanted column still has its rows
+            table = pa.table({"_": pa.nulls(rows)})
+        return fitted(table, self._schema, self.name)
+
+
+__all__ = ["GroupReader", "group_ranges", "open_parquet"]

@@ -1,0 +1,113 @@
+"""The files behind a path: found, ordered, and recognised again when they grew or were replaced."""
+
+from __future__ import annotations
+
+import glob
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.connectors.file.settings import EXTENSIONS
+from dataflare.connectors.file.storage import storage
+from dataflare.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from dataflare.component import StageContext
+
+MARK_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file of one pass: what it was when it was listed, and from where this pass reads it."""
+
+    name: str
+    size: int
+    modified: int
+    mark: int
+    start: int = 0
+
+    def to_json(self) -> list[Any]:
+        """Return what a position keeps."""
+        return [self.name, self.size, self.modified, self.mark, self.start]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(*value)
+
+
+def names_of(context: StageContext, path: str, *, allow_empty: bool) -> list[str]:
+    """Return the names of all files behind a path, sorted; relative to the workflow's folder where they are in it.
+
+    Raises UnavailableError where there is none, unless that is allowed. Hidden files are left out.
+    """
+    full = context.path(path)
+    if full.is_file():
+        found = [str(full)]
+    elif full.is_dir():
+        found = sorted(
+            str(p) for p in full.iterdir() if p.is_file() and p.name[0] != "." and _extension(p.name) in EXTENSIONS
+        )
+    else:
+        found = sorted(p for p in glob.glob(str(full), recursive=True) if os.path.isfile(p))  # noqa: PTH113, PTH207
+    if not found and not allow_empty:
+        kind = "no file matches" if glob.has_magic(path) or full.is_dir() else "there is no file"
+        raise UnavailableError(
+            f"{kind} {full}", hint="check the path, or set allow_empty: true if there may be none"
+        )
+    root = f"{context.directory}{os.sep}"
+    return [f.removeprefix(root) if context.directory.is_absolute() else f for f in found]
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name.lower().removesuffix(".gz"))[1]  # noqa: PTH122 - a name, no path
+
+
+def mark_of(path: Path, end: int) -> int:
+    """Return a checksum of the last bytes before `end`, by which a file that only grew is known again."""
+    start = max(0, end - MARK_BYTES)
+    with storage(path), path.open("rb") as file:
+        file.seek(start)
+        return zlib.crc32(file.read(end - start))
+
+
+def changed_files(
+    context: StageContext,
+    names: list[str],
+    known: Mapping[str, list[int]],
+    grows: Callable[[str], bool],
+) -> tuple[list[Listed], list[str]]:
+    """Return what there is to read beyond what is `known` (name to size, time, mark), and the names of replaced files.
+
+    A file that grew is read from its former end, if what was before is still there and `grows` says so; one that
+    changed otherwise is read as a new file; one that was only touched is not read.
+    """
+    listed, replaced = [], []
+    for name in names:
+        path = context.path(name)
+        with storage(path):
+            status = path.stat()
+        size, modified = status.st_size, status.st_mtime_ns
+        before = known.get(name)
+        if before is None:
+            listed.append(Listed(name, size, modified, mark_of(path, size)))
+            continue
+        old_size, old_modified, old_mark = before
+        if (size, modified) == (old_size, old_modified):
+            continue
+        same_before = size >= old_size and mark_of(path, old_size) == old_mark
+        if same_before and size == old_size:
+            continue
+        start = old_size if same_before and grows(name) else 0
+        if start == 0:
+            replaced.append(name)
+        listed.append(Listed(name, size, modified, mark_of(path, size), start))
+    return listed, replaced
+
+
+__all__ = ["Listed", "changed_files", "mark_of", "names_of"]

@@ -1,0 +1,100 @@
+"""Guesses the columns of files from a bounded sample of the first, the middle and the last of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.connectors.file.listing import names_of
+from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.text import TextFile
+from dataflare.errors import DataError, Place, UnavailableError
+from dataflare.formats import guess
+from dataflare.formats.csv import infer as csv
+from dataflare.formats.jsonl import infer as jsonl
+from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from dataflare.component import StageContext
+
+SAMPLE_BYTES = 1 << 20
+FILES_MAX = 4
+
+
+def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
+    """Return the union of the columns of the sampled files; columns of which only nulls were seen are strings.
+
+    Raises UnavailableError where there is no file, DataError where files do not name their columns alike.
+    """
+    names = names_of(context, config.path, allow_empty=False)
+    spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
+    picked = [names[n] for n in spread]
+    kind = format_of(picked[0], config.format)
+    if kind == "parquet":
+        return _parquet(context, picked)
+    found: dict[str, str | None] = {}
+    for name in picked:
+        file = TextFile(context.path(name), name, config)
+        try:
+            head = file.head(SAMPLE_BYTES // len(picked))
+        finally:
+            file.close()
+        if kind == "jsonl":
+            found = jsonl.unite(found, jsonl.infer(head))
+        else:
+            for column, guessed in _csv(head, config).items():
+                found[column] = guess.wider(found.get(column), guessed) if guessed else found.get(column)
+    if not found:
+        raise UnavailableError(
+            f"{config.path} holds no {'header' if kind == 'csv' else 'row'} to tell the columns from",
+            hint="declare them: columns: {id: int64, ...}",
+        )
+    nothing = "json" if kind == "jsonl" else "string"
+    return Schema.of({name: guessed or nothing for name, guessed in found.items()})
+
+
+def _csv(head: bytes, config: FileSourceConfig) -> dict[str, str | None]:
+    options = config.csv_options()
+    fields, end = csv.first_record(head, options)
+    if not fields:
+        return {}
+    if not config.header:
+        return csv.infer(head, [f"column_{n}" for n in range(1, len(fields) + 1)], options)
+    return csv.infer(head[end:], csv.unique_names(fields), options)
+
+
+def _parquet(context: StageContext, names: list[str]) -> Schema:
+    from dataflare.connectors.file.groups import open_parquet
+    from dataflare.formats import parquet
+
+    found: dict[str, str] = {}
+    for name in names:
+        file = open_parquet(context.path(name), name)
+        try:
+            columns = parquet.infer(file.schema_arrow)
+        finally:
+            file.close()
+        for column in columns:
+            before = found.get(column.name, column.type)
+            both = _either(before, column.type)
+            if both is None:
+                raise DataError(
+                    f"column {column.name!r} is {column.type} here and {before} in other files",
+                    hint="declare its type under `columns`",
+                    place=Place(name),
+                )
+            found[column.name] = both
+    return Schema.of(found)
+
+
+def _either(one: str, other: str) -> str | None:
+    """Return the type that holds both, as far as numbers widen; None where none does."""
+    if one == other:
+        return one
+    order = ("int8", "int16", "int32", "int64", "float32", "float64")
+    if one in order and other in order:
+        wide = max(order.index(one), order.index(other))
+        return "float64" if order[wide] == "float32" else order[wide]
+    return None
+
+
+__all__ = ["sampled_schema"]

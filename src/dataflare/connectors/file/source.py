@@ -1,0 +1,207 @@
+"""Reads files: CSV, JSON lines and Parquet, in splits that any number of tasks read side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dataflare.batch import Batch, Position
+from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.connectors.file.enumeration import Enumerator
+from dataflare.connectors.file.sample import sampled_schema
+from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
+from dataflare.errors import DataError, Place
+from dataflare.formats.csv.decode import CsvDecoder
+from dataflare.formats.csv.infer import first_record, unique_names
+from dataflare.formats.jsonl.decode import JsonlDecoder
+from dataflare.formats.rejected import ERRORS, Decoded, errors_table, failure
+from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dataflare.connectors.file.groups import GroupReader
+
+DECODERS_MAX = 8
+
+
+@source(
+    "file",
+    status="beta",
+    replay="exact",
+    modes=("full", "incremental"),
+    pushdown=("columns",),
+    examples=[{"path": "data/orders-*.csv", "columns": {"id": "int64", "amount": "decimal(12,2)"}}],
+)
+class FileSource(SourceConnector[FileSourceConfig]):
+    """Reads CSV, JSON lines (also gzipped) and Parquet files.
+
+    Mode `full` reads every file behind `path`, in order of their names. Mode `incremental` remembers what it has read
+    (size, time and a checksum of the last kilobyte of each file): the next run reads new files, and of text files that
+    grew only what was appended. A run is bounded: it reads what was there when it began.
+
+    Columns are matched by name. Types are those of `columns`, or guessed from a sample of at most a megabyte of the
+    first files; numbers with leading zeros stay strings. A `timestamp` without a zone is UTC.
+
+    A row that cannot be read (too many or too few fields, text that is not of its type, broken encoding or JSON, a
+    quote that is never closed) fails the run with file and line, or goes to the output `errors` by `on_error`:
+    columns `error`, `file`, `line`, `raw`.
+    """
+
+    errors_schema: ClassVar[Schema] = ERRORS
+
+    def __init__(self, config: FileSourceConfig) -> None:
+        """Open nothing."""
+        super().__init__(config)
+        self._file: TextFile | None = None
+        self._groups: GroupReader | None = None
+        self._csv: dict[tuple[str, ...], CsvDecoder] = {}
+        self._jsonl: JsonlDecoder | None = None
+
+    def declared(self) -> Mapping[str, Stream] | None:
+        """Return the declared columns, if they are declared."""
+        if self.config.columns is None:
+            return None
+        return self._streams(Schema.of(self.config.columns))
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Return the declared columns, or guess them from the files."""
+        return self.declared() or self._streams(sampled_schema(self.context, self.config))
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield byte ranges (or row groups) of about `split_bytes`, file after file; looks ahead only as far as asked."""
+        return Enumerator(self.context, self.config, self._schema()).splits(since)
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield a split, in one batch where that is at most 16 MiB of text.
+
+        Bad rows follow the good ones of their block as a batch of the stream `errors`; the position between the two
+        says so, and a resume from there yields only the bad ones.
+        """
+        kind = format_of(split.data["path"], self.config.format)
+        batches = self._read_groups(split, since) if kind == "parquet" else self._read_text(split, since, kind)
+        for batch in batches:
+            yield batch
+            if until is not None and batch.position == dict(until):
+                return
+
+    def close(self) -> None:
+        """Close files and decoders."""
+        if self._file is not None:
+            self._file.close()
+        if self._groups is not None:
+            self._groups.close()
+        if self._jsonl is not None:
+            self._jsonl.close()
+        self._file = self._groups = self._jsonl = None
+        self._csv.clear()
+
+    @staticmethod
+    def _streams(schema: Schema) -> Mapping[str, Stream]:
+        return {"": Stream(schema)}
+
+    def _schema(self) -> Schema:
+        """Return the columns to read: the planned ones, less those that nobody reads."""
+        planned = self.context.schemas[""] if "" in self.context.schemas else self.streams()[""].schema
+        wanted = self.context.hints.columns
+        if wanted is None:
+            return planned
+        kept = [c for c in planned.names if c in wanted] or planned.names[:1]
+        return planned.select(kept)
+
+    # ---- text ---------------------------------------------------------------------------------------------------
+
+    def _read_text(self, split: Split, since: Position | None, kind: str) -> Iterator[Batch]:
+        file = self._open(split.data["path"])
+        blocks = self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
+        rows_done = bool(since and since.get("rows_done"))
+        for block, names, start, end, line in blocks:
+            decoded = self._decode(block, names, kind)
+            yield from self._batches(file, decoded, (start, end), line, rows_done=rows_done)
+            rows_done = False
+            self.bytes_read += file.bytes_read
+            file.bytes_read = 0
+
+    def _batches(
+        self, file: TextFile, decoded: Decoded, at: tuple[int, int], line: int | None, *, rows_done: bool
+    ) -> Iterator[Batch]:
+        """Yield the good rows of a block, then the bad ones."""
+        start, end = at
+        if not decoded.rejected:
+            yield Batch(decoded.rows, position={"offset": end})
+            return
+        first_line = line if line is not None else file.line_at(start)
+        if self.context.on_error not in ("skip", "dead_letter"):
+            raise failure(decoded.rejected[0], file.name, first_line)
+        if not rows_done:
+            yield Batch(decoded.rows, position={"offset": start, "rows_done": True})
+        errors = errors_table(decoded.rejected, file.name, first_line)
+        yield Batch(errors, "errors", {"offset": end})
+
+    def _blocks(
+        self, file: TextFile, split: Split, since: Position | None
+    ) -> Iterator[tuple[bytes, list[str], int, int, int | None]]:
+        """Yield (text, column names, start, end, None) of the blocks of a byte range."""
+        start, end = since["offset"] if since else split.data["start"], split.data["end"]
+        names = split.data.get("names", [])
+        while start < end:
+            data = file.range(start, min(end, start + BLOCK_BYTES_MAX))
+            if start + len(data) < end:
+                whole = file.whole(data)
+                data = data[:whole] if whole else data + file.range(start + len(data), end)
+            yield file.recoded(data), names, start, start + len(data), None
+            start += len(data)
+
+    def _stream_blocks(
+        self, file: TextFile, split: Split, since: Position | None
+    ) -> Iterator[tuple[bytes, list[str], int, int, int | None]]:
+        """Yield the blocks of a file that is read from its beginning; offsets count its text in UTF-8."""
+        names, body = list(split.data.get("names", [])), split.data["start"]
+        start = since["offset"] if since else body
+        line, at = 1, 0
+        for block in file.blocks(0, min(self.config.split_bytes, BLOCK_BYTES_MAX)):
+            end = at + len(block)
+            if end > start:
+                inner = max(0, start - at)
+                before = line + block.count(b"\n", 0, inner)
+                yield block[inner:], names, at + inner, end, before
+            line += block.count(b"\n")
+            at = end
+
+    def _decode(self, block: bytes, names: list[str], kind: str) -> Decoded:
+        if kind == "jsonl":
+            if self._jsonl is None:
+                self._jsonl = JsonlDecoder(self._schema(), self.context.budget.memory_bytes_max)
+            return self._jsonl.decode(block)
+        key = tuple(names)
+        decoder = self._csv.get(key)
+        if decoder is None:
+            if len(self._csv) >= DECODERS_MAX:
+                self._csv.clear()
+            decoder = self._csv[key] = CsvDecoder(self._schema(), names, self.config.csv_options())
+        return decoder.decode(block)
+
+    def _open(self, name: str) -> TextFile:
+        if self._file is None or self._file.name != name:
+            if self._file is not None:
+                self._file.close()
+            self._file = TextFile(self.context.path(name), name, self.config)
+        return self._file
+
+    # ---- row groups ---------------------------------------------------------------------------------------------
+
+    def _read_groups(self, split: Split, since: Position | None) -> Iterator[Batch]:
+        from dataflare.connectors.file.groups import GroupReader
+
+        name = split.data["path"]
+        if self._groups is None or self._groups.name != name:
+            if self._groups is not None:
+                self._groups.close()
+            self._groups = GroupReader(self.context.path(name), name, self._schema())
+        for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max):
+            yield batch
+            self.bytes_read += self._groups.bytes_read
+            self._groups.bytes_read = 0
+
+
+__all__ = ["FileSource", "FileSourceConfig"]

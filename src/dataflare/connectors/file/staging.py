@@ -1,0 +1,193 @@
+"""Files on their way: written under a hidden name, made durable, and published by steps that can be repeated."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from typing import IO, TYPE_CHECKING, Any
+
+from dataflare.connectors.file.storage import storage
+from dataflare.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dataflare.component import StageContext
+    from dataflare.formats.encoder import Encoder
+
+PART = re.compile(r"part-\d+-\d+-\d+-\d+\.(csv|jsonl|parquet)")
+"""Names of published files: epoch, attempt, instance, number."""
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+
+
+class Staging:
+    """Hidden names in one folder, which tell whose they are: a node of a workflow, and an attempt."""
+
+    def __init__(self, folder: Path, context: StageContext) -> None:
+        """Name things for this instance."""
+        self.folder, self._context = folder, context
+        owner = f"{context.tenant}/{context.workflow}/{context.node}".encode()
+        self.token = hashlib.blake2s(owner, digest_size=4).hexdigest()
+        self._number = 0
+
+    def create(self) -> tuple[str, IO[bytes]]:
+        """Return the name of a new file and the open file."""
+        context = self._context
+        while True:
+            salt = f"{context.runtime.random.getrandbits(32):08x}"
+            name = f".staged-{self.token}-{context.attempt}-{context.index}-{self._number}-{salt}.tmp"
+            try:
+                with storage(self.folder / name):
+                    descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except Exception as error:
+                if isinstance(error.__cause__, FileExistsError):
+                    continue
+                raise
+            self._number += 1
+            return name, os.fdopen(descriptor, "wb", 1 << 20)
+
+    def older(self) -> list[str]:
+        """Return the names that earlier attempts of this node left."""
+        return [n for n in self._names() if 0 <= self._attempt_of(n, "staged") < self._context.attempt]
+
+    def generations(self) -> list[str]:
+        """Return the names of the hidden folders of earlier attempts of this node."""
+        return [n for n in self._names() if 0 <= self._attempt_of(n, "generation") < self._context.attempt]
+
+    def generation(self) -> str:
+        """Return a new name of a hidden folder or file that will replace what is there."""
+        salt = f"{self._context.runtime.random.getrandbits(32):08x}"
+        return f".generation-{self.token}-{self._context.attempt}-{salt}"
+
+    def _names(self) -> list[str]:
+        with storage(self.folder):
+            return sorted(os.listdir(self.folder))  # noqa: PTH208 - names are what is wanted
+
+    def _attempt_of(self, name: str, kind: str) -> int:
+        found = re.match(rf"\.{kind}-{self.token}-(\d+)-", name)
+        return int(found[1]) if found else -1
+
+
+class StagedFile:
+    """One hidden file that is being written."""
+
+    def __init__(self, staging: Staging, encoder: Callable[[IO[bytes]], Encoder]) -> None:
+        """Create it."""
+        self.name, self._file = staging.create()
+        self.path = staging.folder / self.name
+        self.rows = self.bytes = 0
+        with storage(self.path):
+            self._encoder = encoder(self._file)
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows."""
+        with storage(self.path):
+            self._encoder.write(rows)
+            self.rows += rows.num_rows
+            self.bytes = self._file.tell()
+
+    def finish(self) -> None:
+        """Write the rest and make it durable."""
+        with storage(self.path):
+            self._encoder.finish()
+            self._file.flush()
+            self.bytes = self._file.tell()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def discard(self) -> None:
+        """Remove it, finished or not."""
+        with storage(self.path):
+            try:
+                self._file.close()
+            finally:
+                self.path.unlink(missing_ok=True)
+
+
+def publish(staged: Path, final: Path) -> None:
+    """Give a staged file its final name; nothing to do where that has happened before.
+
+    Raises StateError where neither is there, and where the final name is somebody else's.
+    """
+    with storage(final):
+        if not staged.exists():
+            if final.exists():
+                return
+            raise StateError(
+                f"{final.name}: what was staged for it is gone",
+                hint="was the output folder cleaned or moved by hand? start anew with another state or path",
+            )
+        try:
+            os.link(staged, final)
+        except FileExistsError:
+            if not staged.samefile(final):
+                raise StateError(
+                    f"{final} is there already and is another file", hint="let no two destinations write into one folder"
+                ) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            staged.rename(final)
+            return
+        staged.unlink()
+
+
+def make_durable(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    with storage(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_note(path: Path, value: Any) -> None:
+    """Write a small JSON value so that it is whole or not there."""
+    temporary = path.with_name(f"{path.name}.new")
+    with storage(path):
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    make_durable(path.parent)
+
+
+def read_note(path: Path) -> Any:
+    """Return the JSON value, None where there is none; raise StateError where it cannot be read (invariant 3)."""
+    try:
+        with storage(path):
+            return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StateError(f"{path} is damaged", hint="restore it, or begin with another output path") from error
+    except Exception as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def checked_name(name: object) -> str:
+    """Return a file name out of a handle; raise StateError for one that leads out of its folder."""
+    if not isinstance(name, str) or not name or os.sep in name or name in (".", ".."):
+        raise StateError(f"{name!r} in a handle is no file name")
+    return name
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove files that may be gone already."""
+    for name in names:
+        with storage(folder / name):
+            (folder / name).unlink(missing_ok=True)
+
+
+__all__ = [
+    "PART", "StagedFile", "Staging", "checked_name", "make_durable", "publish", "read_note", "remove_files", "write_note",
+]  # fmt: skip

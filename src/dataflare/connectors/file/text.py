@@ -1,0 +1,193 @@
+"""Reads splits of CSV and JSON-lines files: byte ranges of plain files, or the whole of a compressed or recoded one."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
+from dataflare.connectors.file.storage import storage
+from dataflare.errors import DataError, Place
+from dataflare.formats.csv.infer import first_record, unique_names
+from dataflare.formats.csv.records import whole_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dataflare.connectors.file.settings import FileSourceConfig
+
+READ_BYTES = 1 << 20
+BLOCK_BYTES_MAX = 16 << 20
+HEADER_BYTES_MAX = 1 << 20
+_BOM = codecs.BOM_UTF8
+
+
+def is_stream(name: str, encoding: str) -> bool:
+    """Tell whether a file can only be read from its beginning: compressed, or line ends are not single bytes."""
+    if name.lower().endswith(".gz"):
+        return True
+    plain = 'a",;\n'
+    stateful = encoding.startswith(("iso2022", "hz", "utf-7"))
+    return stateful or plain.encode(encoding) != plain.encode("ascii")
+
+
+class TextFile:
+    """One open file of text; counts the bytes that it reads in `bytes_read`."""
+
+    def __init__(self, path: Path, name: str, config: FileSourceConfig) -> None:
+        """Open; raise UnavailableError where that is not possible."""
+        self.path, self.name, self._config = path, name, config
+        self.bytes_read = 0
+        with storage(path):
+            self.file = io.FileIO(path)
+            self.size = os.fstat(self.file.fileno()).st_size
+        self._counted = (0, 1)
+
+    def head(self, limit: int) -> bytes:
+        """Return about the first `limit` bytes of text, in UTF-8 and without a byte order mark."""
+        if is_stream(self.name, self._config.encoding):
+            return next(self.blocks(0, limit), b"")[:limit]
+        return self.recoded(self.peek(0, min(limit, self.size))).removeprefix(_BOM)
+
+    def header(self) -> tuple[list[str], int]:
+        """Return the names in the header of a CSV file and the byte after it; no names where the file is empty."""
+        start = self.start()
+        raw = self.peek(start, min(self.size, start + HEADER_BYTES_MAX))
+        fields, end = first_record(raw, self._config.csv_options())
+        if not raw or end == 0:
+            return [], self.size
+        recoded, _ = first_record(self.recoded(raw[:end]), self._config.csv_options())
+        return unique_names(recoded or fields), start + end
+
+    def start(self) -> int:
+        """Return the byte at which the text begins."""
+        return len(_BOM) if self.peek(0, len(_BOM)) == _BOM else 0
+
+    def peek(self, start: int, end: int) -> bytes:
+        """Return these bytes, or fewer where the file ends before them, without counting them as read."""
+        with storage(self.path):
+            parts = [os.pread(self.file.fileno(), end - start, start)]
+            while (got := sum(map(len, parts))) < end - start and parts[-1]:
+                parts.append(os.pread(self.file.fileno(), end - start - got, start + got))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def range(self, start: int, end: int) -> bytes:
+        """Return these bytes; raise DataError where the file ends before them."""
+        data = self.peek(start, end)
+        if len(data) < end - start:
+            raise DataError(
+                "the file became shorter while it was read",
+                hint="write files under another name and move them into place when they are whole",
+                place=Place(self.name),
+            )
+        self.bytes_read += len(data)
+        return data
+
+    def recoded(self, data: bytes) -> bytes:
+        """Return text in UTF-8; what the encoding does not know stays as it is and is found by the decoder."""
+        if self._config.encoding in ("utf-8", "ascii"):
+            return data
+        text = data.decode(self._config.encoding, "surrogateescape")
+        return text.encode("utf-8", "surrogateescape")
+
+    def line_at(self, offset: int) -> int:
+        """Return the 1-based line on which a byte stands; reads the file up to there, so only for what went wrong."""
+        at, line = self._counted if self._counted[0] <= offset else (0, 1)
+        while at < offset:
+            part = self.peek(at, min(offset, at + READ_BYTES))
+            line += part.count(b"\n")
+            at += len(part) or offset
+        self._counted = (offset, line)
+        return line
+
+    def blocks(self, since: int, block_bytes: int) -> Iterator[bytes]:
+        """Yield the text of a compressed or recoded file from offset `since` of its UTF-8 form, in whole records."""
+        waiting = bytearray()
+        skip = since
+        for part in self._decoded():
+            if skip >= len(part):
+                skip -= len(part)
+                continue
+            waiting += part[skip:]
+            skip = 0
+            if len(waiting) < block_bytes:
+                continue
+            whole = self.whole(waiting)
+            if whole:
+                yield bytes(waiting[:whole])
+                del waiting[:whole]
+            elif len(waiting) > RECORD_BYTES_MAX:
+                raise too_long(since).at(Place(self.name))
+        if waiting:
+            yield bytes(waiting)
+
+    def whole(self, data: bytes | bytearray) -> int:
+        """Return how many bytes of text that starts at a record are whole records."""
+        if self._is_csv:
+            return whole_records(data, self._config.csv_options(), len(data))
+        return data.rfind(b"\n") + 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    @property
+    def _is_csv(self) -> bool:
+        from dataflare.connectors.file.settings import format_of
+
+        return format_of(self.name, self._config.format) == "csv"
+
+    def _decoded(self) -> Iterator[bytes]:
+        """Yield the text in UTF-8 from its beginning."""
+        encoding = self._config.encoding
+        decoder: Any = None
+        if encoding not in ("utf-8", "ascii"):
+            decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if encoding[:3] != "utf" else "strict")
+        first = True
+        try:
+            for raw in self._unpacked():
+                part = decoder.decode(raw).encode("utf-8", "surrogateescape") if decoder is not None else raw
+                if first and part:
+                    part, first = part.removeprefix(_BOM), False
+                yield part
+            if decoder is not None:
+                yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"byte {error.start} of a block is not {encoding}", hint="say the right encoding", place=Place(self.name)
+            ) from error
+
+    def _unpacked(self) -> Iterator[bytes]:
+        """Yield the bytes of the file, unpacked where it is a gzip file of one or more members."""
+        packed = self.name.lower().endswith(".gz")
+        unpacker: Any = zlib.decompressobj(31)
+        at, begun = 0, False
+        while at < self.size:
+            raw = self.range(at, min(self.size, at + READ_BYTES))
+            at += len(raw)
+            if not packed:
+                yield raw
+                continue
+            while raw:
+                try:
+                    part = unpacker.decompress(raw)
+                except zlib.error as error:
+                    raise DataError(f"not a sound gzip file: {error}", place=Place(self.name)) from error
+                begun = True
+                if part:
+                    yield part
+                raw = unpacker.unused_data
+                if unpacker.eof:
+                    unpacker, begun = zlib.decompressobj(31), False
+                    raw = raw.lstrip(b"\0") if not raw.strip(b"\0") else raw
+        if begun:
+            raise DataError(
+                "the gzip file is cut off", hint="is it still being written, or was it copied in part?", place=Place(self.name)
+            )
+
+
+__all__ = ["BLOCK_BYTES_MAX", "TextFile", "is_stream"]

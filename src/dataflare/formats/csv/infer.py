@@ -1,0 +1,60 @@
+"""The names and types of a CSV file, from its head."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from dataflare.formats.csv.decode import CsvDecoder
+from dataflare.formats.csv.records import records, whole_records
+from dataflare.formats.guess import column_type
+from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataflare.formats.csv.options import CsvOptions
+
+
+def first_record(data: bytes, options: CsvOptions) -> tuple[list[str], int]:
+    """Return the fields of the first record and where it ends; no fields where the data is empty."""
+    for record in records(data, options):
+        text = data[record.start : record.end].rstrip(b"\r\n").decode("utf-8", "replace")
+        escaped = options.escape not in ("", options.quote)
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=options.delimiter,
+            quotechar=options.quote or None,
+            quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
+            escapechar=options.escape if escaped else None,
+            doublequote=not escaped,
+        )
+        return next(reader, [""]), record.end
+    return [], len(data)
+
+
+def unique_names(fields: Sequence[str]) -> list[str]:
+    """Return column names from header fields: empty ones become `column_N`, repeated ones get a number."""
+    names: list[str] = []
+    for number, field in enumerate(fields, 1):
+        name = plain = field.strip() or f"column_{number}"
+        again = 2
+        while name in names:
+            name, again = f"{plain}_{again}", again + 1
+        names.append(name)
+    return names
+
+
+def infer(sample: bytes, names: Sequence[str], options: CsvOptions) -> dict[str, str | None]:
+    """Return the type of each column from a sample that starts at a record; None where all values are null.
+
+    A torn record at the end of the sample is left out, unless it is the only one.
+    """
+    whole = whole_records(sample, options, len(sample)) or len(sample)
+    texts = Schema.of(dict.fromkeys(names, "string"))
+    rows = CsvDecoder(texts, names, options).decode(sample[:whole]).rows
+    return {name: column_type(rows.column(name)) for name in names}
+
+
+__all__ = ["first_record", "infer", "unique_names"]

@@ -1,0 +1,137 @@
+"""Writes tables as JSON lines: DuckDB makes the text, and its bytes go out without another copy.
+
+Timestamps are `2026-01-31T12:00:00.000000Z`, zone-less ones without the Z; decimals are numbers; binary is base64;
+NaN and infinities, which JSON lacks, are strings; columns of type json are embedded as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflare.formats.encoder import text_bytes
+from dataflare.formats.jsonl.session import JsonSession, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dataflare.formats.encoder import Sink
+
+_MOMENT = "%Y-%m-%dT%H:%M:%S.%f"
+
+
+class JsonlEncoder:
+    """One object a line, with every column, nulls too; batches may differ in their columns."""
+
+    def __init__(self, sink: Sink, json_columns: Iterable[str] = (), memory_bytes_max: int = 256 << 20) -> None:
+        """Write into `sink`; `json_columns` hold JSON text."""
+        self._sink, self._json = sink, frozenset(json_columns)
+        self._texts = JsonTexts(memory_bytes_max)
+
+    def write(self, rows: pa.Table) -> None:
+        """Write the rows now."""
+        for part in text_bytes(self._texts.lines(rows, self._json)):
+            self._sink.write(part)
+
+    def finish(self) -> None:
+        """Free what makes the text."""
+        self._texts.close()
+
+
+class JsonTexts:
+    """Rows or columns as JSON text. Not for several threads at once; close it."""
+
+    def __init__(self, memory_bytes_max: int = 256 << 20) -> None:
+        """Open nothing yet."""
+        self._memory = memory_bytes_max
+        self._session: JsonSession | None = None
+
+    def lines(self, rows: pa.Table, json_columns: Iterable[str] = ()) -> pa.ChunkedArray:
+        """Return each row as an object with a line end."""
+        if rows.num_rows == 0:
+            return pa.chunked_array([], pa.string())
+        if not rows.num_columns:
+            return pa.chunked_array([pa.array(["{}\n"] * rows.num_rows)])
+        columns = ", ".join(self._column(rows, name, json_columns) for name in rows.column_names)
+        return self._run(f"select to_json(o) || chr(10) from (select {columns} from rows) o", rows)  # noqa: S608
+
+    def values(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return each value as JSON text; null stays null."""
+        rows = pa.table({"v": column})
+        value = self._column(rows, "v", ())
+        return self._run(f"select to_json(o.v) from (select {value} from rows) o", rows)  # noqa: S608 - no text of users
+
+    def close(self) -> None:
+        """Free the session."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _run(self, sql: str, rows: pa.Table) -> pa.ChunkedArray:
+        if self._session is None:
+            self._session = JsonSession(self._memory)
+        return self._session.query(sql, rows).column(0)
+
+    def _column(self, rows: pa.Table, name: str, json_columns: Iterable[str]) -> str:
+        identifier = quoted(name)
+        if name in json_columns:
+            return f"cast({identifier} as json) as {identifier}"
+        kind = rows.schema.field(name).type
+        made = _expression(identifier, kind, finite=_finite(rows.column(name)))
+        return identifier if made == identifier else f"{made} as {identifier}"
+
+
+def _expression(value: str, kind: pa.DataType, *, finite: bool, depth: int = 0) -> str:
+    """Return the SQL that makes of a value what JSON shall hold; the value itself where that is right already."""
+    t = pa.types
+    if t.is_timestamp(kind):
+        return f"strftime({value}, '{_MOMENT}{'Z' if kind.tz else ''}')"
+    if t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
+        return f"to_base64({value})"
+    if t.is_floating(kind) and not finite:
+        return f"case when isfinite({value}) then to_json({value}) else to_json({_infinite(value)}) end"
+    if t.is_struct(kind):
+        fields = [(quoted(f.name), f"{value}.{quoted(f.name)}", f.type) for f in kind]
+        made = [(n, v, _expression(v, k, finite=finite, depth=depth)) for n, v, k in fields]
+        if all(v == new for _, v, new in made):
+            return value
+        return f"case when {value} is not null then struct_pack({', '.join(f'{n} := {new}' for n, _, new in made)}) end"
+    if t.is_list(kind) or t.is_large_list(kind):
+        item = f"x{depth}"
+        new = _expression(item, kind.value_type, finite=finite, depth=depth + 1)
+        return value if new == item else f"list_transform({value}, lambda {item}: {new})"
+    if t.is_map(kind):
+        item = f"x{depth}"
+        new = _expression(f"{item}.value", kind.item_type, finite=finite, depth=depth + 1)
+        if new == f"{item}.value":
+            return value
+        entries = f"list_transform(map_entries({value}), lambda {item}: struct_pack(k := {item}.key, v := {new}))"
+        return f"map_from_entries({entries})"
+    return value
+
+
+def _infinite(value: str) -> str:
+    return f"case when isnan({value}) then 'NaN' when {value} > 0 then 'Infinity' else '-Infinity' end"
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    """Tell whether all floats in a column, however deep, are finite."""
+    return all(_finite_array(chunk) for chunk in column.chunks)
+
+
+def _finite_array(array: pa.Array) -> bool:
+    t = pa.types
+    if t.is_floating(array.type):
+        return pc.all(pc.is_finite(array)).as_py() is not False
+    if t.is_struct(array.type):
+        return all(_finite_array(inner) for inner in array.flatten())
+    if t.is_map(array.type):
+        return _finite_array(array.items)
+    if t.is_list(array.type) or t.is_large_list(array.type):
+        return _finite_array(array.flatten())
+    return True
+
+
+__all__ = ["JsonTexts", "JsonlEncoder"]

@@ -1,0 +1,108 @@
+"""The slow way through a block with bad JSON lines: every good line comes out, every bad one with its reason."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflare.formats.jsonl.drift import misfit
+from dataflare.formats.rejected import Decoded, Rejected, as_text
+
+if TYPE_CHECKING:
+    from dataflare.formats.jsonl.decode import JsonlDecoder
+
+PIECE_BYTES = 64 << 10
+
+
+def salvage(decoder: JsonlDecoder, data: bytes) -> Decoded:
+    """Read a block that has bad lines, or seems to have: each line is judged alone, good ones are read together."""
+    found = _Salvage(decoder)
+    piece: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in enumerate(data.split(b"\n")):
+        if not line.strip():
+            continue
+        piece.append((number, line))
+        size += len(line)
+        if size >= PIECE_BYTES:
+            found.take(piece)
+            piece, size = [], 0
+    found.take(piece)
+    rows = pa.concat_tables(found.tables) if found.tables else decoder.target.empty_table()
+    return Decoded(rows, sorted(found.rejected, key=lambda r: r.line))
+
+
+class _Salvage:
+    def __init__(self, decoder: JsonlDecoder) -> None:
+        self._decoder = decoder
+        self.tables: list[pa.Table] = []
+        self.rejected: list[Rejected] = []
+
+    def take(self, piece: list[tuple[int, bytes]]) -> None:
+        """Judge the lines of a piece, then read those that passed."""
+        good = []
+        for number, line in piece:
+            reason = self._judge(line)
+            if reason is None:
+                good.append((number, line))
+            else:
+                self.rejected.append(Rejected(number, as_text(line), reason))
+        self._halve(good)
+
+    def _halve(self, piece: list[tuple[int, bytes]]) -> None:
+        import duckdb
+
+        if not piece:
+            return
+        try:
+            self.tables.append(self._decoder.read(b"\n".join(line for _, line in piece) + b"\n"))
+        except (duckdb.Error, pa.ArrowInvalid):
+            if len(piece) == 1:
+                self.rejected.append(Rejected(piece[0][0], as_text(piece[0][1]), self._why(piece[0][1])))
+                return
+            middle = len(piece) // 2
+            self._halve(piece[:middle])
+            self._halve(piece[middle:])
+
+    def _judge(self, line: bytes) -> str | None:
+        try:
+            value = json.loads(line, parse_float=Decimal)
+        except UnicodeDecodeError:
+            return "the line is not valid UTF-8"
+        except ValueError as error:
+            message = error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
+            column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            return f"the line is not JSON: {message}{column}"
+        except RecursionError:
+            return "the line is nested too deep"
+        if not isinstance(value, dict):
+            return "the line is not a JSON object"
+        for column, field in zip(self._decoder.schema, self._decoder.target, strict=True):
+            found = value.get(field.name)
+            if found is None and not field.nullable:
+                return f"column {field.name!r} is null"
+            if column.type != "json" and (bad := misfit(found, field.type, f"column {field.name!r}")):
+                return bad
+        return None
+
+    def _why(self, line: bytes) -> str:
+        """Return which column of one bad line does not fit, trying them one by one; the text holds no value."""
+        import duckdb
+
+        from dataflare.formats.jsonl.decode import JsonlDecoder
+
+        for column in self._decoder.schema:
+            alone = JsonlDecoder(type(self._decoder.schema)((column,)))
+            try:
+                alone.read(line)
+            except (duckdb.Error, pa.ArrowInvalid):
+                return f"column {column.name!r} is not {column.type}"
+            finally:
+                alone.close()
+        return "the line cannot be read"
+
+
+__all__ = ["salvage"]

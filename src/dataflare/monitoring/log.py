@@ -1,0 +1,47 @@
+"""Writes events as JSON, one a line, for those who collect logs."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, NodeProgressed, Noticed, RowsRejected
+from dataflare.security.secrets import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dataflare.clock import Clock
+    from dataflare.security.secrets import Secret
+
+_WARNINGS = (AttemptFailed, CheckpointStalled, Noticed, RowsRejected)
+
+
+class JsonLines:
+    """An observer that writes `{"time", "level", "event", "workflow", ...}` with the fields of the event.
+
+    The progress of nodes is left out: it comes many times a second, and the ledger of an epoch says the same. `secrets`
+    are hidden wherever they stand, also those that join the collection later (invariant 7).
+    """
+
+    def __init__(self, stream: TextIO, clock: Clock, secrets: Collection[Secret] = ()) -> None:
+        """Write to this stream, which stays open."""
+        self._stream, self._clock, self._secrets = stream, clock, secrets
+
+    def __call__(self, event: Event) -> None:
+        """Write one line, whole."""
+        if isinstance(event, NodeProgressed):
+            return
+        time = datetime.fromtimestamp(self._clock.now() / 1e6, UTC).isoformat(timespec="microseconds")
+        level = "warning" if isinstance(event, _WARNINGS) else "info"
+        line = {"time": time, "level": level, "event": event_name(event), **asdict(event)}
+        self._stream.write(scrub(json.dumps(line, ensure_ascii=False), self._secrets) + "\n")
+        self._stream.flush()
+
+
+def event_name(event: Event) -> str:
+    """Return the name of an event as it stands in logs, such as `epoch_committed`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()

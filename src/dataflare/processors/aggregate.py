@@ -1,0 +1,288 @@
+"""Groups all rows of a bounded input: keys, and values over the rows of each key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dataflare.batch import Batch
+from dataflare.component import Config, Field, Processor, processor
+from dataflare.component.processor import TwoPhaseProcessor
+from dataflare.errors import WorkflowError
+from dataflare.expression.aggregate import AggregatePlan
+from dataflare.expression.keys import key_groups
+from dataflare.expression.session import quoted
+from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
+from dataflare.plan_words import EdgeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from dataflare.schema import Schema
+
+ROWS_HELD_MAX = 1 << 16
+BATCHES_HELD_MAX = 64
+_FUNCTIONS = {
+    "count_distinct": "count(distinct {})",
+    "distinct_count": "count(distinct {})",
+    "average": "avg({})",
+    "mean": "avg({})",
+    "collect": "list({})",
+}
+
+
+class AggregationMapping(Config):
+    """One line of the older form: a function of a column."""
+
+    destination: str = Field(description="The name of the result.")
+    function: str = Field(description="Such as sum, avg, min, max, count, count_distinct.")
+    source: str = Field("*", description="The column; `*` counts rows.")
+
+
+class AggregateConfig(Config):
+    """What the groups are, and what is computed of each."""
+
+    group_by: list[str | dict[str, Sql]] | dict[str, Sql] = Field(
+        [], description="Key columns; an expression gets a name: {day: \"date_trunc('day', ts)\"}. Empty: one group."
+    )
+    aggregations: dict[str, Sql] | list[AggregationMapping] = Field(
+        description='Results by name and the SQL expressions of aggregates that make them: {total: "sum(amount)"}.'
+    )
+    window: Any = Field(None, description="Not yet.")
+
+    def key_expressions(self) -> list[tuple[str, str | None]]:
+        """Return names and expressions of the keys; None where the name is that of a column."""
+        if isinstance(self.group_by, dict):
+            return list(self.group_by.items())
+        pairs: list[tuple[str, str | None]] = []
+        for key in self.group_by:
+            pairs += [(key, None)] if isinstance(key, str) else list(key.items())
+        return pairs
+
+    def results(self) -> list[tuple[str, str]]:
+        """Return names and expressions of the results."""
+        if isinstance(self.aggregations, dict):
+            return list(self.aggregations.items())
+        pairs = []
+        for line in self.aggregations:
+            source = "*" if line.source == "*" else ".".join(quoted(p) for p in line.source.split("."))
+            text = _FUNCTIONS.get(line.function.lower(), f"{line.function}({{}})")
+            pairs.append((line.destination, text.format(source)))
+        return pairs
+
+
+def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> AggregatePlan:
+    """Return the plan of an aggregate over rows of this schema; raise WorkflowError."""
+    if config.window is not None:
+        raise WorkflowError(
+            "windows are not there yet: this version groups a bounded input as a whole",
+            hint="leave `window` out and group by a time, such as {day: \"date_trunc('day', ts)\"}",
+        )
+    keys = []
+    for name, text in config.key_expressions():
+        if text is None and name not in schema:
+            near = f"columns: {', '.join(schema.names)}; an expression needs a name: {{day: \"date_trunc('day', ts)\"}}"
+            raise WorkflowError(f"group_by: there is no column {name!r}", hint=near)
+        keys.append((name, quoted(name) if text is None else text))
+    if context is None:
+        return AggregatePlan(keys, config.results(), schema)
+    return AggregatePlan(keys, config.results(), schema, budget=context.budget, epoch_time=context.epoch_time)
+
+
+class PartialAggregate(Processor[AggregateConfig]):
+    """The first half: turns batches into partial rows, which it gathers for a while to send fewer of them."""
+
+    def __init__(self, config: AggregateConfig) -> None:
+        """Hold nothing yet."""
+        super().__init__(config)
+        self._held: list[pa.Table] = []
+        self._plan: AggregatePlan | None = None
+
+    def open(self) -> None:
+        """Prepare the statements."""
+        self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Absorb a batch; now and then yield partial rows. Rows that an expression fails for leave as errors."""
+        del port
+        assert self._plan is not None
+        partial, rejected = self._plan.partial(batch.rows, self.context.node, self.context.on_error)
+        if self.context.on_error == "dead_letter":
+            for each in rejected:
+                yield batch.replace(each.as_errors(), "errors")
+        self._held.append(partial)
+        if len(self._held) >= BATCHES_HELD_MAX or sum(t.num_rows for t in self._held) >= ROWS_HELD_MAX:
+            yield from self.flush()
+
+    def flush(self) -> Iterable[Batch]:
+        """Yield what is held, merged."""
+        assert self._plan is not None
+        merged = self._plan.merge(self._held)
+        self._held = []
+        if merged.num_rows:
+            yield Batch(merged)
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield what is held, merged."""
+        return self.flush()
+
+    def close(self) -> None:
+        """Free the plans."""
+        if self._plan is not None:
+            self._plan.close()
+
+
+class FinalAggregate(Processor[AggregateConfig]):
+    """The second half: gathers partial rows; memory is bounded by the number of groups. Yields results at the end."""
+
+    def __init__(self, config: AggregateConfig) -> None:
+        """Hold nothing yet."""
+        super().__init__(config)
+        self._held: list[pa.Table] = []
+        self._merged_rows = 0
+        self._plan: AggregatePlan | None = None
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the key columns."""
+        return tuple(name for name, _ in self.config.key_expressions())
+
+    def open(self) -> None:
+        """Prepare the statements."""
+        self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Gather partial rows, and merge them whenever they have doubled."""
+        del port
+        self._held.append(batch.rows)
+        if sum(t.num_rows for t in self._held) > max(ROWS_HELD_MAX, 2 * self._merged_rows):
+            self._merge()
+        return ()
+
+    def _merge(self) -> pa.Table:
+        assert self._plan is not None
+        merged = self._plan.merge(self._held)
+        self._held, self._merged_rows = [merged], merged.num_rows
+        return merged
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield the results, sorted by key; nothing is held after that."""
+        assert self._plan is not None
+        results = self._plan.final(self._merge())
+        self._held, self._merged_rows = [], 0
+        for start in range(0, results.num_rows, ROWS_HELD_MAX):
+            yield Batch(results.slice(start, ROWS_HELD_MAX))
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the partial rows by key group, as Arrow streams."""
+        import pyarrow as pa
+
+        rows = self._merge()
+        if not rows.num_rows:
+            return {}
+        groups = key_groups(rows, self.keys())
+        rows = rows.append_column("__group", groups).sort_by("__group")
+        state, start = {}, 0
+        for count in rows.column("__group").value_counts().sort(order="ascending", by="values").to_pylist():
+            part = rows.slice(start, count["counts"]).drop_columns(["__group"]).combine_chunks()
+            start += count["counts"]
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, part.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+                writer.write_table(part)
+            state[count["values"]] = sink.getvalue().to_pybytes()
+        return state
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take over partial rows."""
+        import pyarrow as pa
+
+        self._held += [pa.ipc.open_stream(state[group]).read_all() for group in sorted(state)]
+
+    def close(self) -> None:
+        """Free the plans."""
+        if self._plan is not None:
+            self._plan.close()
+
+
+@processor(
+    "aggregate",
+    accepts=(EdgeKind.APPEND,),
+    yields=EdgeKind.APPEND,
+    counts=("absorbed", "expanded", "skipped", "dead"),
+    examples=[
+        {"group_by": ["url"], "aggregations": {"visits": "count(*)", "visitors": "count(distinct user_id)"}},
+        {"group_by": ["user_id"], "aggregations": [{"source": "amount", "destination": "total", "function": "sum"}]},
+    ],
+)
+class Aggregate(TwoPhaseProcessor[AggregateConfig]):
+    """Groups all rows of a bounded input: keys, and values over the rows of each key.
+
+    Results come when the input has ended, sorted by key; nulls are keys like others. Without `group_by` there is one
+    result, also of no rows. Sums of integers are int64 and fail when they do not fit. The first half runs beside each
+    source and only partial results travel; memory grows with the number of groups, and with the values for distinct,
+    median and lists. `first`, `last` and lists without ORDER BY follow the order of arrival. A row whose expression
+    fails is skipped under `on_error: null`, too.
+    """
+
+    def __init__(self, config: AggregateConfig) -> None:
+        """Run both halves here."""
+        super().__init__(config)
+        self._partial, self._final = PartialAggregate(config), FinalAggregate(config)
+
+    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
+        """Return the keys and the results."""
+        plan = plan_of(self.config, inputs[0])
+        plan.close()
+        return {"": plan.output}
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the key columns."""
+        return self._final.keys()
+
+    def partial(self) -> Processor[Any]:
+        """Return the first half."""
+        return PartialAggregate(self.config)
+
+    def final(self) -> Processor[Any]:
+        """Return the second half."""
+        return FinalAggregate(self.config)
+
+    def open(self) -> None:
+        """Open both halves."""
+        for half in (self._partial, self._final):
+            half.context = self.context
+            half.open()
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Absorb a batch."""
+        for out in self._partial.process(batch, port):
+            if out.stream:
+                yield out
+            else:
+                self._final.process(out)
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield the results."""
+        self._take()
+        yield from self._final.finish()
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the state of both halves."""
+        self._take()
+        return self._final.snapshot()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take over the state."""
+        self._final.restore(state)
+
+    def _take(self) -> None:
+        for out in self._partial.flush():
+            self._final.process(out)
+
+    def close(self) -> None:
+        """Free the plans."""
+        self._partial.close()
+        self._final.close()
+
+
+__all__ = ["Aggregate", "AggregateConfig", "FinalAggregate", "PartialAggregate"]

@@ -1,0 +1,34 @@
+"""Warns of nodes and outputs that lead nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.plan_words import NodeKind
+from dataflare.workflow.wiring import ERRORS
+
+if TYPE_CHECKING:
+    from dataflare.workflow.drafts import Outline
+    from dataflare.workflow.findings import Findings
+    from dataflare.workflow.flow import Flow
+    from dataflare.workflow.wiring import Wiring
+
+
+def check_unused(outline: Outline, wiring: Wiring, flow: Flow, findings: Findings) -> None:
+    """Report to `findings`; an output of a node that leads nowhere at all is not told again."""
+    edges = {(e.source, e.output) for edges in flow.edges.values() for e in edges}
+    written = {r.node for references in wiring.references.values() for r in references if not r.glob}
+    used = {node for node, _ in edges} | written
+    for name, draft in outline.drafts.items():
+        place = outline.place(draft, key=True)
+        if draft.kind is NodeKind.DESTINATION:
+            continue
+        if name not in used:
+            hint = "make it an input of another node, or remove it"
+            findings.warning("unused_node", f"{name!r} leads nowhere", place, hint)
+        elif name not in flow.untyped and any(node == name for node, _ in edges):
+            for output in flow.outputs.get(name, {}):
+                if (name, output) not in edges:
+                    shown = f"{name}.{output}" if output else f"the default output of {name}"
+                    hint = "rejected rows are lost" if output == ERRORS else ""
+                    findings.warning("unused_output", f"{shown} leads nowhere", place, hint)
