@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Self
 
 SAMPLE_SECONDS = 0.05
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
@@ -70,9 +71,9 @@ def process(pid: int) -> Process | None:
 def descendants(pid: int) -> Iterator[int]:
     """Yield the processes below one, parents first; reads only the tree, so that sampling costs next to nothing."""
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
-                for child in Path(f"/proc/{pid}/task/{thread}/children").read_bytes().split():
+                for child in (thread / "children").read_bytes().split():
                     yield int(child)
                     yield from descendants(int(child))
 
@@ -86,7 +87,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.places import ROOT, VENVS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INSTALL_SECONDS_MAX = 900
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
@@ -54,7 +57,7 @@ def install(name: str) -> str | None:
         try:
             subprocess.run(step, capture_output=True, text=True, check=True, timeout=INSTALL_SECONDS_MAX)
         except subprocess.CalledProcessError as error:
-            return (error.stderr.strip().splitlines() or ["it says nothing"])[-1].strip()
+            return str((error.stderr.strip().splitlines() or ["it says nothing"])[-1].strip())
         except subprocess.TimeoutExpired:
             return f"not done in {INSTALL_SECONDS_MAX} s"
     (folder(name) / "requirements.txt").write_text(_text(name))

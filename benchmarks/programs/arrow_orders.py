@@ -6,8 +6,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TYPES = {
-    **{"id": pa.int64(), "customer_id": pa.int64(), "product": pa.string(), "city": pa.string()},
-    **{"status": pa.string(), "qty": pa.int32(), "price": pa.float64(), "ts": pa.timestamp("us")},
+    "id": pa.int64(),
+    "customer_id": pa.int64(),
+    "product": pa.string(),
+    "city": pa.string(),
+    "status": pa.string(),
+    "qty": pa.int32(),
+    "price": pa.float64(),
+    "ts": pa.timestamp("us"),
 }
 
 

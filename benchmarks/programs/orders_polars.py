@@ -8,8 +8,14 @@ import polars as pl
 
 workload, orders, output, order = sys.argv[1:]
 columns = {
-    **{"id": pl.Int64, "customer_id": pl.Int64, "product": pl.String, "city": pl.String, "status": pl.String},
-    **{"qty": pl.Int32, "price": pl.Float64, "ts": pl.String},
+    "id": pl.Int64,
+    "customer_id": pl.Int64,
+    "product": pl.String,
+    "city": pl.String,
+    "status": pl.String,
+    "qty": pl.Int32,
+    "price": pl.Float64,
+    "ts": pl.String,
 }
 rows = pl.scan_csv(orders, schema=columns).with_columns(ts=pl.col.ts.str.to_datetime("%Y-%m-%d %H:%M:%S"))
 total = pl.col.price * pl.col.qty

@@ -13,9 +13,7 @@ from arrow_orders import TYPES, derived
 from ray.data.aggregate import Count, CountDistinct, Mean, Sum
 
 workload, orders, output = sys.argv[1:]
-ray.init(
-    address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, object_store_memory=2 << 30
-)
+ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, object_store_memory=2 << 30)
 ray.data.DataContext.get_current().enable_progress_bars = False
 convert = pv.ConvertOptions(column_types=TYPES, strings_can_be_null=True, null_values=[""])
 rows = ray.data.read_csv(orders, convert_options=convert)
@@ -31,7 +29,9 @@ def keyed(batch: pa.Table) -> pa.Table:
 if workload == "w1":
     rows.map_batches(derived, batch_format="pyarrow", batch_size=131_072).write_parquet(output, compression="snappy")
 else:
-    grouped = rows.map_batches(keyed, batch_format="pyarrow", batch_size=131_072).groupby(["city", "status", "day"])
+    grouped = rows.map_batches(keyed, batch_format="pyarrow", batch_size=131_072).groupby(
+        ["city", "status", "day"], num_partitions=4
+    )
     aggregates = (
         Count(alias_name="orders"),
         Sum("qty", alias_name="qty"),

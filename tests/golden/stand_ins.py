@@ -133,7 +133,7 @@ class MappingConfig(Config):
 
 
 @processor("mapping", accepts=(EdgeKind.APPEND, EdgeKind.UPSERT))
-class Mapping_(RowProcessor):  # noqa: N801
+class Mapping_(RowProcessor[MappingConfig]):  # noqa: N801
     """Sets and drops columns."""
 
     def step(self, inputs: Sequence[Schema]) -> Step:
@@ -152,15 +152,11 @@ class FilterConfig(Config):
 
 
 @processor("filter", accepts=(EdgeKind.APPEND, EdgeKind.UPSERT))
-class Filter(RowProcessor):
+class Filter(RowProcessor[FilterConfig]):
     """Keeps rows."""
 
     def step(self, inputs: Sequence[Schema]) -> Step:
         return Step(self.context.node, None, self.config.condition)
-
-
-for _cls, _config in ((Mapping_, MappingConfig), (Filter, FilterConfig)):
-    object.__setattr__(_cls.spec, "config", _config)
 
 
 class _Passing(Processor[Any]):

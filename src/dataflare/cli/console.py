@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
     from dataflare.errors import DataFlareError, Finding
 
 RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
+STYLE = re.compile("\x1b\\[[0-9;]*m")
+FOLD_MIN = 30
+"""A column is not folded to fewer cells."""
+
 SEVERITIES = {"error": RED, "warning": YELLOW, "info": DIM}
 
 
@@ -66,10 +73,14 @@ def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), stream: TextIO | None = None
 ) -> str:
-    """Return lines whose columns line up; the last one is not filled. `right`: columns set at the right."""
+    """Return lines whose columns line up; on a terminal the last one is folded. `right`: columns set at the right."""
     body = [list(row) for row in rows]
     at_right = set(right)
     widths = [max(width(row[i]) for row in [head, *body]) for i in range(len(head))]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1])
+    if (stream or sys.stdout).isatty() and FOLD_MIN <= room < widths[-1]:
+        widths[-1] = room
+        body = [folded for row in body for folded in _folded(row, room)]
 
     def line(row: Sequence[str]) -> str:
         cells = [filled(cell, widths[i], right=i in at_right) for i, cell in enumerate(row)]
@@ -92,8 +103,14 @@ def filled(text: str, cells: int, *, right: bool = False) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many cells of a terminal the text takes."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+    """Return how many cells of a terminal the text takes; styles take none."""
+    plain = STYLE.sub("", text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in plain)
+
+
+def _folded(row: list[str], room: int) -> list[list[str]]:
+    lines = textwrap.wrap(row[-1], room) or [""]
+    return [[*(row[:-1] if i == 0 else [""] * (len(row) - 1)), line] for i, line in enumerate(lines)]
 
 
 def _where(finding: Finding) -> str:

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import GREEN, painted, table, write, write_json
+from dataflare.cli.console import GREEN, YELLOW, painted, table, write, write_json
+from dataflare.cli.summary import counts_text
 from dataflare.cli.surroundings import STATE, TENANT, StateOf
 from dataflare.errors import UnavailableError, WorkflowError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dataflare.component import StateStore
     from dataflare.state.checkpoint import CheckpointManager
 
+STYLES = {"running": GREEN, "paused": YELLOW, "restarting": YELLOW}
 DONE = {"pause": "is paused", "resume": "goes on", "stop": "stops after this epoch"}
 
 
@@ -53,14 +55,16 @@ def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     rows = [
         (
             s["workflow"],
-            painted(s["status"], GREEN if s["status"] == "running" else "", sys.stdout),
+            painted(s["status"], STYLES.get(s["status"], ""), sys.stdout),
             str(s["attempt"]),
             str(s["epoch"]),
-            f"{sum(n.get('rows_out', 0) for n in s['nodes'].values()):,}",
         )
         for s in found
     ]
-    write(table(("workflow", "status", "attempt", "epoch", "rows out"), rows, right=(2, 3, 4)))
+    write(table(("workflow", "status", "attempt", "epoch"), rows, right=(2, 3)))
+    if workflow:
+        write()
+        write(counts_text(found[0]["nodes"], sys.stdout))
     return 0
 
 

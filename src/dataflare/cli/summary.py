@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import BOLD, GREEN, RED, YELLOW, painted, table
+from dataflare.plan_words import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
         head += f", {outcome.attempts} attempts"
     if outcome.more:
         head += "; there is more to read"
-    return "\n\n".join([head, rows_text(plan, outcome, stream), *guarantees_text(plan.guarantees, stream)])
+    return "\n\n".join([head, rows_text(plan, outcome, stream), *promises_text(plan.guarantees)])
 
 
 def rows_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
@@ -69,6 +70,23 @@ def rows_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
         rows.append([node.id, node.kind.value, node.type, *cells, rate])
     head = ["node", "kind", "type", *(k.removeprefix("rows_") for k in shown), "rows/s"]
     return table(head, rows, right=range(3, len(head)), stream=stream)
+
+
+def counts_text(nodes: Mapping[str, Mapping[str, int]], stream: TextIO) -> str:
+    """Return rows by node and fate, where no more than that is known."""
+    shown = [k for k in dict.fromkeys(k for c in nodes.values() for k in c) if any(c.get(k) for c in nodes.values())]
+    rows = [[node, *(f"{counts[k]:,}" if counts.get(k) else "" for k in shown)] for node, counts in nodes.items()]
+    head = ["node", *(k.removeprefix("rows_") for k in shown)]
+    return table(head, rows, right=range(1, len(head)), stream=stream)
+
+
+def promises_text(guarantees: Mapping[str, Guarantee]) -> list[str]:
+    """Return one line for each level, with the destinations that it holds for; nothing where there are none."""
+    lines: dict[str, list[str]] = {}
+    for name, guarantee in guarantees.items():
+        why = f": {guarantee.reason}" if guarantee.level is not Level.EXACTLY_ONCE else ""
+        lines.setdefault(guarantee.level.value, []).append(f"{name} ({guarantee.mechanism.value}{why})")
+    return ["\n".join(f"{level}: {', '.join(names)}" for level, names in lines.items())] if lines else []
 
 
 def guarantees_text(guarantees: Mapping[str, Guarantee], stream: TextIO) -> list[str]:

@@ -8,7 +8,7 @@ from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
-from dataflare.expression.grouping import grouping
+from dataflare.expression.grouping import EPOCH_MARK, grouping
 from dataflare.expression.reject import Rejecting
 from dataflare.expression.segment import segments
 from dataflare.expression.session import INPUT, Session, Statement, quoted
@@ -59,7 +59,7 @@ class AggregatePlan:
         self._session: Session | None = None
         self.partial_schema = self._partial_schema()
         self._kinds = self._kinds_of_parts(checker)
-        self.output = self._output(checker)
+        self.output = self._output()
 
     def partial(self, rows: pa.Table, node: str = "", policy: str = "fail") -> tuple[pa.Table, list[Rejected]]:
         """Return the partial rows of a batch, and the rows that an expression fails for.
@@ -114,7 +114,7 @@ class AggregatePlan:
             if not is_about_rows(error):
                 raise engine_failed(error) from error
             raise DataError(
-                f"an aggregate fails: {reason(error, '')}", hint="cast its argument to a wider type, such as double"
+                f"an aggregate fails: {reason(error)}", hint="cast its argument to a wider type, such as double"
             ) from error
 
     def _partial(self, rows: pa.Table) -> pa.Table:
@@ -188,10 +188,9 @@ class AggregatePlan:
     def _kinds_of_parts(self, checker: Checker) -> list[str]:
         return checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
 
-    def _output(self, checker: Checker) -> Schema:
+    def _output(self) -> Schema:
         import duckdb
 
-        del checker
         try:
             answer = self._over(self.partial_schema.empty_table(), "final")
             self._over(self.partial_schema.empty_table(), "merge")
@@ -215,16 +214,16 @@ class _Locating:
         texts = [e.text for _, e in grouping.keys if e.column is None]
         for call in grouping.calls:
             texts += [*call.arguments, *([call.filter] if call.filter else [])]
-        columns = [(n, quoted(n)) for n in schema.names]
-        columns += [(f"_tried{n}", text) for n, text in enumerate(dict.fromkeys(texts))]
-        self._columns = tuple(columns)
+        self._texts = list(dict.fromkeys(texts))
 
     def run(
         self, rows: pa.Table, epoch: int, error: duckdb.Error, who: tuple[str, str]
     ) -> tuple[pa.Table, list[Rejected]]:
         """Return the good rows and the rejected ones; `who` are the node and its policy."""
         node, policy = who
-        steps, problems = checked_steps([Step(node, self._columns)], self._schema, Checker(self._budget))
+        columns = [(n, quoted(n)) for n in self._schema.names]
+        columns += [(f"_tried{n}", text.replace(EPOCH_MARK, str(epoch))) for n, text in enumerate(self._texts)]
+        steps, problems = checked_steps([Step(node, tuple(columns))], self._schema, Checker(self._budget))
         if problems:
             raise problems[0].error
         (segment,) = segments(steps)

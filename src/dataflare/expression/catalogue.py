@@ -26,7 +26,6 @@ TIMES = {
 """What stands for each clock: the epoch's time, so that a replay sees the same."""
 
 _SESSION_WORDS = ("current_user", "user", "session_user", "current_role", "current_schema", "current_catalog")
-_ALLOWED = ("error",)
 _NAMES = """
 select function_name, function_type, stability, macro_definition from duckdb_functions()
 where function_type in ('aggregate', 'window', 'macro') or stability <> 'CONSISTENT'
@@ -43,6 +42,7 @@ class Sort(Enum):
     CHANCE = "chance"
     SESSION = "session"
     ROWS = "rows"
+    RAISES = "raises"
 
 
 class Catalogue:
@@ -100,9 +100,9 @@ def _read(session: Session) -> Catalogue:
             sorts[name] = Sort.AGGREGATE
         elif kind == "window":
             sorts.setdefault(name, Sort.WINDOW)
-        elif name not in _ALLOWED:
+        else:
             sorts[name] = Sort.CHANCE if stability == "VOLATILE" else Sort.SESSION
-    return Catalogue(sorts | dict.fromkeys(TIMES, Sort.TIME), macros)
+    return Catalogue(sorts | dict.fromkeys(TIMES, Sort.TIME) | {"error": Sort.RAISES}, macros)
 
 
 def syntax(session: Session, sql: str) -> Tree:

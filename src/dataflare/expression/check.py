@@ -47,6 +47,10 @@ _SORTS = {
     ),
     Sort.SESSION: ("{} tells of the session, not of the row", "write the value itself"),
     Sort.ROWS: ("{} makes several rows of one", "use a `sql` node for it"),
+    Sort.RAISES: (
+        "{} fails a whole batch, so that its row cannot be told from the others",
+        "let the value itself fail, such as cast(amount as decimal(12,2)), or filter such rows out",
+    ),
     Sort.TIME: ("{} reads the clock by itself", "write it out with now(), which is the epoch's time"),
 }
 
@@ -105,17 +109,16 @@ class Checker:
         if not text.strip():
             raise wrong(text, "the expression is empty", "write an SQL expression, such as upper(name)")
         text = _translated(text)
-        return _Reading(text, names, self._session, aggregates=aggregates).run(self._tree(text))
+        return _Reading(text, names, self._session, aggregates=aggregates).run(self._tree(text, names))
 
-    def _tree(self, text: str) -> Tree:
+    def _tree(self, text: str, names: Sequence[str]) -> Tree:
         """Parse the text, both within parentheses and without: only a whole expression passes both."""
         alone, within = (syntax(self._session, f"select {a}{text}{b}") for a, b in (("\n", "\n"), (_OPEN, _CLOSE)))
         for tree, before in ((within, _BEFORE), (alone, len("select \n"))):
             if tree["error"]:
                 position = int(tree.get("position") or before)
                 what = str(tree.get("error_message", "this is no expression")).splitlines()[0]
-                hint = "|| joins texts: write `or` between conditions" if "||" in text else "write one SQL expression"
-                raise wrong_at(text, min(position - before, len(text.encode())), what, hint)
+                raise wrong_at(text, min(position - before, len(text.encode())), what, _advice(text, names))
         if not (_is_one(alone) and _is_one(within)):
             raise wrong(text, "this is more than one expression", "write one SQL expression, without clauses around it")
         found: Tree = within["statements"][0]["node"]["select_list"][0]
@@ -157,6 +160,18 @@ class Checker:
         """Return DuckDB's names of the types of a query over rows of this schema; raise duckdb.Error."""
         self._session.register(schema.empty_table())
         return [str(row[1]) for row in self._session.execute(f"describe {sql}")]
+
+
+def _advice(text: str, names: Sequence[str]) -> str:
+    """Return the cure of a syntax error."""
+    import duckdb
+
+    raw = text.encode()
+    for start, kind in duckdb.tokenize(text):
+        for name in names:
+            if kind.name == "keyword" and re.match(rf"{re.escape(name)}\b".encode(), raw[start:]):
+                return f"{name!r} is a word of SQL: write the column as {quoted(name)}"
+    return "|| joins texts: write `or` between conditions" if "||" in text else "write one SQL expression"
 
 
 def _read_by(expressions: Sequence[Expression]) -> list[str]:

@@ -118,14 +118,12 @@ def engine_failed(error: duckdb.Error) -> DataFlareError:
     return ExpressionEngineError(first)
 
 
-def reason(error: duckdb.Error, text: str) -> str:
-    """Return why a value failed, without any value: known sentences, or words that stand in the expression itself."""
+def reason(error: duckdb.Error) -> str:
+    """Return why a value failed, in known sentences, without any value."""
     kind, _, message = str(error).partition("\n\nLINE ")[0].partition(": ")
     for pattern, words in _REASONS:
         if match := re.match(pattern, message, re.DOTALL):
             return words.format(*match.groups())
-    if message and f"'{message.replace(chr(39), chr(39) * 2)}'" in text:
-        return message
     return _KINDS.get(kind, "the value is not valid input")
 
 

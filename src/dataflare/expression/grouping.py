@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
 from dataflare.expression.calls import CallText, Part, call_text, column, two_phases
+from dataflare.expression.check import spliced_text
 from dataflare.expression.explain import misread, wrong
 from dataflare.expression.session import INPUT, folded, quoted, select
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dataflare.expression.check import Checker, Expression
+    from dataflare.expression.check import Call, Checker, Expression
     from dataflare.schema import Schema
+
+EPOCH_MARK = "__epoch_in_microseconds__"
+"""What stands in the text of parts where the epoch's time belongs."""
 
 _WIDE = {"HUGEINT": "BIGINT", "UHUGEINT": "UBIGINT"}
 
@@ -32,11 +36,9 @@ class Result:
 
     def sql(self, number: int, epoch: int) -> str:
         """Return its value over the aggregates `_a{number}_{n}`; sums of integers are int64 (or fail)."""
-        from dataflare.expression.check import spliced_text
-
         expression = self.expression
         places = [(c.start, c.end, quoted(f"_a{number}_{n}")) for n, c in enumerate(expression.calls)]
-        clocks = [(a, b, new.format(epoch=epoch)) for a, b, new in expression.clocks]
+        clocks = [(a, b, new.format(epoch=epoch)) for a, b, new in expression.clocks if not _inside(a, expression)]
         text = f"(\n{spliced_text(expression.text, [*places, *clocks])}\n)"
         return f"cast({text} as {_WIDE[self.kind]})" if self.kind in _WIDE else text
 
@@ -64,7 +66,7 @@ class Grouping:
     def partial_sql(self, epoch: int) -> str:
         """Return the query from rows to partial rows; the epoch's time is in microseconds."""
         keys = [f"{e.sql(epoch)} as {quoted(n)}" for n, e in self.keys]
-        parts = [f"{p.partial} as {column(n)}" for n, p in enumerate(self.parts)]
+        parts = [f"{p.partial.replace(EPOCH_MARK, str(epoch))} as {column(n)}" for n, p in enumerate(self.parts)]
         return select([*keys, *parts], INPUT, self._by_key())
 
     def merge_sql(self, kinds: Sequence[str], source: str) -> str:
@@ -120,8 +122,7 @@ class _Reading:
         if not expression.calls:
             hint = "write an aggregate, such as sum(amount); the columns of group_by are in the output anyway"
             raise wrong(expression.text, f"{name!r} aggregates nothing", hint)
-        raw = expression.text.encode()
-        texts = [call_text(c.name, raw[c.start : c.end].decode()) for c in expression.calls]
+        texts = [call_text(c.name, _text_of(c, expression)) for c in expression.calls]
         self.calls += texts
         kinds = self._kinds([expression.sql(), *map(str, texts)], expression.text)
         finals = []
@@ -137,7 +138,7 @@ class _Reading:
 
         keys = [e.sql() for _, e in self._keys]
         by = f"group by {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
-        query = select([*keys, *columns], INPUT, by)
+        query = select([*keys, *columns], INPUT, by).replace(EPOCH_MARK, "0")
         try:
             return self._checker.described(query, self._arrow)[len(keys) :]
         except duckdb.Error as error:
@@ -149,9 +150,25 @@ class _Reading:
         if call.name not in ("avg", "mean"):
             return ""
         try:
-            return self._checker.described(select([f"sum({call.arguments[0]}\n)"]), self._arrow)[0]
+            query = select([f"sum({call.arguments[0]}\n)"]).replace(EPOCH_MARK, "0")
+            return self._checker.described(query, self._arrow)[0]
         except duckdb.Error:
             return ""
 
 
-__all__ = ["Grouping", "Result", "grouping"]
+def _inside(place: int, expression: Expression) -> bool:
+    return any(c.start <= place < c.end for c in expression.calls)
+
+
+def _text_of(call: Call, expression: Expression) -> str:
+    """Return the text of a call, with a mark where the epoch's time belongs."""
+    raw = expression.text.encode()[call.start : call.end].decode()
+    clocks = [
+        (a - call.start, b - call.start, new.format(epoch=EPOCH_MARK))
+        for a, b, new in expression.clocks
+        if call.start <= a < call.end
+    ]
+    return spliced_text(raw, clocks)
+
+
+__all__ = ["EPOCH_MARK", "Grouping", "Result", "grouping"]

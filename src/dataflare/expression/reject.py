@@ -85,7 +85,7 @@ class Rejecting:
         for trial in self._trials:
             numbers = trial.run(located, numbers, epoch)
         if not any(t.failed for t in self._trials):
-            raise DataError(f"an expression fails: {reason(error, '')}", hint="see the node's expressions")
+            raise DataError(f"an expression fails: {reason(error)}", hint="see the node's expressions")
         return located
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class _Trial:
         except duckdb.Error as error:
             if not is_about_rows(error):
                 raise engine_failed(error) from error
-            why = reason(error, expression.text)
+            why = reason(error)
         finally:
             statement.close()
         return f"{name}: {why} in {expression.text}"

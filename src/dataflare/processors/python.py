@@ -139,7 +139,8 @@ class Python(Processor[PythonConfig]):
         try:
             self._worker.start()
         except WorkerLostError as error:
-            raise WorkflowError(f"loading the code ends its process: {error.what}") from error
+            hint = "raise `memory` of the node" if error.what.endswith("out of memory") else ""
+            raise WorkflowError(f"loading the code ends its process: {error.what}", hint=hint) from error
 
     def close(self) -> None:
         """Kill the worker."""

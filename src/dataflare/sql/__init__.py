@@ -1,1 +1,1 @@
-"""What SQL connectors share: dialects, quoting, DDL and the statements of the write modes."""
+"""What SQL connectors share: quoting, types, table definitions, write modes, epochs under a fence."""

@@ -61,7 +61,9 @@ class FlowTyper:
     def _with_errors(self, draft: Draft, found: Outputs | None) -> Outputs:
         if found is None:
             self._flow.untyped.add(draft.id)
-            named = [r.output for rs in self._wiring.references.values() for r in rs if r.node == draft.id]
+            row_wise = draft.component is not None and self._steps.takes(draft)
+            referred = (r for rs in self._wiring.references.values() for r in rs if r.node == draft.id)
+            named = [""] if row_wise else [r.output for r in referred]
             found = {name: Output(name, Schema()) for name in named if not is_glob(name)}
         told = found.pop(ERRORS, None)  # a component may say itself what its rejected rows look like
         if draft.keeps_errors:

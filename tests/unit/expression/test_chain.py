@@ -10,6 +10,7 @@ import pytest
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.chain import Chain, StepCount
+from dataflare.expression.session import quoted
 from dataflare.expression.step import Step
 from dataflare.expression.typed import typed
 from dataflare.schema import Column, Schema
@@ -22,7 +23,7 @@ SCHEMA = Schema.of({"id": "int64", "s": "string", "amount": "decimal(12,2)", "ts
 
 def mapped(schema: Schema, **columns: str) -> tuple[tuple[str, str], ...]:
     """Return a select list: all columns of the schema, some set anew."""
-    return tuple(({n: f'"{n}"' for n in schema.names} | columns).items())
+    return tuple(({n: quoted(n) for n in schema.names} | columns).items())
 
 
 def rows_of(count: int) -> pa.Table:
@@ -129,7 +130,7 @@ def test_outputs_are_planned_without_data() -> None:
         ("cast(ts as date)", "date", None),
         ("cast(ts as timestamp)", "datetime", None),
         ("amount / 3", "float64", None),
-        ("amount * amount", "decimal(24,4)", Decimal("0.0625")),
+        ("amount * amount", "decimal(18,4)", Decimal("0.0625")),
         ("[id, id]", "list<int64>", [1, 1]),
         ("{'a': id, 'b': [s]}", "struct<a: int64, b: list<string>>", {"a": 1, "b": ["1"]}),
         ("map {'a': id}", "map<string, int64>", [("a", 1)]),
@@ -206,11 +207,11 @@ def test_names_that_differ_in_case_pass_by_but_are_not_mixed() -> None:
 
 def test_clocks_stand_for_the_epoch_and_move_on_with_it() -> None:
     epoch = [1_700_000_000_000_000]
-    steps = [Step("m", (("at", "now()"), ("day", "current_date"))), Step("f", condition="at <= now()")]
+    steps = [Step("m", (("seen", "now()"), ("day", "current_date"))), Step("f", condition="seen <= now()")]
     chain = Chain(steps, SCHEMA, epoch_time=lambda: epoch[0])
     first = [chain.run(rows_of(2)).rows.to_pylist() for _ in range(2)]
     assert first[0] == first[1]
-    assert first[0][0]["at"].isoformat() == "2023-11-14T22:13:20+00:00"
+    assert first[0][0]["seen"].isoformat() == "2023-11-14T22:13:20+00:00"
     epoch[0] += 86_400_000_000
     assert chain.run(rows_of(1)).rows.to_pylist()[0]["day"].isoformat() == "2023-11-15"
 

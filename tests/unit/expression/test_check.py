@@ -93,6 +93,8 @@ def test_a_comment_at_the_end_does_not_swallow_what_follows(checker: Checker) ->
         ("getvariable('x')", "tells of the session"),
         ("current_setting('threads')", "tells of the session"),
         ("ago(interval 1 day)", "write it out with now()"),
+        ("error('no')", "let the value itself fail"),
+        ("assert_true(id > 1)", "let the value itself fail"),
         ("age(ts)", "write age(current_date, time)"),
         ("*", "name the columns"),
         ("columns(*)", "name the columns"),
@@ -117,6 +119,12 @@ def test_the_caret_stands_under_the_mistake_in_bytes_and_lines(checker: Checker)
     assert "  'äöü' || statsu\n           ^" in told(checker, "'äöü' || statsu")
     assert "  id +\n   statsu\n   ^" in told(checker, "id +\n statsu")
     assert "  id + upperr(status)\n       ^" in told(checker, "id + upperr(status)")
+
+
+def test_a_column_that_is_a_word_of_sql_is_to_be_quoted(checker: Checker) -> None:
+    with pytest.raises(WorkflowError, match="'at' is a word of SQL: write the column as \"at\""):
+        checker.read("at <= now()", ["at"])
+    assert checker.read('"at" <= now()', ["at"]).reads == ("at",)
 
 
 def test_double_equals_and_double_ampersand_are_translated_but_not_in_texts(checker: Checker) -> None:

@@ -164,16 +164,6 @@ def test_an_expression_without_columns_fails_for_every_row() -> None:
     assert result.counts == (StepCount(8, 0, 8),)
 
 
-def test_an_error_that_the_user_raises_is_told_in_the_words_of_the_expression() -> None:
-    steps = [Step("m", (("id", "case when s = 'secret' then error('no such thing') else id end"),))]
-    with pytest.raises(DataError, match="no such thing in case"):
-        Chain(steps, SCHEMA).run(MIXED)
-    steps = [Step("m", (("id", "case when s = 'secret' then error('no ' || s) else id end"),))]
-    with pytest.raises(DataError, match="the value is not valid input") as caught:
-        Chain(steps, SCHEMA).run(MIXED)
-    assert "no secret" not in str(caught.value)
-
-
 def test_an_unmet_policy_is_a_mistake_of_the_plan() -> None:
     with pytest.raises(WorkflowError):
         Chain(STEPS, SCHEMA, policies=["fail"])
@@ -184,17 +174,17 @@ def test_an_unmet_policy_is_a_mistake_of_the_plan() -> None:
     [
         ("Conversion Error: Could not convert string 'it's to A' to INT32", "the text is not of type INT32"),
         (
-            "Conversion Error: Could not convert string \"x\" to DECIMAL(12,2) when casting from source column s",
+            'Conversion Error: Could not convert string "x" to DECIMAL(12,2) when casting from source column s',
             "the text is not of type DECIMAL(12,2)",
         ),
         (
-            "Conversion Error: Type INT64 with value 1000 can't be cast because the value is out of range for the "
+            "Conversion Error: Type INT64 with value 42 can't be cast because the value is out of range for the "  # noqa: ISC004
             "destination type INT8",
             "the INT64 value is out of range for INT8",
         ),
         ("Out of Range Error: Overflow in addition of INT64 (42 + 1)!", "overflow in addition of INT64"),
-        ("Conversion Error: invalid date field format: \"42\", expected format is (YYYY-MM-DD)", "not of type date"),
-        ("Invalid Input Error: Could not parse string \"42\" according to format specifier \"%Y\"\n42\n^", "format"),
+        ('Conversion Error: invalid date field format: "42", expected format is (YYYY-MM-DD)', "not of type date"),
+        ('Invalid Input Error: Could not parse string "42" according to format specifier "%Y"\n42\n^', "format"),
         ("Conversion Error: Could not cast value 42 to DECIMAL(4,2)", "the value does not fit DECIMAL(4,2)"),
         ("Conversion Error: something unheard of 42", "the value cannot be converted"),
         ("Invalid Input Error: something unheard of 42", "the value is not valid input"),
@@ -203,6 +193,6 @@ def test_an_unmet_policy_is_a_mistake_of_the_plan() -> None:
 def test_reasons_never_hold_a_value(message: str, words: str) -> None:
     import duckdb
 
-    found = reason(duckdb.Error(message), "cast(s as integer)")
+    found = reason(duckdb.Error(message))
     assert words in found
     assert "42" not in found

@@ -45,6 +45,7 @@ class Folder:
         self.staging = Staging(path, context)
         self._overwrites = context.write_mode == "overwrite"
         self._generation: str | None = None
+        self._numbered = (0, 0)
 
     def open(self) -> None:
         """Create the folder."""
@@ -54,9 +55,8 @@ class Folder:
     def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> list[Handle]:
         """Return the handles of finished files; the head also names the generation."""
         found: list[dict[str, Any]] = []
-        for number, file in enumerate(staged):
-            name = f"part-{epoch.number:06}-{epoch.attempt}-{self._context.index}"
-            final = self._free(name, number, found)
+        for file in staged:
+            final = self._final(epoch)
             found.append({"staged": file.name, "final": final, "rows": file.rows, "bytes": file.bytes})
         if self._overwrites and self._context.index == 0:
             self._generation = self._generation or self.staging.generation()
@@ -120,14 +120,15 @@ class Folder:
             remove_files(self._path, old)
             make_durable(self._path)
 
-    def _free(self, name: str, number: int, taken: Sequence[Handle]) -> str:
-        """Return a final name that nobody has, also where the state (and with it the numbers) began anew."""
-        used = {h.get("final") for h in taken}
+    def _final(self, epoch: Epoch) -> str:
+        """Return a final name that nobody has, also where the state (and with it the epochs) began anew."""
+        number = self._numbered[1] if self._numbered[0] == epoch.number else 0
         while True:
-            final = f"{name}-{number}.{self._extension}"
-            if final not in used and not (self._path / final).exists():
-                return final
+            final = f"part-{epoch.number:06}-{epoch.attempt}-{self._context.index}-{number}.{self._extension}"
             number += 1
+            if not (self._path / final).exists():
+                self._numbered = (epoch.number, number)
+                return final
 
     @property
     def _published(self) -> Path:

@@ -43,15 +43,12 @@ class Staging:
         while True:
             salt = f"{context.runtime.random.getrandbits(32):08x}"
             name = f".staged-{self.token}-{context.attempt}-{context.index}-{self._number}-{salt}.tmp"
-            try:
-                with storage(self.folder / name):
-                    descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            except Exception as error:
-                if isinstance(error.__cause__, FileExistsError):
-                    continue
-                raise
             self._number += 1
-            return name, os.fdopen(descriptor, "wb", 1 << 20)
+            with storage(self.folder / name):
+                try:
+                    return name, (self.folder / name).open("xb", 1 << 20)
+                except FileExistsError:
+                    continue
 
     def older(self) -> list[str]:
         """Return the names that earlier attempts of this node left."""
@@ -163,15 +160,13 @@ def write_note(path: Path, value: Any) -> None:
 
 def read_note(path: Path) -> Any:
     """Return the JSON value, None where there is none; raise StateError where it cannot be read (invariant 3)."""
-    try:
-        with storage(path):
+    with storage(path):
+        try:
             return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise StateError(f"{path} is damaged", hint="restore it, or begin with another output path") from error
-    except Exception as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        except FileNotFoundError:
             return None
-        raise
+        except ValueError as error:
+            raise StateError(f"{path} is damaged", hint="restore it, or begin with another output path") from error
 
 
 def checked_name(name: object) -> str:

@@ -26,11 +26,10 @@ _DATE_CHARACTERS = 10
 class CsvEncoder:
     """Writes the header, if there is one, before the first row (or at `finish`), then a line a row."""
 
-    def __init__(self, sink: Sink, names: Sequence[str], options: CsvOptions) -> None:
-        """Write nothing yet."""
-        self._sink, self._names, self._options = sink, list(names), options
+    def __init__(self, sink: Sink, texts: JsonTexts, names: Sequence[str], options: CsvOptions) -> None:
+        """Write nothing yet; `texts`, which the caller closes, makes the text of nested values."""
+        self._sink, self._texts, self._names, self._options = sink, texts, list(names), options
         self._begun = not options.header
-        self._texts: JsonTexts | None = None
 
     def write(self, rows: pa.Table) -> None:
         """Write the rows now; their columns are those of the header."""
@@ -54,9 +53,6 @@ class CsvEncoder:
     def finish(self) -> None:
         """Write the header if there was no row."""
         self._begin()
-        if self._texts is not None:
-            self._texts.close()
-            self._texts = None
 
     def _begin(self) -> None:
         if not self._begun:
@@ -81,10 +77,6 @@ class CsvEncoder:
         return self._guarded(column.cast(pa.string())) if self._options.delimiter in "-:.+eE" else column.cast(pa.string())
 
     def _json(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        from dataflare.formats.jsonl.encode import JsonTexts
-
-        if self._texts is None:
-            self._texts = JsonTexts()
         made = self._texts.values(column)
         if pa.types.is_nested(column.type):
             return made

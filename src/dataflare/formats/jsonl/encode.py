@@ -25,10 +25,9 @@ _MOMENT = "%Y-%m-%dT%H:%M:%S.%f"
 class JsonlEncoder:
     """One object a line, with every column, nulls too; batches may differ in their columns."""
 
-    def __init__(self, sink: Sink, json_columns: Iterable[str] = (), memory_bytes_max: int = 256 << 20) -> None:
-        """Write into `sink`; `json_columns` hold JSON text."""
-        self._sink, self._json = sink, frozenset(json_columns)
-        self._texts = JsonTexts(memory_bytes_max)
+    def __init__(self, sink: Sink, texts: JsonTexts, json_columns: Iterable[str] = ()) -> None:
+        """Write into `sink`; `texts`, which the caller closes, makes the text; `json_columns` hold JSON text."""
+        self._sink, self._texts, self._json = sink, texts, frozenset(json_columns)
 
     def write(self, rows: pa.Table) -> None:
         """Write the rows now."""
@@ -36,8 +35,7 @@ class JsonlEncoder:
             self._sink.write(part)
 
     def finish(self) -> None:
-        """Free what makes the text."""
-        self._texts.close()
+        """Nothing is held."""
 
 
 class JsonTexts:

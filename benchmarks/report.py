@@ -1,0 +1,161 @@
+"""Writes docs/benchmarks.md and its picture from the figures that are kept in benchmarks/results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import places, plot
+from benchmarks.workload import AGAIN, SUBJECT, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.results import Figures, Result
+
+HEAD = """# Benchmarks
+
+What DataFlare costs beside the engines that bound it and the tools that a user would pick instead. The page and its
+picture are written by `make bench`, from the figures of every run, which are kept in
+[benchmarks/results](../benchmarks/results).
+
+A *bound* is a script or an engine that has no state, no checkpoints and no recovery. DataFlare runs on such engines and
+cannot be ahead of them, so the question is how close it comes. A *peer* is a tool for the same job: there the question
+is how far ahead it is.
+"""
+METHOD = """## Method
+
+- One machine, one run, pairs: A B, B A, A B, ... where A is DataFlare and B the other. At least five pairs. Beside them
+  A/A pairs: what the ratio of DataFlare to itself shows is what chance makes, and smaller gaps are ties.
+- Figures are medians over the runs; a ratio is the median of the ratios within the pairs, DataFlare divided by the
+  other: below 1 DataFlare is the cheaper one.
+- CPU is user and system time of the whole process tree, from the start of the interpreter to the end of the last child.
+  Memory is the largest sum over the tree, sampled twenty times a second (shared pages count for each process). The work
+  of the PostgreSQL server is measured apart.
+- Equal settings: two threads for everyone, Snappy in Parquet, the same types. DataFlare writes several files at once
+  and keeps order within each of its tasks, so the engines run with any order too; the same engines with the order of
+  the file kept stand beside them. Input comes from fixed seeds and is in the page cache.
+- Everybody's output is read back after each run and compared by counts and sums. Who wrote something else, or failed, or
+  could not be installed, is listed with the reason instead of a figure.
+- DataFlare runs with its defaults: durable state in SQLite, checkpoints, exactly once, a ledger of every row.
+
+To repeat it: `make bench`, or a part with `make bench BENCH="W1 W4d"`. `python -m benchmarks setup-peers` installs the
+peers first, each in an environment of its own; W4 needs `make services`. A trial, which leaves this page alone:
+`python -m benchmarks W1 --rows 500000 --pairs 2`.
+"""
+MISSING = """## Not measured yet
+
+JSON Lines, lookups, streaming latency, windows, change data capture, plugins (W3, W5 to W9), memory at idle, a thousand
+workflows in one process, and one to sixteen partitions: what they measure is not built, or not settled.
+"""
+
+
+def number(value: float | None, places_max: int = 2) -> str:
+    """Return a figure with about three digits, or a dash."""
+    if value is None:
+        return "-"
+    return f"{value:,.{0 if value >= 100 else min(places_max, 1) if value >= 10 else places_max}f}"
+
+
+def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    rows = [list(header), *(list(line) for line in lines)]
+    rows.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def contenders(result: Result) -> str:
+    """Return the table of one workload: everyone's medians, and DataFlare's ratio to them."""
+    header = ["", "wall s", "CPU s", *(["server CPU s"] if result.server else []), "peak MB", "wall ÷", "CPU ÷"]
+    return table(header, (_line(result, figures) for figures in result.contenders if figures.name != AGAIN))
+
+
+def _line(result: Result, figures: Figures) -> list[str]:
+    again = result.of(AGAIN)
+    beside = again if figures.role is Role.SUBJECT and again else figures
+    name = f"**{figures.name}**" if figures.role is Role.SUBJECT else figures.name
+    memory = figures.middle("rss_bytes_max")
+    return [
+        name + (f" ({figures.note})" if figures.note else ""),
+        number(figures.middle("wall_seconds")),
+        number(figures.middle("cpu_seconds")),
+        *([number(figures.middle("server_cpu_seconds"))] if result.server else []),
+        number(memory and memory / 2**20, 0),
+        *(number(beside.ratio(what)) for what in ("wall_seconds", "cpu_seconds")),
+    ]
+
+
+def judged(result: Result) -> list[str]:
+    """Return the limits of a workload in words, each with what was found."""
+    mine, limits, said = result.of(SUBJECT), result.limits, []
+    if mine is None:
+        return ["DataFlare did not do the work."]
+    for what, word in (("wall", "wall time"), ("cpu", "CPU")):
+        limit, bound = limits.get(what), result.bound(f"{what}_seconds")
+        if limit is not None and bound is not None:
+            ratio = bound.ratio(f"{what}_seconds") or 0
+            said.append(f"{word} {ratio:.2f} of {bound.name}, {_verdict(ratio, limit)} {limit:.2f}")
+    if (limit := limits.get("rss_bytes")) is not None:
+        memory = mine.middle("rss_bytes_max") or 0
+        said.append(f"memory {memory / 2**20:.0f} MB, {_verdict(memory, limit)} {limit / 2**20:.0f} MB")
+    if (limit := limits.get("cpu_seconds")) is not None:
+        cpu = mine.middle("cpu_seconds") or 0
+        said.append(f"CPU {cpu:.2f} s, {_verdict(cpu, limit)} {limit:.2f} s")
+    return said
+
+
+def _verdict(value: float, limit: float) -> str:
+    return "within" if value <= limit else "**over**"
+
+
+def section(result: Result) -> str:
+    """Return all about one workload."""
+    parts = [f"### {result.id}: {result.title}, {result.rows:,} rows\n", contenders(result)]
+    if limits := judged(result):
+        parts.append("Limits: " + "; ".join(limits) + ".\n")
+    parts += [f"- {name}: not measured: {reason}" for name, reason in result.absent.items()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def growth(results: list[Result]) -> str:
+    """Return how W1 grows over its sizes; rows a second are net of what ten rows take."""
+    sizes = [r for r in results if r.id.startswith("W11") and r.of(SUBJECT)]
+    if not sizes:
+        return ""
+    ten = next((figures for r in results if r.id == "W10b" and (figures := r.of(SUBJECT))), None)
+    start = (ten and ten.middle("wall_seconds")) or 0.0
+    lines = []
+    for result in sizes:
+        mine = result.of(SUBJECT)
+        wall, memory = ((mine and mine.middle(what)) or 0.0 for what in ("wall_seconds", "rss_bytes_max"))
+        lines.append(
+            [f"{result.rows:,}", number(wall), f"{result.rows / (wall - start):,.0f}", f"{memory / 2**20:.0f}"]
+        )
+    table_of = table(["rows", "wall s", "rows/s net of the start", "peak MB"], lines)
+    limits = "Limits: rows/s within 10 % over the sizes, memory within 1.3 times."
+    return f"### W11: growth\n\n{table_of}\n{limits}\n"
+
+
+def machine(results: list[Result]) -> str:
+    """Return on what the figures were taken, and with which versions."""
+    parts = ["## Machine and versions\n"]
+    parts += dict.fromkeys("- " + ", ".join(f"{k}: {v}" for k, v in r.machine.items()) for r in results)
+    parts += dict.fromkeys(
+        "- PostgreSQL: " + ", ".join(f"{k} {v}" for k, v in r.server.items()) for r in results if r.server
+    )
+    named = {(name, text) for r in results for name, text in r.versions.items() if text}
+    parts += [f"- {name}: {text}" for name, text in sorted(named)]
+    load = max((run.load_before for r in results for f in r.contenders for run in f.runs), default=0.0)
+    parts.append(f"- the load of the machine before a run was {load:.1f} at most, the run before it included")
+    return "\n".join(parts) + "\n"
+
+
+def write(results: list[Result]) -> None:
+    """Write the page and the picture; raise ValueError where there is nothing to write."""
+    if not results:
+        raise ValueError("no figures are kept yet: python -m benchmarks")
+    places.PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    places.PICTURE.write_text(plot.picture(results))
+    image = "![Seconds of everyone on each workload, on a logarithmic axis](images/benchmarks.svg)\n"
+    sections = [section(result) for result in results]
+    parts = [HEAD, image, "## Figures\n", *sections, growth(results), METHOD, machine(results), MISSING]
+    places.PAGE.write_text("\n".join(part for part in parts if part))

@@ -1,0 +1,177 @@
+"""The demo: a real workflow on real data; then the same again, killed half-way, continued, and compared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataflare.cli.console import BOLD, GREEN, RED, painted, table, write
+from dataflare.cli.demo_data import Content, contents, unpack_flights
+from dataflare.cli.running import RunOptions, run_plan
+from dataflare.cli.summary import summary_text
+from dataflare.errors import DataFlareError, StateError, UnavailableError
+from dataflare.monitoring.events import EpochSealed, NodeProgressed, RunStarted
+from dataflare.monitoring.metrics import Counters
+
+if TYPE_CHECKING:
+    from dataflare.component import Registry
+    from dataflare.executor.contract import Outcome
+    from dataflare.monitoring.events import Event, Observer
+    from dataflare.plan import Plan
+
+SOURCE, ROWS = "departures", 336_776
+KILL_ROWS = "DATAFLARE_DEMO_KILL_ROWS"
+"""In the process that is to die: after how many rows it does, at the next moment between sealed and committed."""
+
+
+def demo_command(folder: Path) -> int:
+    """Show the whole demo; return 0 when both outputs hold the same."""
+    from dataflare.component import Registry
+
+    registry, workflow = Registry.installed(), workflow_file()
+    straight, killed = folder / "straight", folder / "killed"
+    for old in (straight, killed):
+        shutil.rmtree(old, ignore_errors=True)
+
+    _title("1", "The data: every flight that was to leave New York City in 2013")
+    data = unpack_flights(folder / "data")
+    size = data.stat().st_size
+    write(f"{data} has {ROWS:,} flights, {size / 1e6:.1f} MB of CSV, some without times: they were cancelled.")
+
+    _title("2", f"The workflow: {workflow}")
+    write("It types and cleans the flights, leaves out the cancelled ones, and writes at the same time:")
+    write(f"  {straight}/flights   all others, as Parquet files")
+    write(f"  {straight}/carriers  how punctual each airline was, as lines of JSON")
+    write(f"  {straight}/hours.db  departures of each hour, in a SQLite table\n")
+    plan = plan_into(straight, data.parent, workflow, registry)
+    outcome = _run(plan, registry, size)
+    write(summary_text(plan, outcome, sys.stdout))
+    write(f"\nThe picture of it, with its rows: {_draw(plan, outcome, folder / 'flights.svg')}")
+
+    _title("3", "The same again, but its process is killed half-way")
+    write("No goodbye: SIGKILL, at the worst moment, when an epoch is sealed but not yet committed anywhere.")
+    _run_until_killed(killed, data.parent)
+    seen = contents(killed)["flights"].rows
+    write(f"It is dead. Its Parquet files show {seen:,} flights, those of whole epochs; the rest is hidden or lost.")
+
+    _title("4", "Somebody starts it again")
+    second = Life()
+    _run(plan_into(killed, data.parent, workflow, registry), registry, size, (second, second.counters))
+    safe = f"The work up to epoch {second.resumed_epoch}, {ROWS - second.rows_read:,} rows of the source, was safe."
+    write(f"{safe} It read the other {second.rows_read:,} and reached the end.")
+
+    _title("5", "Nothing is lost and nothing is there twice")
+    return _compare(contents(straight), contents(killed))
+
+
+class Life:
+    """An observer that notes where a run went on and how many rows it read."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.counters = Counters()
+        self.resumed_epoch = 0
+
+    @property
+    def rows_read(self) -> int:
+        """Rows that the source gave in this process."""
+        node = self.counters.read().nodes.get(SOURCE)
+        return node.rows_out if node else 0
+
+    def __call__(self, event: Event) -> None:
+        """Note it."""
+        if isinstance(event, RunStarted):
+            self.resumed_epoch = event.resumed_epoch
+
+
+def workflow_file() -> Path:
+    """Return the workflow of the demo, in this checkout."""
+    inside = Path("examples") / "flights" / "workflow.yaml"
+    for top in (Path(), Path(__file__).parents[3]):
+        if (top / inside).is_file():
+            return top / inside
+    raise UnavailableError(f"there is no {inside} here", hint="run the demo in a checkout of DataFlare: make demo")
+
+
+def plan_into(out: Path, data: Path, workflow: Path, registry: Registry) -> Plan:
+    """Return the plan of the demo's workflow, reading from one folder and writing into another."""
+    from dataflare.workflow import plan_or_raise
+
+    environ = {**os.environ, "FLIGHTS_DATA": str(data.resolve()), "FLIGHTS_OUT": str(out.resolve())}
+    return plan_or_raise(workflow, registry=registry, environ=environ, level="sample")
+
+
+def dying(rows: int) -> Observer:
+    """Return an observer that kills this process once so many rows were read and an epoch has been sealed since."""
+    from dataflare.testing.faults import KillAt, rows_seen
+
+    enough, reached = rows_seen(SOURCE, rows), False
+
+    def fits(event: Event) -> bool:
+        nonlocal reached
+        reached = reached or (isinstance(event, NodeProgressed) and enough(event))
+        return reached and isinstance(event, EpochSealed)
+
+    return KillAt(fits)
+
+
+def run_and_die(out: Path, data: Path) -> int:
+    """Run the demo's workflow in a process that is to die; return 1 where it lived."""
+    from dataflare.component import Registry
+
+    registry = Registry.installed()
+    plan = plan_into(out, data, workflow_file(), registry)
+    run_plan(plan, registry, RunOptions(as_json=True, observers=(dying(int(os.environ[KILL_ROWS])),)))
+    return 1
+
+
+def _run(plan: Plan, registry: Registry, size: int, observers: tuple[Observer, ...] = ()) -> Outcome:
+    outcome, number = run_plan(plan, registry, RunOptions(observers=observers, bytes_total=size))
+    if outcome is None or number:
+        raise KeyboardInterrupt
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def _run_until_killed(out: Path, data: Path) -> None:
+    command = [sys.executable, "-m", "dataflare.cli.demo", str(out), str(data)]
+    environ = {**os.environ, KILL_ROWS: str(ROWS // 2)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if done.returncode != -signal.SIGKILL:
+        raise DataFlareError(f"the process that was to die did not: it ended with {done.returncode}\n{done.stderr}")
+
+
+def _draw(plan: Plan, outcome: Outcome, file: Path) -> Path:
+    from dataflare.workflow import picture
+
+    file.write_text(picture(plan, outcome.nodes), encoding="utf-8")
+    return file
+
+
+def _compare(one: dict[str, Content], other: dict[str, Content]) -> int:
+    rows = []
+    for name, content in one.items():
+        same = content == other[name]
+        verdict = painted("the same", GREEN, sys.stdout) if same else painted("DIFFERENT", RED, sys.stdout)
+        counts = [f"{content.rows:,}", f"{other[name].rows:,}"]
+        rows.append([name, *counts, content.checksum, other[name].checksum, verdict])
+    head = ("output", "rows", "rows, killed", "checksum", "checksum, killed", "")
+    write("The checksums add up all rows, in whatever order they stand.")
+    write(table(head, rows, right=(1, 2)))
+    if one != other:
+        raise StateError("the run that was killed wrote something else than the one that was not")
+    return 0
+
+
+def _title(number: str, text: str) -> None:
+    write(f"{'' if number == '1' else chr(10)}{painted(f'{number}. {text}', BOLD, sys.stdout)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_and_die(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,179 @@
+"""Writes files: CSV, JSON lines and Parquet, many in a folder or one alone, exactly once."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflare.component import DestinationConnector, Epoch, Handle, destination
+from dataflare.connectors.file.folder import Folder
+from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, format_of
+from dataflare.connectors.file.single import SingleParquet, SingleText
+from dataflare.connectors.file.staging import StagedFile
+from dataflare.errors import DataError, UnavailableError, WorkflowError
+from dataflare.formats.csv.encode import CsvEncoder, header_line
+from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
+from dataflare.formats.parquet import ParquetEncoder
+from dataflare.plan_words import Mechanism
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataflare.batch import Batch
+    from dataflare.formats.encoder import Encoder
+
+
+@destination(
+    "file",
+    status="beta",
+    mechanisms=(Mechanism.TWO_PHASE,),
+    write_modes=("append", "overwrite"),
+    parallel=True,
+    examples=[{"path": "out/orders", "format": "parquet"}, {"path": "out/report.csv"}],
+)
+class FileDestination(DestinationConnector[FileDestinationConfig]):
+    """Writes CSV, JSON lines or Parquet files.
+
+    A `path` with a file extension is one file; else it is a folder, into which each task puts a file an epoch
+    (`part-EPOCH-ATTEMPT-TASK-NUMBER`), or more by `file_rows_max` and `file_bytes_max`. Rows become visible at commit,
+    whole files by a rename; those of a single CSV or JSON-lines file by an append that a crash cannot repeat; those of
+    a single Parquet file when the run ends.
+
+    `overwrite` replaces what earlier runs wrote when the run ends, and not before; other files in a folder stay.
+    Files that are not finished are hidden (`.staged-*`), and left-overs of crashes are removed by the next run.
+    """
+
+    def open(self) -> None:
+        """Create folders; refuse to append to a file with other columns."""
+        config = self.config
+        path = self.context.path(config.path)
+        if config.path.lower().endswith(".gz"):
+            raise WorkflowError(f"{config.path}: compressed text is not written", hint="leave .gz out, or use parquet")
+        single = path.suffix.lower() in EXTENSIONS and not path.is_dir()
+        self._format = format_of(config.path, config.format or (None if single else "jsonl"))
+        if not single and path.is_file():
+            raise UnavailableError(f"{path} is a file", hint="give the path a file extension, or name a folder")
+        self._schema = self._planned_schema()
+        self._json = frozenset(c.name for s in self.context.schemas.values() for c in s if c.type == "json")
+        self._layout = self._choose_layout(single=single)
+        self._layout.open()
+        self._texts = JsonTexts(self.context.budget.memory_bytes_max)
+        self._open: StagedFile | None = None
+        self._finished: list[StagedFile] = []
+
+    def write(self, batch: Batch) -> None:
+        """Append to the hidden file of this task."""
+        rows = self._fitted(batch.rows)
+        if self._open is None:
+            self._open = StagedFile(self._layout.staging, self._encoder)
+        self._open.write(rows)
+        config = self.config
+        full = config.file_rows_max is not None and self._open.rows >= config.file_rows_max
+        if full or (config.file_bytes_max is not None and self._open.bytes >= config.file_bytes_max):
+            self._roll()
+
+    def prepare(self, epoch: Epoch) -> Sequence[Handle]:
+        """Make the hidden files durable; return their names."""
+        self._roll()
+        handles = self._layout.handles(epoch, self._finished)
+        self._finished = []
+        return handles
+
+    def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
+        """Publish; what is published already is left alone. Raises StateError where something staged is gone."""
+        del epoch
+        self._layout.commit(handles)
+
+    def abort(self, keep: Sequence[Handle]) -> None:
+        """Remove hidden files of earlier attempts."""
+        self._layout.abort(keep)
+
+    def finish(self) -> None:
+        """Swap in what replaces, complete what can only be complete at the end."""
+        self._layout.finish()
+
+    def close(self) -> None:
+        """Remove hidden files that were not handed over."""
+        for file in [*getattr(self, "_finished", ()), *([self._open] if getattr(self, "_open", None) else ())]:
+            file.discard()
+        if hasattr(self, "_texts"):
+            self._texts.close()
+        self._finished, self._open = [], None
+
+    def _roll(self) -> None:
+        if self._open is not None:
+            self._open.finish()
+            self._finished.append(self._open)
+            self._open = None
+
+    def _choose_layout(self, *, single: bool) -> Folder | SingleText | SingleParquet:
+        path = self.context.path(self.config.path)
+        if not single:
+            return Folder(path, self._format, self.context)
+        if self._format == "parquet":
+            return SingleParquet(path, self.context)
+        header = b""
+        if self._format == "csv" and self.config.header:
+            if self._schema is None:
+                raise WorkflowError(f"the columns of {self.config.path} are not known", hint="set header: false")
+            header = header_line(self._schema.names, self.config.csv_options(header=True))
+            self._check_header(header)
+        return SingleText(path, self.context, header)
+
+    def _check_header(self, header: bytes) -> None:
+        path = self.context.path(self.config.path)
+        if self.context.write_mode == "overwrite" or not path.is_file() or path.stat().st_size == 0:
+            return
+        with path.open("rb") as file:
+            found = file.read(len(header))
+        if found.replace(b"\r\n", b"\n") != header:
+            raise UnavailableError(
+                f"{path} has other columns than {header.decode().strip()}",
+                hint="use write_mode: overwrite, or another path",
+            )
+
+    def _encoder(self, sink: IO[bytes]) -> Encoder:
+        config = self.config
+        if self._format == "jsonl":
+            return JsonlEncoder(sink, self._texts, self._json)
+        assert self._schema is not None
+        if self._format == "csv":
+            header = config.header and self._layout.header_in_parts
+            return CsvEncoder(sink, self._texts, self._schema.names, config.csv_options(header=header))
+        return ParquetEncoder(sink, self._schema, compression=config.compression, group_rows=config.row_group_rows)
+
+    def _planned_schema(self) -> pa.Schema | None:
+        """Return the union of the columns of all inputs; None where none is planned."""
+        found: dict[str, pa.Field] = {}
+        for port in sorted(self.context.schemas):
+            for field in self.context.schemas[port].to_arrow():
+                before = found.setdefault(field.name, field)
+                if before.type != field.type and self._format != "jsonl":
+                    raise WorkflowError(
+                        f"column {field.name!r} is {before.type} in one input and {field.type} in another",
+                        hint="cast one of them, or write each input to its own path",
+                    )
+        return pa.schema([f.with_nullable(True) for f in found.values()]) if found else None  # noqa: FBT003
+
+    def _fitted(self, rows: pa.Table) -> pa.Table:
+        """Return the rows in the columns of the file."""
+        if self._format == "jsonl":
+            return rows
+        if self._schema is None:
+            self._schema = pa.schema([f.with_nullable(True) for f in rows.schema.remove_metadata()])  # noqa: FBT003
+        if rows.schema.names == self._schema.names and rows.schema.types == self._schema.types:
+            return rows.cast(self._schema) if rows.schema != self._schema else rows
+        columns: list[Any] = []
+        for field in self._schema:
+            if field.name in rows.column_names:
+                columns.append(rows.column(field.name).cast(field.type))
+            else:
+                columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
+        unknown = [n for n in rows.column_names if n not in self._schema.names]
+        if unknown:
+            raise DataError(f"rows have columns that the plan does not know: {', '.join(unknown)}")
+        return pa.Table.from_arrays(columns, schema=self._schema)
+
+
+__all__ = ["FileDestination", "FileDestinationConfig"]

@@ -1,0 +1,85 @@
+"""Table definitions: makes a table for a schema, and finds what a table that is there lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.batch import RESERVED
+from dataflare.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dataflare.schema import Column, Schema
+    from dataflare.sql.dialect import Dialect, Table
+
+
+def create_table(
+    dialect: Dialect, table: Table, schema: Schema, key: Sequence[str] = (), *, kind: str = "table"
+) -> str:
+    """Return the statement that makes a table unless it is there; `kind` may be `temporary table`.
+
+    Key columns are `not null` and the primary key.
+    """
+    lines = [_defined(dialect, c, required=c.name in key or not c.nullable) for c in schema]
+    if key:
+        lines.append(f"primary key ({dialect.listed(tuple(key))})")
+    return f"create {kind} if not exists {dialect.reference(table)} ({', '.join(lines)})"
+
+
+def add_column(dialect: Dialect, table: Table, column: Column) -> str:
+    """Return the statement that adds a column; it is nullable, as rows that are there have no value for it."""
+    return f"alter table {dialect.reference(table)} add column {_defined(dialect, column, required=False)}"
+
+
+def drop_table(dialect: Dialect, table: Table) -> str:
+    """Return the statement that removes a table if it is there."""
+    return f"drop table if exists {dialect.reference(table)}"
+
+
+def missing(schema: Schema, found: Iterable[str]) -> list[Column]:
+    """Return the columns of a schema that a table lacks."""
+    there = set(found)
+    return [c for c in schema if c.name not in there]
+
+
+def check_key(schema: Schema, key: Sequence[str], node: str) -> None:
+    """Refuse a key that the rows do not have."""
+    lost = [k for k in key if k not in schema]
+    if lost:
+        raise WorkflowError(
+            f"the key column {lost[0]} is not among the columns that reach {node}: {', '.join(schema.names)}",
+            hint="name columns of the rows in key",
+        )
+
+
+def merged_schemas(schemas: Mapping[str, Schema], node: str) -> Schema:
+    """Return the columns of all inputs of a destination; columns of one name must be of one type.
+
+    Raises WorkflowError where they are not, and where an input carries changes, which no write mode applies yet.
+    """
+    columns: dict[str, Column] = {}
+    for schema in schemas.values():
+        for column in schema:
+            first = columns.setdefault(column.name, column)
+            if first.type != column.type:
+                raise WorkflowError(
+                    f"the inputs of {node} disagree on {column.name}: {first.type} and {column.type}",
+                    hint="cast it in a mapping before the destination",
+                )
+    reserved = [name for name in columns if name in RESERVED]
+    if reserved:
+        raise WorkflowError(
+            f"{node} gets changes ({', '.join(reserved)}), which it cannot apply yet",
+            hint="read the source with mode: full or incremental",
+        )
+    from dataflare.schema import Schema as Columns
+
+    return Columns(tuple(columns.values()))
+
+
+def _defined(dialect: Dialect, column: Column, *, required: bool) -> str:
+    return f"{dialect.quote(column.name)} {dialect.column_type(column.type)}{' not null' if required else ''}"
+
+
+__all__ = ["add_column", "check_key", "create_table", "drop_table", "merged_schemas", "missing"]

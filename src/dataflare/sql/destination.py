@@ -1,0 +1,313 @@
+"""The destination protocol over one SQL connection: epochs under a fence, staging tables, the swap of `overwrite`.
+
+A connector says how to connect, how rows get into a table, and how a loaded table takes the place of another.
+
+- direct: rows and the epoch row are committed by one transaction.
+- staged: `prepare` leaves the rows in a durable table named by attempt and epoch; `commit` moves the tables of all
+  handles and drops them, in one transaction with the epoch row. An epoch that is there already changes nothing.
+- overwrite: rows go into a fresh table, epoch by epoch; `finish` lets it take the target's place, once per run.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflare.component import DestinationConnector, Epoch
+from dataflare.component.contract import C
+from dataflare.errors import StateError, WorkflowError
+from dataflare.plan_words import Mechanism
+from dataflare.sql.ddl import add_column, check_key, create_table, drop_table, merged_schemas, missing
+from dataflare.sql.dialect import Dialect, Table
+from dataflare.sql.epochs import Epochs
+from dataflare.sql.fitting import conformed
+from dataflare.sql.naming import EPOCHS, Owner, attempt_of, fresh_table, stage_prefix, stage_table
+from dataflare.sql.writing import Move, move
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dataflare.batch import Batch
+    from dataflare.component import Handle
+    from dataflare.schema import Schema
+    from dataflare.sql.session import Session
+
+LOAD_ROWS_MAX = 1 << 17
+LOAD_BYTES_MAX = 32 << 20
+
+
+class SqlDestination(DestinationConnector[C]):
+    """What SQL destinations share."""
+
+    dialect: Dialect
+
+    def __init__(self, config: C) -> None:
+        """Connect later."""
+        super().__init__(config)
+        self._session: Session | None = None
+        self._held: list[pa.Table] = []
+        self._held_rows = self._held_bytes = self._loaded_rows = self._parts = 0
+
+    # ---- what a connector says ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def connect(self) -> Session:
+        """Return a new connection."""
+
+    @abstractmethod
+    def target(self) -> Table:
+        """Return the table that the settings name."""
+
+    @abstractmethod
+    def load(self, rows: pa.Table) -> None:
+        """Take rows of `self.schema` into what the epoch has so far; nothing of it is durable yet."""
+
+    @abstractmethod
+    def bring(self) -> None:
+        """Direct: see to it that all rows of the epoch are in the target, inside the open transaction."""
+
+    @abstractmethod
+    def stage(self, table: Table) -> int:
+        """Staged: leave the rows since the last call durable in this table, which holds nothing else; count them."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """The transaction of the epoch is over, whether committed or not: hold no rows of it any more."""
+
+    @abstractmethod
+    def copy_definition(self, table: Table, fresh: Table) -> None:
+        """Make an empty table like another one, indexes and all, unless it is there."""
+
+    @abstractmethod
+    def swap(self, fresh: Table, table: Table) -> None:
+        """Let the rows of the first table be those of the second, and the first be gone; inside a transaction."""
+
+    def prepare_session(self) -> None:
+        """Do what a connector needs once tables are there."""
+
+    def casts(self) -> dict[str, str]:
+        """Return SQL types by column for what the database does not convert by itself between staging and target."""
+        return {}
+
+    def may_create(self) -> bool:
+        """Tell whether a target that is not there is made."""
+        return True
+
+    def may_add_columns(self) -> bool:
+        """Tell whether a target that lacks columns gets them."""
+        return True
+
+    # ---- what the engine calls ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, raise the fence, make or complete the tables."""
+        context = self.context
+        self.schema: Schema = merged_schemas(context.schemas, context.node)
+        self.arrow_schema: pa.Schema = self.schema.to_arrow()
+        self.key: tuple[str, ...] = context.key if context.write_mode != "overwrite" else ()
+        check_key(self.schema, context.key, context.node)
+        self.table = self.target()
+        self._owner = Owner(context.tenant, context.workflow, context.node)
+        self._session = self.connect()
+        schema = self.table.schema
+        self._epochs = Epochs(self.dialect, Table(EPOCHS, schema), self._owner, self._session.run)
+        self._fresh = Table(fresh_table(self._owner), schema)
+        with self._transaction():
+            self._session.lock_definitions()
+            if self._session.columns(Table(EPOCHS, schema)) is None:
+                self._epochs.create()
+        with self._transaction():
+            row = self._epochs.raise_fence(context.attempt)
+        with self._transaction():
+            self._session.lock_definitions()
+            self._make_tables(renew=row.finished == row.epoch)
+        self.prepare_session()
+
+    def last_epoch(self) -> Epoch | None:
+        """Return the epoch that the table holds."""
+        row = self._epochs.read()
+        return row.last() if row is not None else None
+
+    def write(self, batch: Batch) -> None:
+        """Hold rows until they are worth a round trip."""
+        rows = batch.rows
+        if rows.num_rows == 0:
+            return
+        rows = conformed(rows, self.arrow_schema, self.table)
+        self._held.append(rows)
+        self._held_rows += rows.num_rows
+        self._held_bytes += rows.nbytes
+        if self._held_rows >= LOAD_ROWS_MAX or self._held_bytes >= self._bytes_max():
+            self._flush()
+
+    def prepare(self, epoch: Epoch) -> Sequence[Handle]:
+        """Send what is held; a staged destination hands over a table if there are rows."""
+        self._flush()
+        if self.context.mechanism is Mechanism.DIRECT:
+            return ()
+        self._parts += 1
+        part = f"{self.context.index}_{self._parts}"
+        table = Table(stage_table(self._owner, epoch.attempt, epoch.number, part), self.table.schema)
+        with self._undone_if_it_fails():
+            rows = self.stage(table)
+        return [{"table": table.name, "rows": rows}] if rows else ()
+
+    def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
+        """Make the epoch durable, the row in the epoch table last."""
+        if self.context.mechanism is Mechanism.DIRECT:
+            self._flush()
+            with self._transaction():
+                if self._is_repeated(epoch):
+                    return
+                self.bring()
+                self._epochs.write(epoch, self.context.attempt)
+            self._loaded_rows = 0
+            self.forget()
+            return
+        with self._transaction():
+            if self._is_repeated(epoch):
+                return
+            for handle in handles:
+                self._move(Table(handle["table"], self.table.schema), epoch)
+            self._epochs.write(epoch, self.context.attempt)
+
+    def abort(self, keep: Sequence[Handle]) -> None:
+        """Drop the staging tables of older attempts."""
+        kept = {h["table"] for h in keep}
+        schema = self.table.schema
+        for name in self.session.tables(Table(stage_prefix(self._owner), schema)):
+            attempt = attempt_of(name, self._owner)
+            if attempt is not None and attempt < self.context.attempt and name not in kept:
+                self.session.run(drop_table(self.dialect, Table(name, schema)))
+
+    def finish(self) -> None:
+        """Let the fresh table of `overwrite` take the target's place, unless this run has done so."""
+        if self.context.write_mode != "overwrite":
+            return
+        with self._transaction():
+            row = self._epochs.lock(self.context.attempt)
+            if row.finished == row.epoch:
+                self.session.run(drop_table(self.dialect, self._fresh))
+                return
+            self.swap(self._fresh, self.table)
+            self._epochs.write_finished(self.context.attempt)
+
+    def close(self) -> None:
+        """Disconnect; what was not committed is gone."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # ---- what connectors use ------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The open connection."""
+        assert self._session is not None, "the destination is not open"
+        return self._session
+
+    def destination_table(self) -> Table:
+        """Return the table that takes the rows of this run: the target, or the fresh table of `overwrite`."""
+        return self._fresh if self.context.write_mode == "overwrite" else self.table
+
+    def movement(self) -> Move:
+        """Return how rows get from a staging table into the destination table."""
+        return Move(tuple(self.schema.names), self.merge_key(), self.casts())
+
+    def merge_key(self) -> tuple[str, ...]:
+        """Return the key by which rows are merged; nothing where they are inserted."""
+        return self.key if self.context.write_mode == "merge" else ()
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _make_tables(self, *, renew: bool) -> None:
+        """Make the target, add its missing columns; `renew`: the fresh table of `overwrite` begins anew."""
+        session, dialect = self.session, self.dialect
+        found = session.columns(self.table)
+        if found is None and not self.may_create():
+            raise WorkflowError(f"there is no table {self.table}", hint="make it, or let create be true")
+        lacking = missing(self.schema, found) if found is not None else []
+        if lacking and not self.may_add_columns():
+            raise WorkflowError(
+                f"table {self.table} has no column {lacking[0].name}",
+                hint="add it, leave it out in a mapping, or let new_columns be add",
+            )
+        if found is None:
+            session.run(create_table(dialect, self.table, self.schema, self.context.key))
+        for column in lacking:
+            session.run(add_column(dialect, self.table, column))
+        if self.merge_key() and not session.unique(self.table, self.merge_key()):
+            key = ", ".join(self.merge_key())
+            raise WorkflowError(
+                f"table {self.table} has no unique index on {key}, so rows cannot be merged by it",
+                hint=f"make one: create unique index on {self.table} ({key})",
+            )
+        if self.context.write_mode != "overwrite" or renew:
+            session.run(drop_table(dialect, self._fresh))
+        else:
+            self._complete(lacking)
+        if self.context.write_mode == "overwrite":
+            self.copy_definition(self.table, self._fresh)
+
+    def _complete(self, lacking: Sequence[Any]) -> None:
+        """A column came in the middle of a run: the fresh table needs it as well."""
+        found = self.session.columns(self._fresh)
+        for column in lacking:
+            if found is not None and column.name not in found:
+                self.session.run(add_column(self.dialect, self._fresh, column))
+
+    def _is_repeated(self, epoch: Epoch) -> bool:
+        """Take the lock of the epoch row; tell whether the epoch is there already."""
+        row = self._epochs.lock(self.context.attempt)
+        if row.epoch >= epoch.number and self.context.mechanism is Mechanism.DIRECT and self._loaded_rows:
+            raise StateError(f"epoch {epoch.number} is committed, but rows were written after it")
+        return row.epoch >= epoch.number
+
+    def _move(self, stage: Table, epoch: Epoch) -> None:
+        if self.session.columns(stage) is None:
+            raise StateError(
+                f"the rows of epoch {epoch.number} that were staged in {stage} are gone",
+                hint="roll back to an older checkpoint: dataflare checkpoint rollback",
+            )
+        self.session.run(move(self.dialect, self.movement(), stage, self.destination_table()))
+        self.session.run(drop_table(self.dialect, stage))
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        rows = pa.concat_tables(self._held)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+        self._loaded_rows += rows.num_rows
+        with self._undone_if_it_fails():
+            self.load(rows)
+
+    def _bytes_max(self) -> int:
+        return min(LOAD_BYTES_MAX, self.context.budget.memory_bytes_max // 4)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what the block does, together with a transaction that is open already; undo all if it fails."""
+        session = self.session
+        with self._undone_if_it_fails():
+            if not session.in_transaction:
+                session.begin()
+            yield
+            session.commit()
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self._loaded_rows = 0
+                self.session.rollback()
+                self.forget()
+
+
+__all__ = ["SqlDestination"]

@@ -1,0 +1,56 @@
+"""What differs between databases: quoting, parameters, column types, and whether rows can be locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflare.sql.quoting import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The name of a table; without a schema where the database has none, or the first of its search path is meant."""
+
+    name: str
+    schema: str = ""
+
+    def __str__(self) -> str:
+        """Render as people write it."""
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One database. `column_type` gives the SQL type of a type text, `parameter` the n-th parameter from 1 on.
+
+    `ordinal` is the column of a staging table in which rows are numbered; `hidden` tells that the database makes it
+    by itself.
+    """
+
+    name: str
+    column_type: Callable[[str], str]
+    parameter: Callable[[int], str]
+    identifier_bytes_max: int = 0
+    row_locks: bool = False
+    ordinal: str = "_dataflare_n"
+    ordinal_hidden: bool = False
+
+    def quote(self, name: str) -> str:
+        """Return an identifier in quotes."""
+        return quoted(name, self.identifier_bytes_max)
+
+    def reference(self, table: Table) -> str:
+        """Return a table's name in quotes."""
+        return f"{self.quote(table.schema)}.{self.quote(table.name)}" if table.schema else self.quote(table.name)
+
+    def listed(self, columns: list[str] | tuple[str, ...]) -> str:
+        """Return column names in quotes, with commas."""
+        return ", ".join(self.quote(c) for c in columns)
+
+    def parameters(self, number: int) -> str:
+        """Return so many parameters, with commas."""
+        return ", ".join(self.parameter(n + 1) for n in range(number))

@@ -1,0 +1,38 @@
+"""Casts columns to the types that a table takes; a value that does not fit is an error, never cut or rounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflare.errors import DataError
+
+if TYPE_CHECKING:
+    from dataflare.sql.dialect import Table
+
+
+def cast_column(column: pa.ChunkedArray, kind: pa.DataType, name: str, where: str) -> pa.ChunkedArray:
+    """Return the column as another type; raise DataError naming it where a value does not fit."""
+    if column.type.equals(kind):
+        return column
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"a value of {name} does not fit {where} as {kind}: {str(error).splitlines()[0]}",
+            hint=f"change {name} in a mapping before, or its type in the table",
+        ) from error
+
+
+def conformed(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:
+    """Return the rows with the columns of a schema in its order; a column that is not there is null."""
+    if rows.schema.equals(schema):
+        return rows
+    columns = [
+        cast_column(rows.column(field.name), field.type, field.name, f"table {table}")
+        if field.name in rows.column_names
+        else pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names)

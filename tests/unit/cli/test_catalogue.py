@@ -1,0 +1,69 @@
+"""`list` names what is installed, `describe` tells all that a component's own description tells."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dataflare.cli.catalogue import settings_rows
+from dataflare.cli.main import main
+from dataflare.component import Config, Duration, Field, Size
+
+
+def test_components_are_listed_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"source", "processor", "destination", "state_store", "executor"} <= set(found)
+    assert found["state_store"] == ["memory", "sqlite"]
+    assert "filter" in found["processor"]
+
+
+@pytest.mark.parametrize("kind", ["state_store", "state-stores"])
+def test_one_kind_may_be_asked_for(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", kind]) == 0
+    assert capsys.readouterr().out.splitlines() == ["kind         type", "state_store  memory", "             sqlite"]
+
+
+def test_a_component_is_described_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "state_store/sqlite"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("state_store sqlite")
+    assert "path     text  ./.dataflare  The folder of the state; relative to the workflow file." in lines
+
+
+def test_a_name_that_several_kinds_have_is_described_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "file", "--json"]) == 0
+    pages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [page["kind"] for page in pages] == ["source", "destination"]
+    assert set(pages[0]) == {"kind", "name", "status", "summary", "description", "traits", "settings", "examples"}
+    assert pages[0]["settings"]["properties"]["path"]["description"]
+
+
+class Inner(Config):
+    """What is inside."""
+
+    wait: Duration = Field(1.5, description="How long.")
+
+
+class Outer(Config):
+    """All shapes that settings have."""
+
+    name: str = Field(description="Who.")
+    size: Size | None = Field(None, description="How large.")
+    names: list[str] = Field([], description="Who else.")
+    columns: dict[str, str] = Field({}, description="Types by name.")
+    loud: bool = Field(default=False, description="Whether.")
+    inner: Inner = Field(Inner(), description="Inside.")
+
+
+def test_settings_of_all_shapes_become_rows() -> None:
+    assert settings_rows(Outer.model_json_schema()) == [
+        ("name", "text", "required", "Who."),
+        ("size", "whole number", "", "How large."),
+        ("names", "list of text", "", "Who else."),
+        ("columns", "map of text", "", "Types by name."),
+        ("loud", "true | false", "false", "Whether."),
+        ("inner", "map", "", "Inside."),
+        ("inner.wait", "number", "1.5", "How long."),
+    ]

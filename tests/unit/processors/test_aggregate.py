@@ -1,0 +1,238 @@
+"""The aggregate node: whole or in two halves, through checkpoints, with bounded memory."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any, cast
+
+import pyarrow as pa
+import pytest
+
+from dataflare.batch import Batch
+from dataflare.component import StageContext
+from dataflare.errors import DataError, WorkflowError
+from dataflare.expression.keys import key_groups
+from dataflare.processors import aggregate
+from dataflare.processors.aggregate import Aggregate
+from dataflare.schema import Schema
+
+SCHEMA = Schema.of({"city": "string", "n": "int64", "who": "string"})
+CONFIG: dict[str, Any] = {
+    "group_by": ["city"],
+    "aggregations": {
+        "rows": "count(*)",
+        "total": "sum(n)",
+        "mean": "avg(n)",
+        "people": "count(distinct who)",
+        "middle": "median(n)",
+    },
+}
+
+
+def rows_of(seed: int, count: int = 400, cities: int = 30) -> pa.Table:
+    chance = random.Random(seed)
+    return pa.table(
+        {
+            "city": pa.array([chance.choice([None, *(f"c{i}" for i in range(cities))]) for _ in range(count)]),
+            "n": pa.array([chance.choice([None, chance.randrange(100)]) for _ in range(count)], pa.int64()),
+            "who": pa.array([chance.choice("abcdefgh") for _ in range(count)]),
+        }
+    )
+
+
+def context(schema: Schema = SCHEMA, on_error: str = "fail") -> StageContext:
+    return StageContext(runtime=cast("Any", None), workflow="w", node="n", schemas={"0": schema}, on_error=on_error)
+
+
+def opened(component: Any, **given: Any) -> Any:
+    component.context = context(**given)
+    component.open()
+    return component
+
+
+def node(schema: Schema = SCHEMA, on_error: str = "fail", **config: Any) -> Any:
+    return opened(Aggregate(Aggregate.spec.config(**config)), schema=schema, on_error=on_error)
+
+
+def whole(batches: list[pa.Table], **config: Any) -> list[dict[str, Any]]:
+    component = node(**config)
+    for rows in batches:
+        assert list(component.process(Batch(rows))) == []
+    return [r for b in component.finish() for r in b.rows.to_pylist()]
+
+
+BATCHES = [rows_of(seed) for seed in range(6)]
+EXPECTED = whole([pa.concat_tables(BATCHES)], **CONFIG)
+
+
+def test_the_batches_do_not_matter() -> None:
+    assert len(EXPECTED) == 31
+    assert whole(BATCHES, **CONFIG) == EXPECTED
+
+
+def test_two_halves_equal_the_whole_however_partial_rows_travel() -> None:
+    config = Aggregate.spec.config(**CONFIG)
+    partials = [opened(Aggregate(config).partial()) for _ in range(2)]
+    final = opened(Aggregate(config).final())
+    for n, rows in enumerate(BATCHES):
+        for out in partials[n % 2].process(Batch(rows)):
+            final.process(out)
+        if n == 3:  # a barrier
+            for half in partials:
+                for out in half.flush():
+                    final.process(out)
+    for half in partials:
+        for out in half.finish():
+            final.process(out)
+    assert [r for b in final.finish() for r in b.rows.to_pylist()] == EXPECTED
+
+
+def test_key_groups_split_the_second_half_without_loss() -> None:
+    config = Aggregate.spec.config(**CONFIG)
+    partial = opened(Aggregate(config).partial())
+    finals = [opened(Aggregate(config).final()) for _ in range(3)]
+    for rows in BATCHES:
+        list(partial.process(Batch(rows)))
+    (out,) = partial.flush()
+    groups = key_groups(out.rows, finals[0].keys()).to_pylist()
+    for n, final in enumerate(finals):
+        final.process(Batch(out.rows.filter(pa.array([g % 3 == n for g in groups]))))
+    found = [r for f in finals for b in f.finish() for r in b.rows.to_pylist()]
+    assert sorted(found, key=str) == sorted(EXPECTED, key=str)
+
+
+def test_a_restore_in_the_middle_loses_and_doubles_nothing() -> None:
+    first = node(**CONFIG)
+    for rows in BATCHES[:3]:
+        list(first.process(Batch(rows)))
+    state = first.snapshot()
+    list(first.process(Batch(rows_of(99))))  # after the barrier: lost with the crash
+    second = node(**CONFIG)
+    second.restore(state)
+    assert set(second.snapshot()) == set(state)
+    for rows in BATCHES[3:]:
+        list(second.process(Batch(rows)))
+    assert [r for b in second.finish() for r in b.rows.to_pylist()] == EXPECTED
+
+
+def test_a_snapshot_is_kept_by_the_group_of_its_keys() -> None:
+    component = node(**CONFIG)
+    list(component.process(Batch(rows_of(1, count=3000, cities=600))))
+    state = component.snapshot()
+    assert len(state) > 200
+    for group, data in state.items():
+        rows = pa.ipc.open_stream(data).read_all()
+        assert set(key_groups(rows, ["city"]).to_pylist()) == {group}
+
+
+def test_groups_of_several_snapshots_may_come_together() -> None:
+    halves = [node(**CONFIG), node(**CONFIG)]
+    for n, rows in enumerate(BATCHES):
+        list(halves[n % 2].process(Batch(rows)))
+    one, two = (h.snapshot() for h in halves)
+    together = node(**CONFIG)
+    together.restore(one)
+    together.restore(two)
+    assert [r for b in together.finish() for r in b.rows.to_pylist()] == EXPECTED
+
+
+def test_nothing_is_held_after_the_end() -> None:
+    component = node(**CONFIG)
+    list(component.process(Batch(BATCHES[0])))
+    list(component.finish())
+    assert component.snapshot() == {}
+
+
+def test_what_is_held_is_bounded_by_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 100)
+    component = node(**CONFIG)
+    for rows in BATCHES * 5:
+        list(component.process(Batch(rows)))
+        assert sum(t.num_rows for t in component._final._held) <= 200
+        assert sum(t.num_rows for t in component._partial._held) <= 100
+    assert sum(r["rows"] for b in component.finish() for r in b.rows.to_pylist()) == 6 * 5 * 400
+
+
+def test_the_first_half_sends_rows_on_after_a_number_of_batches() -> None:
+    half = opened(Aggregate(Aggregate.spec.config(**CONFIG)).partial())
+    sent = [len(list(half.process(Batch(BATCHES[0].slice(0, 1))))) for _ in range(aggregate.BATCHES_HELD_MAX)]
+    assert sent == [0] * (aggregate.BATCHES_HELD_MAX - 1) + [1]
+    assert list(half.flush()) == []
+
+
+def test_many_results_come_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 10)
+    component = node(**CONFIG)
+    list(component.process(Batch(BATCHES[0])))
+    sizes = [b.num_rows for b in component.finish()]
+    assert max(sizes) == 10
+    assert sum(sizes) == 31
+
+
+def test_no_rows_without_keys_make_one_result() -> None:
+    assert whole([], aggregations={"n": "count(*)", "t": "sum(n)"}) == [{"n": 0, "t": None}]
+    assert whole([SCHEMA.to_arrow().empty_table()], aggregations={"n": "count(*)"}) == [{"n": 0}]
+    assert whole([], **CONFIG) == []
+
+
+def test_state_without_keys_is_in_one_group() -> None:
+    component = node(aggregations={"n": "count(*)"})
+    list(component.process(Batch(BATCHES[0])))
+    assert list(component.snapshot()) == [0]
+
+
+@pytest.mark.parametrize(
+    "group_by",
+    [["city", {"big": "n > 50"}], {"city": "city", "big": "n > 50"}],
+)
+def test_keys_are_columns_or_named_expressions(group_by: Any) -> None:
+    component = node(group_by=group_by, aggregations={"n": "count(*)"})
+    assert component.keys() == ("city", "big")
+    assert str(component.outputs([SCHEMA])[""]) == "city string, big bool, n int64"
+
+
+def test_the_older_form_of_aggregations() -> None:
+    lines = [
+        {"source": "n", "destination": "total", "function": "sum"},
+        {"source": "who", "destination": "people", "function": "count_distinct"},
+        {"destination": "rows", "function": "count"},
+        {"source": "n", "destination": "mean", "function": "average"},
+    ]
+    texts = {"total": "sum(n)", "people": "count(distinct who)", "rows": "count(*)", "mean": "avg(n)"}
+    assert whole(BATCHES, group_by=["city"], aggregations=lines) == whole(
+        BATCHES, group_by=["city"], aggregations=texts
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"group_by": ["town"]}, "group_by: there is no column 'town'"),
+        ({"group_by": ["upper(city)"]}, "an expression needs a name"),
+        ({"window": {"type": "tumbling", "size": "1d"}}, "windows are not there yet"),
+        ({"aggregations": {"city": "count(*)"}, "group_by": ["city"]}, "made twice"),
+        ({"aggregations": {"x": "sum(nope)"}}, "no column 'nope'"),
+    ],
+)
+def test_mistakes_are_told_when_planning(config: dict[str, Any], words: str) -> None:
+    settings = {"aggregations": {"n": "count(*)"}} | config
+    with pytest.raises(WorkflowError, match=re.escape(words)):
+        Aggregate(Aggregate.spec.config(**settings)).outputs([SCHEMA])
+
+
+def test_rows_that_fail_leave_by_errors_or_fail_the_node() -> None:
+    config = {"aggregations": {"t": "sum(cast(who as integer))"}}
+    rows = pa.table({"city": ["a", "b"], "n": [1, 2], "who": ["5", "x"]})
+    component = node(on_error="dead_letter", **config)
+    (errors,) = component.process(Batch(rows, position={"at": 1}))
+    assert (errors.stream, errors.num_rows, errors.rows.schema.names) == ("errors", 1, ["error", "node", "row"])
+    assert [b.rows.to_pylist() for b in component.finish()] == [[{"t": 5}]]
+    with pytest.raises(DataError):
+        list(node(**config).process(Batch(rows)))
+
+
+def test_its_traits_and_examples_are_declared() -> None:
+    assert Aggregate.spec.traits.counts == ("absorbed", "expanded", "skipped", "dead")
+    for example in Aggregate.spec.examples:
+        Aggregate.spec.config(**example)

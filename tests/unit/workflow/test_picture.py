@@ -1,0 +1,40 @@
+"""Drawing and describing plans."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from dataflare.workflow import describe, load, picture
+from dataflare.workflow.layout import HEIGHT, WIDTH, layout
+from tests.golden.stand_ins import REGISTRY
+
+PLAN = load(Path("tests/golden/workflows/sample.yaml"), registry=REGISTRY, environ={}).plan
+
+
+def test_the_picture_is_well_formed_and_shows_every_node_edge_and_count():
+    root = ET.fromstring(picture(PLAN, {"clean": {"rows_in": 12000, "rows_out": 11000}}))
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {n.id for n in PLAN.nodes} <= set(texts)
+    assert "in 12,000  out 11,000" in texts
+    assert "late" in texts
+    edges = [p for p in root.iter("{http://www.w3.org/2000/svg}path") if "edge" in p.get("class", "")]
+    assert len(edges) == len(PLAN.edges)
+
+
+def test_boxes_do_not_overlap_and_edges_point_to_the_right():
+    found = layout(PLAN)
+    boxes = [(found.x(found.columns[n.id]), found.middles[n.id]) for n in PLAN.nodes]
+    for i, (x, y) in enumerate(boxes):
+        assert all(x2 != x or abs(y2 - y) >= HEIGHT for x2, y2 in boxes[i + 1 :])
+    assert all(found.columns[e.source] < found.columns[e.target] for e in PLAN.edges)
+    width, height = found.size()
+    assert all(0 < x and x + WIDTH < width and 0 < y - HEIGHT / 2 and y + HEIGHT / 2 < height for x, y in boxes)
+
+
+def test_the_description_shows_nodes_types_and_guarantees():
+    text = describe(PLAN)
+    assert "email string #pii.email" in text
+    assert "[upsert by id]" in text
+    assert "merge by id" in text
+    assert "lake         exactly_once  direct" in text
