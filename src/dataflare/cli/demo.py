@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dataflare.monitoring.events import Event, Observer
     from dataflare.plan import Plan
 
-SOURCE, ROWS = "departures", 336_776
+SOURCE = "departures"
 KILL_ROWS = "DATAFLARE_DEMO_KILL_ROWS"
 """In the process that is to die: after how many rows it does, at the next moment between sealed and committed."""
 
@@ -40,8 +40,8 @@ def demo_command(folder: Path) -> int:
 
     _title("1", "The data: every flight that was to leave New York City in 2013")
     data = unpack_flights(folder / "data")
-    size = data.stat().st_size
-    write(f"{data} has {ROWS:,} flights, {size / 1e6:.1f} MB of CSV, some without times: they were cancelled.")
+    size, flights = data.stat().st_size, data.read_bytes().count(b"\n") - 1
+    write(f"{data} has {flights:,} flights, {size / 1e6:.1f} MB of CSV, some without times: they were cancelled.")
 
     _title("2", f"The workflow: {workflow}")
     write("It types and cleans the flights, leaves out the cancelled ones, and writes at the same time:")
@@ -55,14 +55,14 @@ def demo_command(folder: Path) -> int:
 
     _title("3", "The same again, but its process is killed half-way")
     write("No goodbye: SIGKILL, at the worst moment, when an epoch is sealed but not yet committed anywhere.")
-    _run_until_killed(killed, data.parent)
+    _run_until_killed(killed, data.parent, flights // 2)
     seen = contents(killed)["flights"].rows
     write(f"It is dead. Its Parquet files show {seen:,} flights, those of whole epochs; the rest is hidden or lost.")
 
     _title("4", "Somebody starts it again")
     second = Life()
     _run(plan_into(killed, data.parent, workflow, registry), registry, size, (second, second.counters))
-    safe = f"The work up to epoch {second.resumed_epoch}, {ROWS - second.rows_read:,} rows of the source, was safe."
+    safe = f"The work up to epoch {second.resumed_epoch}, {flights - second.rows_read:,} rows of the source, was safe."
     write(f"{safe} It read the other {second.rows_read:,} and reached the end.")
 
     _title("5", "Nothing is lost and nothing is there twice")
@@ -139,9 +139,9 @@ def _run(plan: Plan, registry: Registry, size: int, observers: tuple[Observer, .
     return outcome
 
 
-def _run_until_killed(out: Path, data: Path) -> None:
+def _run_until_killed(out: Path, data: Path, rows: int) -> None:
     command = [sys.executable, "-m", "dataflare.cli.demo", str(out), str(data)]
-    environ = {**os.environ, KILL_ROWS: str(ROWS // 2)}
+    environ = {**os.environ, KILL_ROWS: str(rows)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode != -signal.SIGKILL:
         raise DataFlareError(f"the process that was to die did not: it ended with {done.returncode}\n{done.stderr}")

@@ -18,16 +18,15 @@ from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.metrics import Counters
 from dataflare.monitoring.observers import Observers
 from dataflare.monitoring.progress import LiveProgress, Shown
-from dataflare.security.secrets import scrub
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dataflare.component import Registry
     from dataflare.executor.contract import Outcome, RunContext
     from dataflare.monitoring.events import Observer
     from dataflare.plan import Plan
-    from dataflare.security.secrets import Secret
 
 SIGNAL_BASE = 128
 """What a shell adds to the number of the signal that ended a process."""
@@ -87,9 +86,9 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
     secrets, counters, clock = Secrets(plan), Counters(), SystemClock()
     shown = Shown(plan.workflow, [(n.id, n.kind.value) for n in plan.topological()], options.bytes_total)
     live = LiveProgress(shown, counters, clock, sys.stderr)
-    teller: Observer = Warnings(live, secrets.known, as_json=options.as_json)
+    teller: Observer = Warnings(live, secrets.hide, as_json=options.as_json)
     if options.log:
-        teller = JsonLines(sys.stderr, clock, secrets.known)
+        teller = JsonLines(sys.stderr, clock, secrets.hide)
     watched = not (options.as_json or options.log or (_rows_on_stdout(plan) and sys.stdout.isatty()))
     runtime = LocalRuntime(Observers(counters, teller, *options.observers))
     state = StateOf.of_plan(plan)
@@ -109,7 +108,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
         runtime.close()
     if outcome is not None and outcome.error is not None:
         error = outcome.error
-        error.what, error.hint = scrub(error.what, secrets.known), scrub(error.hint, secrets.known)
+        error.what, error.hint = secrets.hide(error.what), secrets.hide(error.hint)
     return outcome, number
 
 
@@ -128,16 +127,16 @@ def _execute(plan: Plan, context: RunContext) -> tuple[Outcome | None, int]:
 class Warnings:
     """An observer that tells on stderr what a person should know while the run goes on; nothing when all is well."""
 
-    def __init__(self, live: LiveProgress, secrets: list[Secret], *, as_json: bool) -> None:
+    def __init__(self, live: LiveProgress, hide: Callable[[str], str], *, as_json: bool) -> None:
         """Tell through the live view, or as JSON in the shape of a finding."""
-        self._live, self._secrets, self._as_json = live, secrets, as_json
+        self._live, self._hide, self._as_json = live, hide, as_json
 
     def __call__(self, event: Event) -> None:
         """Tell, or keep silent."""
         finding = warning_of(event)
         if finding is None:
             return
-        message = scrub(finding.message, self._secrets)
+        message = self._hide(finding.message)
         if self._as_json:
             write_json({**finding.as_json(), "message": message}, stream=sys.stderr)
             return

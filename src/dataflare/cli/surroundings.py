@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import Place, UnavailableError, WorkflowError
-from dataflare.security.secrets import Secret
+from dataflare.security.secrets import Secret, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,6 +123,10 @@ class Secrets:
         found = set(_changed(config, resolved)) - {s.reveal() for s in self.known}
         self.known.extend(Secret(text) for text in found)
         return resolved
+
+    def hide(self, text: str) -> str:
+        """Return the text without the secrets that are known by now."""
+        return scrub(text, self.known)
 
 
 def _changed(before: Any, after: Any) -> Iterator[str]:

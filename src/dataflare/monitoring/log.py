@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, NodeProgressed, Noticed, RowsRejected
-from dataflare.security.secrets import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable
 
     from dataflare.clock import Clock
-    from dataflare.security.secrets import Secret
 
 _WARNINGS = (AttemptFailed, CheckpointStalled, Noticed, RowsRejected)
 
@@ -23,13 +21,13 @@ _WARNINGS = (AttemptFailed, CheckpointStalled, Noticed, RowsRejected)
 class JsonLines:
     """An observer that writes `{"time", "level", "event", "workflow", ...}` with the fields of the event.
 
-    The progress of nodes is left out: it comes many times a second, and the ledger of an epoch says the same. `secrets`
-    are hidden wherever they stand, also those that join the collection later (invariant 7).
+    The progress of nodes is left out: it comes many times a second, and the ledger of an epoch says the same. `hide`
+    is called on each line to hide the secrets in it (invariant 7).
     """
 
-    def __init__(self, stream: TextIO, clock: Clock, secrets: Collection[Secret] = ()) -> None:
+    def __init__(self, stream: TextIO, clock: Clock, hide: Callable[[str], str] = str) -> None:
         """Write to this stream, which stays open."""
-        self._stream, self._clock, self._secrets = stream, clock, secrets
+        self._stream, self._clock, self._hide = stream, clock, hide
 
     def __call__(self, event: Event) -> None:
         """Write one line, whole."""
@@ -38,7 +36,7 @@ class JsonLines:
         time = datetime.fromtimestamp(self._clock.now() / 1e6, UTC).isoformat(timespec="microseconds")
         level = "warning" if isinstance(event, _WARNINGS) else "info"
         line = {"time": time, "level": level, "event": event_name(event), **asdict(event)}
-        self._stream.write(scrub(json.dumps(line, ensure_ascii=False), self._secrets) + "\n")
+        self._stream.write(self._hide(json.dumps(line, ensure_ascii=False)) + "\n")
         self._stream.flush()
 
 

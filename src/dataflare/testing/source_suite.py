@@ -110,8 +110,10 @@ class SourceSuite(ABC):
             return
         names = source.context.schemas[""].names
         wanted = tuple(names[1:]) or tuple(names)
-        pruned = self._all(hints=ReadHints(columns=wanted))
-        assert pruned[""] == [{n: row[n] for n in wanted} for row in self._all()[""]]
+        whole, pruned = self._all(), self._all(hints=ReadHints(columns=wanted))
+        assert all(tuple(row) == wanted for row in pruned[""])
+        if list(whole) == [""]:  # a value that nobody reads rejects no row
+            assert pruned[""] == [{n: row[n] for n in wanted} for row in whole[""]]
 
     def test_closing_twice_is_harmless(self) -> None:
         """`close` is called after a failed `open` too."""

@@ -65,3 +65,15 @@ def test_wrong_arguments_have_the_shape_of_a_finding_where_json_is_wanted(capsys
     assert main(["run", "--json"]) == 2
     finding = json.loads(capsys.readouterr().err)
     assert set(finding) == {"severity", "code", "message", "hint", "file", "line", "column", "path"}
+
+
+def test_the_shell_completes_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "_DATAFLARE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "dataflare check",
+        "COMP_CWORD": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == ["checkpoint"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.unit.cli.workflows import BROKEN, VALID, workflow_in
 
 from dataflare.cli.main import main
@@ -14,8 +15,6 @@ from dataflare.state.sqlite import SqliteStore, SqliteStoreConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 KEYS = [
     *("workflow", "status", "epochs", "elapsed_seconds", "cpu_seconds", "rss_bytes_max"),
@@ -116,6 +115,52 @@ def test_state_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
     file = workflow_in(tmp_path, VALID.replace("runtime: {", "runtime: {state: {type: memory}, "))
     assert main(["run", str(file)]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"orders.csv", "orders.yaml", "out"}
+
+
+LEAKY = '''\
+"""Tells its password to everybody."""
+from dataflare import Config, Field, SourceConnector, Split, Stream, source
+from dataflare.monitoring.events import Noticed
+from dataflare.schema import Schema
+
+class LeakyConfig(Config):
+    """Settings."""
+    password: str = Field(description="Secret.")
+
+@source("leaky", replay="exact", examples=[{"password": "x"}])
+class Leaky(SourceConnector[LeakyConfig]):
+    """Tells its password to everybody."""
+
+    def declared(self):
+        return {"": Stream(Schema.of({"n": "int64"}))}
+
+    def splits(self, since):
+        self.context.emit(Noticed("w", "login", f"logging in with {self.config.password}"))
+        raise ValueError(f"login with {self.config.password} failed")
+
+    def read(self, split, since, until):
+        return iter(())
+'''
+LEAKY_WORKFLOW = """\
+id: leaky
+runtime: {restart: {attempts: 0}}
+secrets: {vault: {type: env, prefix: VAULT_}}
+sources: {raw: {type: "python:leaky:Leaky", config: {password: "${secret:vault/PASSWORD}"}}}
+destinations: {out: {type: file, inputs: [raw], config: {path: out, format: jsonl}}}
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--log", "json"]])
+def test_a_secret_is_not_told_whatever_a_component_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    monkeypatch.setenv("VAULT_PASSWORD", "swordfish")
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    assert main(["run", str(workflow_in(tmp_path, LEAKY_WORKFLOW)), *how]) == 1
+    out, err = capsys.readouterr()
+    assert "login with *** failed" in err
+    assert "logging in with ***" in err
+    assert "swordfish" not in out + err
 
 
 def test_warnings_are_made_of_what_a_person_should_know_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflare.monitoring.events import (
@@ -18,7 +19,7 @@ from dataflare.monitoring.events import (
 from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.metrics import Counters, NodeCounts
 from dataflare.monitoring.observers import Observers
-from dataflare.security.secrets import Secret
+from dataflare.security.secrets import Secret, scrub
 from dataflare.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_the_log_has_one_json_object_a_line() -> None:
 
 def test_the_log_shows_no_secret_even_one_that_came_later() -> None:
     stream, secrets = io.StringIO(), []
-    log = JsonLines(stream, ManualClock(), secrets)
+    log = JsonLines(stream, ManualClock(), partial(scrub, secrets=secrets))
     secrets.append(Secret("swordfish"))
     log(AttemptFailed("w", 1, "external", "login as app:swordfish failed"))
     assert "swordfish" not in stream.getvalue()

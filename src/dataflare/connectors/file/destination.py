@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from dataflare.connectors.file.folder import Folder
 from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, format_of
 from dataflare.connectors.file.single import SingleParquet, SingleText
 from dataflare.connectors.file.staging import StagedFile
+from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
@@ -19,6 +21,7 @@ from dataflare.plan_words import Mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dataflare.batch import Batch
     from dataflare.formats.encoder import Encoder
@@ -112,7 +115,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if not single:
             return Folder(path, self._format, self.context)
         if self._format == "parquet":
-            return SingleParquet(path, self.context)
+            return SingleParquet(path, self.context, self._empty_parquet)
         header = b""
         if self._format == "csv" and self.config.header:
             if self._schema is None:
@@ -120,6 +123,12 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
             header = header_line(self._schema.names, self.config.csv_options(header=True))
             self._check_header(header)
         return SingleText(path, self.context, header)
+
+    def _empty_parquet(self, path: Path) -> None:
+        with storage(path), path.open("wb") as file:
+            ParquetEncoder(file, self._schema or pa.schema([])).finish()
+            file.flush()
+            os.fsync(file.fileno())
 
     def _check_header(self, header: bytes) -> None:
         path = self.context.path(self.config.path)

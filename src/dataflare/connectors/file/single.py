@@ -31,7 +31,7 @@ from dataflare.connectors.file.storage import storage
 from dataflare.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dataflare.component import Epoch, Handle, StageContext
@@ -165,6 +165,11 @@ class SingleText(_Single):
 class SingleParquet(_Single):
     """A Parquet file."""
 
+    def __init__(self, path: Path, context: StageContext, empty: Callable[[Path], None]) -> None:
+        """`empty` makes a file without rows."""
+        super().__init__(path, context)
+        self._empty = empty
+
     @property
     def _has_generations(self) -> bool:
         return True
@@ -201,10 +206,10 @@ class SingleParquet(_Single):
         sources = sorted(p for p in parts.iterdir() if p.name.startswith("staged-"))
         if not self._overwrites and self._path.exists():
             sources.insert(0, self._path)
+        result = sources[0] if sources else parts / "empty"
         if not sources:
-            raise StateError(f"the parts of {self._path.name} are gone", hint="start anew with another state or path")
-        result = sources[0]
-        if len(sources) > 1:
+            self._empty(result)
+        elif len(sources) > 1:
             result = parts / "merged"
             if made is None or not result.exists() or result.stat().st_ino != made:
                 merge(sources, result)

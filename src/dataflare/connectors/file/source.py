@@ -45,7 +45,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     A row that cannot be read (too many or too few fields, text that is not of its type, broken encoding or JSON, a
     quote that is never closed) fails the run with file and line, or goes to the output `errors` by `on_error`:
-    columns `error`, `file`, `line`, `raw`.
+    columns `error`, `file`, `line`, `raw`. Values of columns that nobody reads are not judged.
     """
 
     errors_schema: ClassVar[Schema] = ERRORS

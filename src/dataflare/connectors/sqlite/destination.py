@@ -1,0 +1,143 @@
+"""The SQLite destination: exactly once into one table of a file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dataflare.component import destination
+from dataflare.connectors.sqlite.session import SqliteSession
+from dataflare.connectors.sqlite.settings import SqliteDestinationConfig
+from dataflare.connectors.sqlite.values import to_values
+from dataflare.errors import UnavailableError
+from dataflare.formats.jsonl.encode import JsonTexts
+from dataflare.plan_words import Mechanism
+from dataflare.sql.ddl import create_table
+from dataflare.sql.destination import SqlDestination
+from dataflare.sql.dialect import Table
+from dataflare.sql.sqlite_types import SQLITE
+from dataflare.sql.writing import insert, move
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = Table("_dataflare_rows", "temp")
+_PART_ROWS = 1 << 14
+"""Rows that are Python values at a time."""
+
+
+@destination(
+    "sqlite",
+    status="beta",
+    mechanisms=(Mechanism.DIRECT, Mechanism.STAGED),
+    write_modes=("append", "overwrite", "merge"),
+    examples=[{"path": "shop.db", "table": "orders"}],
+)
+class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
+    """Writes rows into a table of a SQLite file, each exactly once.
+
+    The rows of an epoch wait in a temporary table and come into the target in one transaction with the epoch's row in
+    `_dataflare_epochs`. The file is locked for writing only while that transaction runs, so several destinations,
+    workflows and programs can write to one file; each waits for the others up to `wait`.
+
+    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` needs
+    a primary key or a unique index on the key. `overwrite` loads beside the table and replaces its rows at the end of
+    the run. Times are ISO text, decimals of more than 15 digits are text, NaN is refused. A new file gets a
+    write-ahead log. It must be on a local disk.
+    """
+
+    dialect = SQLITE
+
+    def connect(self) -> SqliteSession:
+        """Open the file."""
+        path = self.context.path(self.config.path)
+        if not path.exists() and not self.config.create:
+            raise UnavailableError(f"there is no file {path}", hint="check the path, or let create be true")
+        if self.config.create and not path.parent.is_dir():
+            raise UnavailableError(f"there is no folder {path.parent}", hint="make it")
+        self._texts = JsonTexts()
+        return SqliteSession(path, self.config.wait, create=self.config.create)
+
+    def target(self) -> Table:
+        """Return the table; SQLite has no schemas."""
+        return Table(self.config.table)
+
+    def may_create(self) -> bool:
+        """As set."""
+        return self.config.create
+
+    def may_add_columns(self) -> bool:
+        """As set."""
+        return self.config.new_columns == "add"
+
+    def prepare_session(self) -> None:
+        """Make the temporary table; it is not in the file, so filling it locks nobody out."""
+        self.session.run(create_table(SQLITE, _ROWS, self.schema))
+        self._rows = 0
+
+    def load(self, rows: pa.Table) -> None:
+        """Put rows into the temporary table."""
+        statement = insert(SQLITE, _ROWS, self.schema.names)
+        session = self._sqlite()
+        for start in range(0, rows.num_rows, _PART_ROWS):
+            part = rows.slice(start, _PART_ROWS)
+            columns = [to_values(part.column(c), c, self._texts) for c in part.column_names]
+            session.fill(statement, zip(*columns, strict=True))
+        self._rows += rows.num_rows
+
+    def bring(self) -> None:
+        """Move the rows of the temporary table into the target."""
+        if self._rows:
+            self.session.run(move(SQLITE, self.movement(), _ROWS, self.destination_table()))
+
+    def stage(self, table: Table) -> int:
+        """Move the rows of the temporary table into a staging table of the file."""
+        rows = self._rows
+        if rows:
+            session = self.session
+            session.begin()
+            names = SQLITE.listed(self.schema.names)
+            session.run(create_table(SQLITE, table, self.schema))
+            into = f"insert into {SQLITE.reference(table)} ({names})"
+            session.run(f"{into} select {names} from {SQLITE.reference(_ROWS)} order by rowid")  # noqa: S608
+            session.commit()
+            self.forget()
+        return rows
+
+    def forget(self) -> None:
+        """Empty the temporary table."""
+        if getattr(self, "_rows", 0):
+            self._rows = 0
+            self.session.run(f"delete from {SQLITE.reference(_ROWS)}")  # noqa: S608 - a name of our own
+
+    def copy_definition(self, table: Table, fresh: Table) -> None:
+        """Make a table by the statement of the other one, under the other name."""
+        if self.session.columns(fresh) is not None:
+            return
+        found = self._sqlite().definition(table)
+        assert found is not None
+        body = re.sub(r"^.*?\(", "(", found[1], count=1, flags=re.DOTALL)
+        self.session.run(f"create table {SQLITE.reference(fresh)} {body}")
+
+    def swap(self, fresh: Table, table: Table) -> None:
+        """Replace the rows: the table with its indexes, triggers and views stays what it is."""
+        session = self.session
+        names = SQLITE.listed(self.schema.names)
+        into = f"insert into {SQLITE.reference(table)} ({names})"
+        session.run(f"delete from {SQLITE.reference(table)}")  # noqa: S608
+        session.run(f"{into} select {names} from {SQLITE.reference(fresh)}")  # noqa: S608
+        session.run(f"drop table {SQLITE.reference(fresh)}")
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        if hasattr(self, "_texts"):
+            self._texts.close()
+
+    def _sqlite(self) -> SqliteSession:
+        session = self.session
+        assert isinstance(session, SqliteSession)
+        return session
+
+
+__all__ = ["SqliteDestination"]

@@ -1,0 +1,118 @@
+"""Between Arrow columns and what SQLite keeps: integers, floats, text and blobs; all times are ISO text.
+
+Instants are text in UTC with a Z, so that they sort and that SQLite's own functions take them. Decimals of up to 15
+digits are numbers, longer ones text; bools are 0 and 1; intervals are ISO durations; nested values are JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflare.errors import DataError
+from dataflare.schema import arrow_type
+from dataflare.sql.sqlite_types import EXACT_DIGITS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataflare.formats.jsonl.encode import JsonTexts
+
+_ZONE = r"(Z|z|[+-]\d\d(:?\d\d)?)$"
+
+
+def to_values(column: pa.ChunkedArray, name: str, texts: JsonTexts) -> list[Any]:
+    """Return the values of a column as SQLite takes them; raise DataError for NaN, which SQLite would make null."""
+    kind, t = column.type, pa.types
+    if t.is_floating(kind):
+        if pc.any(pc.is_nan(column)).as_py():
+            raise DataError(f"{name} holds NaN, which SQLite cannot keep", hint="make it null in a mapping before")
+        return column.to_pylist()  # type: ignore[no-any-return]
+    if t.is_temporal(kind) and not (t.is_duration(kind) or t.is_interval(kind)):
+        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    if t.is_decimal(kind):
+        plain = [None if v is None else format(v, "f") for v in column.to_pylist()]
+        return plain if kind.precision > EXACT_DIGITS_MAX else plain
+    if t.is_interval(kind):
+        return [None if v is None else _duration(*v) for v in column.to_pylist()]
+    if t.is_nested(kind):
+        return texts.values(column).to_pylist()  # type: ignore[no-any-return]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def from_values(values: Sequence[Any], text: str, name: str) -> pa.Array:
+    """Return values of a column of a type text as an Arrow array; raise DataError for one that is no such value."""
+    kind, t = arrow_type(text), pa.types
+    try:
+        if t.is_string(kind):
+            return _texts(values)
+        if t.is_boolean(kind):
+            return pa.array(values, pa.int64()).cast(pa.bool_())
+        if t.is_decimal(kind):
+            return pa.array([_digits(v) for v in values], pa.string()).cast(kind)
+        if t.is_timestamp(kind):
+            return _instants(pa.array(values, pa.string())).cast(kind) if kind.tz else _moments(values, kind)
+        if t.is_date(kind):
+            return pa.array(values, pa.string()).cast(kind)
+        if t.is_time(kind):
+            days = pc.binary_join_element_wise("1970-01-01", pa.array(values, pa.string()), " ")
+            return days.cast(pa.timestamp("us")).cast(kind)
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        raise DataError(
+            f"a value of {name} is no {text}: {str(error).splitlines()[0]}",
+            hint=f"say what the column holds: types: {{{name}: string}}",
+        ) from error
+
+
+def inferred(values: Sequence[Any]) -> str:
+    """Return the type text that a sample of values has; text where they differ."""
+    kinds = {type(v) for v in values if v is not None}
+    if kinds == {int}:
+        return "int64"
+    if kinds and kinds <= {int, float}:
+        return "float64"
+    return "binary" if kinds == {bytes} else "string"
+
+
+def _texts(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([v if v is None or isinstance(v, str) else _text(v) for v in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _digits(value: Any) -> str | None:
+    """A float shows its 15 reliable digits: SQLite keeps 0.30000000000000004 for a decimal of 0.3."""
+    return value if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _instants(column: pa.Array) -> pa.Array:
+    """Text without a zone is UTC."""
+    zoned = pc.match_substring_regex(column, _ZONE)
+    return pc.if_else(zoned, column, pc.binary_join_element_wise(_whole(column), "Z", "")).cast(
+        pa.timestamp("us", "UTC")
+    )
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """A day without a time is its midnight."""
+    is_day = pc.match_substring_regex(column, r"^\d{4}-\d\d-\d\d$")
+    return pc.if_else(is_day, pc.binary_join_element_wise(column, "00:00:00", " "), column)
+
+
+def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.string()).cast(kind)
+
+
+def _duration(months: int, days: int, nanoseconds: int) -> str:
+    return f"P{months}M{days}DT{nanoseconds / 1_000_000_000:.6f}S"
+
+
+__all__ = ["from_values", "inferred", "to_values"]

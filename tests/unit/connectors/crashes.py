@@ -1,0 +1,145 @@
+"""Kills a file destination before every step on the file system, lets the next attempts recover, and looks at the rows.
+
+Run as a program: `crashes.py FOLDER PATH WRITE_MODE`. A child process is forked for each step and dies there; another
+attempt is killed once more; the last one completes. Prints one JSON line a step: the rows that a reader sees.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from dataflare.component import Epoch
+from dataflare.connectors.file.destination import FileDestination, FileDestinationConfig
+from dataflare.connectors.file.source import FileSource, FileSourceConfig
+from dataflare.testing.destination_suite import SUITE_SCHEMA, rows
+from dataflare.testing.source_suite import rows_of
+from dataflare.testing.stage import batches_of, splits_of, staged
+
+EPOCHS = [[1, 2], [3], []]
+WATCHED = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock")
+
+
+class Steps:
+    """Counts steps on the file system and dies at one of them."""
+
+    def __init__(self, folder: Path, die_at: int) -> None:
+        self.folder, self.left = str(folder), die_at
+        sys.addaudithook(self.hook)
+        copy = shutil.copyfileobj
+
+        def half(source, target, length=0):
+            data = source.read()
+            target.write(data[: len(data) // 2])
+            target.flush()
+            self.step()
+            target.write(data[len(data) // 2 :])
+
+        assert copy is not half
+        shutil.copyfileobj = half
+
+    def hook(self, event, arguments):
+        if event in WATCHED and (event == "fcntl.flock" or self.folder in str(arguments[0])):
+            self.step()
+
+    def step(self):
+        self.left -= 1
+        if self.left == 0:
+            os._exit(7)
+
+
+def attempt(folder: Path, path: str, mode: str) -> None:
+    """Do what the engine does: take the next attempt, commit the decided epoch again, go on, finish."""
+    log = folder / "log.json"
+    state = json.loads(log.read_text()) if log.exists() else {"attempt": 0, "sealed": None, "finished": False}
+    state["attempt"] += 1
+    note(log, state)
+    head = staged(
+        FileDestination(FileDestinationConfig(path=path, file_rows_max=1)),
+        folder,
+        schemas={"0": SUITE_SCHEMA},
+        attempt=state["attempt"],
+        write_mode=mode,
+    )
+    head.open()
+    epoch = 0
+    if state["sealed"] is not None:
+        epoch, by, handles = state["sealed"]
+        head.commit(Epoch(epoch, by), handles)
+    cleaned = False
+    while epoch < len(EPOCHS):
+        epoch += 1
+        if EPOCHS[epoch - 1]:
+            head.write(rows(EPOCHS[epoch - 1]))
+        handles = list(head.prepare(Epoch(epoch, state["attempt"])))
+        state["sealed"] = [epoch, state["attempt"], handles]
+        note(log, state)
+        head.commit(Epoch(epoch, state["attempt"]), handles)
+        if not cleaned:
+            head.abort(handles)
+            cleaned = True
+    if not state["finished"]:
+        head.finish()
+        state["finished"] = True
+        note(log, state)
+    head.close()
+
+
+def note(log: Path, state: dict) -> None:
+    """Write the log as a state store does: whole or not at all (its own steps are not counted)."""
+    log.with_suffix(".new").write_text(json.dumps(state))
+    log.with_suffix(".new").replace(log)
+
+
+def visible(folder: Path, path: str) -> list[int]:
+    if not list(folder.glob(f"{path}/*" if (folder / path).is_dir() else path)):
+        return []
+    source = staged(FileSource(FileSourceConfig(path=path, columns={"id": "int64", "name": "string"})), folder)
+    source.context = source.context
+    found = rows_of(b for s in splits_of(source) for b in batches_of(source, s))
+    source.close()
+    return [row["id"] for row in found[""]]
+
+
+def child(folder: Path, path: str, mode: str, die_at: int) -> bool:
+    """Run an attempt in a child; True when it lived to the end."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if die_at:
+                Steps(folder / "out", die_at)
+            attempt(folder, path, mode)
+            os._exit(0)
+        finally:
+            os._exit(9)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 7):
+        raise SystemExit(f"step {die_at}: exit {code}")
+    return code == 0
+
+
+def main() -> None:
+    base, path, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    step, lived = 0, False
+    while not lived:
+        step += 1
+        folder = base / str(step)
+        folder.mkdir()
+        if mode == "overwrite":
+            assert child(folder, path, "append", 0)
+            (folder / "log.json").unlink()
+        lived = child(folder, path, mode, step)
+        seen = visible(folder, path)
+        child(folder, path, mode, step * 7 % 11 + 1)
+        child(folder, path, mode, 0)
+        hidden = [p.name for p in folder.rglob(".staged-*")]
+        print(json.dumps({"step": step, "between": seen, "rows": visible(folder, path), "hidden": hidden}))
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
