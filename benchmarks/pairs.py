@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import check, machine, measure, postgres
+from benchmarks.places import ROOT
 from benchmarks.results import Figures, Result
 from benchmarks.workload import AGAIN, SUBJECT, Contender, Role, Workload, folder
 
@@ -101,7 +102,7 @@ class Contest:
         try:
             found = (contender.facts or self.workload.facts)(contender)
         except ValueError as error:
-            raise Unfit(f"wrote nothing that can be checked: {error}") from error
+            raise Unfit(f"wrote nothing that can be checked: {str(error).splitlines()[0]}") from error
         expected = contender.expected() if contender.expected else self.result.facts
         if not expected:
             self.result.facts = expected = found
@@ -110,6 +111,7 @@ class Contest:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace")).split("\n")
     last = next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it says nothing")
-    return re.sub(r"://[^@/\s]+@", "://***@", last)
+    said = re.search(r'"message": "((?:[^"\\]|\\.)*)"', last)
+    return re.sub(r"://[^@/\s]+@", "://***@", said[1] if said else last).replace(f"{ROOT}/", "")

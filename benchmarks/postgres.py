@@ -40,6 +40,14 @@ def url() -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"/{DATABASE}", parts.query, ""))
 
 
+@cache
+def plain_url() -> str:
+    """Return the address for clients that insist on TLS unless told not to, and fail where the server has none."""
+    if execute("show ssl") == "on":
+        return url()
+    return url() + ("&" if "?" in url() else "?") + "sslmode=disable"
+
+
 def _test_server() -> str:
     """Return the address of the private server that the tests use, which `make services` starts."""
     script = ROOT / "scripts" / "services.py"

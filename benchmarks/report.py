@@ -34,8 +34,8 @@ METHOD = """## Method
 - Equal settings: two threads for everyone, Snappy in Parquet, the same types. DataFlare writes several files at once
   and keeps order within each of its tasks, so the engines run with any order too; the same engines with the order of
   the file kept stand beside them. Input comes from fixed seeds and is in the page cache.
-- Everybody's output is read back after each run and compared by counts and sums. Who wrote something else, or failed, or
-  could not be installed, is listed with the reason instead of a figure.
+- Everybody's output is read back after each run and compared by counts and sums. Who wrote something else, or failed,
+  or could not be installed, is listed with the reason instead of a figure.
 - DataFlare runs with its defaults: durable state in SQLite, checkpoints, exactly once, a ledger of every row.
 
 To repeat it: `make bench`, or a part with `make bench BENCH="W1 W4d"`. `python -m benchmarks setup-peers` installs the
@@ -88,7 +88,7 @@ def judged(result: Result) -> list[str]:
     """Return the limits of a workload in words, each with what was found."""
     mine, limits, said = result.of(SUBJECT), result.limits, []
     if mine is None:
-        return ["DataFlare did not do the work."]
+        return ["DataFlare did not do the work"]
     for what, word in (("wall", "wall time"), ("cpu", "CPU")):
         limit, bound = limits.get(what), result.bound(f"{what}_seconds")
         if limit is not None and bound is not None:

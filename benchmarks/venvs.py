@@ -17,7 +17,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "connectorx": ("connectorx==0.4.6", "pyarrow==26.0.1"),
     "dlt": (
         *("dlt[filesystem,parquet,postgres,sql_database]==1.31.0", "connectorx==0.4.6", "pyarrow==26.0.1"),
-        *("adbc-driver-postgresql==1.13.0", "adbc-driver-manager==1.13.0"),
+        *("adbc-driver-manager==1.13.0", "adbc-driver-postgresql==1.13.0", "psycopg[binary]==3.3.9"),
     ),
     "sling": ("sling-linux-amd64==1.4.11",),
     "ingestr": ("ingestr==0.15.9",),

@@ -58,7 +58,7 @@ class Maker:
     def sling(self, source: str, stream: str, *options: str) -> Contender:
         """Return sling into a table."""
         target = f"{schema('sling')}.orders"
-        command = commands.sling(source, stream, self.url, target, *options)
+        command = commands.sling(source, stream, postgres.plain_url(), target, *options)
         variables = commands.sling_variables(folder(self.workload, "sling"))
         return Contender("sling", Role.PEER, command, "sling", variables, target)
 
@@ -83,7 +83,7 @@ def copy(rows: int) -> Workload:
         make.program("psql pipe", Role.BOUND, commands.psql_pipe(make.url, *pipe)),
         make.ingestr(make.url, "public.orders"),
         make.dlt("orders"),
-        make.sling(make.url, "public.orders", "--mode", "full-refresh"),
+        make.sling(postgres.plain_url(), "public.orders", "--mode", "full-refresh"),
     )
     limits = Limits(wall=1.15, cpu_seconds=1.0)
     title = "PostgreSQL to PostgreSQL, unchanged"
@@ -114,13 +114,15 @@ def load(rows: int) -> Workload:
     orders = str(data.orders(rows))
     duckdb = script("duckdb-postgres", "tables_duckdb.py", "load", make.url, orders, f"{schema('DuckDB')}.orders")
     psql = f"\\copy {schema('psql copy')}.orders from '{orders}' (format csv, header)"
+    empty = ("--src-options", "{empty_as_null: true}")
+    typed = "id:bigint,customer_id:bigint,qty:int,price:double,ts:timestamp_ntz"
     contenders = (
         make.dataflare("w4c.yaml", BENCH_ORDERS=orders),
         make.program("DuckDB", Role.BOUND, duckdb, "duckdb-postgres"),
         make.program("psql copy", Role.BOUND, commands.psql(make.url, psql)),
-        make.sling(f"file://{orders}", "", "--mode", "full-refresh"),
+        make.sling(f"file://{orders}", "", "--mode", "full-refresh", *empty),
         make.dlt(orders),
-        make.ingestr(f"csv://{orders}", "orders"),
+        make.ingestr(f"csv://{orders}", "orders", "--columns", typed),
     )
     limits = Limits(wall=1.30)
     title = "CSV to PostgreSQL"
@@ -140,7 +142,7 @@ def merge(rows: int) -> Workload:
         make.dataflare("w4d.yaml"),
         make.program("server alone", Role.BOUND, commands.psql(make.url, statement)),
         make.ingestr(make.url, "public.changes", "--incremental-strategy", "merge", *keyed),
-        make.sling(make.url, "public.changes", "--mode", "incremental", *keyed),
+        make.sling(postgres.plain_url(), "public.changes", "--mode", "incremental", *keyed),
         make.dlt("changes"),
     )
     limits = Limits(wall=1.25)

@@ -350,7 +350,7 @@ def _is_stopped(process: int) -> bool:
 
 def _free_port(wish: int | None) -> int:
     ports = range(PORT_BASE + 32, PORT_BASE + 32 + PORTS_MAX)
-    for port in (int(wish or ports[0]), *ports):
+    for port in (wish or ports[0], *ports):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import duckdb
 
@@ -12,7 +14,8 @@ COLUMNS = """{'id': 'BIGINT', 'customer_id': 'BIGINT', 'product': 'VARCHAR', 'ci
 work, url, source, target = sys.argv[1:]
 session = duckdb.connect()
 session.execute("set threads = 2; set preserve_insertion_order = false")
-session.execute("load postgres")
+package = Path(find_spec("duckdb_extension_postgres_scanner").submodule_search_locations[0])
+session.execute(f"load '{next(package.glob('extensions/*/postgres_scanner.duckdb_extension'))}'")
 session.execute(f"attach '{url}' as server (type postgres)")
 if work == "parquet":
     session.execute(f"copy (select * from server.{source}) to '{target}' (format parquet, compression snappy)")

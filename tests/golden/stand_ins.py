@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from dataflare.batch import Batch
 from dataflare.component import (
     Config,
     DestinationConnector,
@@ -26,6 +24,11 @@ from dataflare.errors import WorkflowError
 from dataflare.expression.step import RowProcessor, Step
 from dataflare.plan_words import EdgeKind, Mechanism
 from dataflare.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dataflare.batch import Batch
 
 TABLES = {
     "orders": Schema.of(
@@ -126,10 +129,10 @@ class Queue(SourceConnector[Config]):
 
 
 class MappingConfig(Config):
-    set: dict[str, str] = {}
-    drop: list[str] = []
+    set: dict[str, str] = Field({})
+    drop: list[str] = Field([])
     keep: list[str] | None = None
-    mappings: list[dict[str, str]] = []
+    mappings: list[dict[str, str]] = Field([])
 
 
 @processor("mapping", accepts=(EdgeKind.APPEND, EdgeKind.UPSERT))
@@ -216,7 +219,7 @@ class WindowConfig(Config):
 
 
 class AggregateConfig(Config):
-    group_by: list[str] = []
+    group_by: list[str] = Field([])
     window: WindowConfig | None = None
     aggregations: dict[str, str] | list[dict[str, str]]
 
@@ -253,7 +256,7 @@ class TableConfig(Config):
     user: str = ""
     password: str = ""
     table: str
-    key: list[str] = []
+    key: list[str] = Field([])
 
 
 @destination(

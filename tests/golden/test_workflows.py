@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.golden.stand_ins import REGISTRY
+
 from dataflare.plan import Action, EdgeKind, Level, Mechanism
 from dataflare.workflow import describe, load, picture
-from tests.golden.stand_ins import REGISTRY
 
 FOLDER = Path(__file__).parent / "workflows"
 

@@ -79,9 +79,8 @@ class Life:
 
     @property
     def rows_read(self) -> int:
-        """Rows that the source gave in this process."""
-        node = self.counters.read().nodes.get(SOURCE)
-        return node.rows_out if node else 0
+        """Rows of the source that this process committed, by the ledger."""
+        return self.counters.read().rows_committed.get(SOURCE, {}).get("out", 0)
 
     def __call__(self, event: Event) -> None:
         """Note it."""

@@ -75,7 +75,7 @@ class SqlDestination(DestinationConnector[C]):
 
     @abstractmethod
     def forget(self) -> None:
-        """The transaction of the epoch is over, whether committed or not: hold no rows of it any more."""
+        """Direct: the epoch is committed: hold no rows of it any more."""
 
     @abstractmethod
     def copy_definition(self, table: Table, fresh: Table) -> None:
@@ -191,9 +191,10 @@ class SqlDestination(DestinationConnector[C]):
             row = self._epochs.lock(self.context.attempt)
             if row.finished == row.epoch:
                 self.session.run(drop_table(self.dialect, self._fresh))
-                return
-            self.swap(self._fresh, self.table)
-            self._epochs.write_finished(self.context.attempt)
+            else:
+                self.swap(self._fresh, self.table)
+                self._epochs.write_finished(self.context.attempt)
+        self._fresh_is_there = False
 
     def close(self) -> None:
         """Disconnect; what was not committed is gone."""
@@ -211,7 +212,12 @@ class SqlDestination(DestinationConnector[C]):
 
     def destination_table(self) -> Table:
         """Return the table that takes the rows of this run: the target, or the fresh table of `overwrite`."""
-        return self._fresh if self.context.write_mode == "overwrite" else self.table
+        if self.context.write_mode != "overwrite":
+            return self.table
+        if not self._fresh_is_there:
+            self.copy_definition(self.table, self._fresh)
+            self._fresh_is_there = True
+        return self._fresh
 
     def movement(self) -> Move:
         """Return how rows get from a staging table into the destination table."""
@@ -249,8 +255,9 @@ class SqlDestination(DestinationConnector[C]):
             session.run(drop_table(dialect, self._fresh))
         else:
             self._complete(lacking)
+        self._fresh_is_there = False
         if self.context.write_mode == "overwrite":
-            self.copy_definition(self.table, self._fresh)
+            self.destination_table()
 
     def _complete(self, lacking: Sequence[Any]) -> None:
         """A column came in the middle of a run: the fresh table needs it as well."""
@@ -307,7 +314,6 @@ class SqlDestination(DestinationConnector[C]):
             if not done:
                 self._loaded_rows = 0
                 self.session.rollback()
-                self.forget()
 
 
 __all__ = ["SqlDestination"]

@@ -16,7 +16,10 @@ class Session(Protocol):
     Statements outside `begin` and `commit` are durable at once.
     """
 
-    in_transaction: bool
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is open."""
+        ...
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Execute one statement; return the rows that it yields."""

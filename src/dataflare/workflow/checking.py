@@ -104,7 +104,10 @@ class Checker:
 
     def _ambiguous(self, checked: BaseModel, path: Path) -> None:
         value = self._document.at(path)
+        opaque = {n for n, f in type(checked).model_fields.items() if f.annotation == dict[str, Any]}
         for at, item in value.walk() if value is not None else ():
+            if at[:1] and at[0] in opaque:
+                continue  # who knows what is in there checks it
             if item.ambiguous and not isinstance(_taken(checked, at), bool):
                 self._report_ambiguous((*path, *at), item)
 

@@ -12,11 +12,11 @@ from dataflare.batch import RESERVED
 from dataflare.errors import DataFlareError
 from dataflare.plan import Edge, Output
 from dataflare.plan_words import EdgeKind, NodeKind
-from dataflare.schema import REJECTED, Schema
+from dataflare.schema import Schema
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import near
 from dataflare.workflow.flow import Flow, Outputs
-from dataflare.workflow.tags import inherited, tagged
+from dataflare.workflow.tags import inherited, rejected, tagged
 from dataflare.workflow.wiring import ERRORS, is_glob
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class FlowTyper:
             referred = (r for rs in self._wiring.references.values() for r in rs if r.node == draft.id)
             named = [""] if row_wise else [r.output for r in referred]
             found = {name: Output(name, Schema()) for name in named if not is_glob(name)}
-        told = found.pop(ERRORS, None)  # a component may say itself what its rejected rows look like
+        told = found.pop(ERRORS, None)
         if draft.keeps_errors:
-            schema = told.schema if told is not None and told.schema.columns else REJECTED
-            found[ERRORS] = Output(ERRORS, schema)
+            inputs = self._flow.inputs(draft.id) or list(found.values())
+            found[ERRORS] = Output(ERRORS, rejected(draft, [i.schema for i in inputs], told.schema if told else None))
         return found
 
     # Sources

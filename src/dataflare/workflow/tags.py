@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component.processor import TwoPhaseProcessor
+from dataflare.expression.step import RowProcessor
 from dataflare.plan_words import NodeKind
-from dataflare.schema import Column, Schema
+from dataflare.schema import REJECTED, Column, Schema
 from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.findings import Findings
     from dataflare.workflow.flow import Flow
+
+_HIDING = ("route",)
 
 
 def tagged(draft: Draft, outputs: dict[str, Output], outline: Outline, findings: Findings) -> dict[str, Output]:
@@ -53,6 +56,21 @@ def inherited(component: Any, schema: Schema, inputs: Sequence[Schema]) -> Schem
     opaque = () if isinstance(component, TwoPhaseProcessor) else everything
     columns = (replace(c, tags=tuple(dict.fromkeys([*c.tags, *before.get(c.name, opaque)]))) for c in schema)
     return Schema(tuple(columns)) if everything else schema
+
+
+def rejected(draft: Draft, schemas: Sequence[Schema], told: Schema | None) -> Schema:
+    """Return the columns of the output `errors`, whose `row` holds what may not be seen, if anything in it may not.
+
+    Row-wise nodes, groups and routes hide tagged values themselves; a component may say (`told`) what its own rows
+    carry; of any other, and of a source, the row is as it came.
+    """
+    if told is not None and "row" in told:
+        carried = told["row"].tags
+    elif isinstance(draft.component, RowProcessor | TwoPhaseProcessor) or draft.text.type in _HIDING:
+        carried = ()
+    else:
+        carried = tuple(dict.fromkeys(t for s in schemas for c in s for t in c.tags))
+    return REJECTED.tagged({"row": carried})
 
 
 def check_masked(outline: Outline, flow: Flow, findings: Findings) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REPAIRS_MAX = 50
-_REFERENCE = re.compile(r"\$\{[^}\n]*\}?")
+_REFERENCE = re.compile(r"\$\{[^}\n\r\x85\u2028\u2029]*\}?")
+_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _SKIPPED = object()
 
@@ -62,22 +63,22 @@ def _repaired(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> str
     mark = error.problem_mark
     if mark is None:
         return None
-    lines = text.split("\n")
-    if mark.line >= len(lines):
-        return None
-    line = lines[mark.line]
-    for found in _REFERENCE.finditer(line):
-        if found.start() <= mark.column <= found.end():
-            findings.error(
-                "unquoted_reference",
-                f"{found[0]} must be quoted here",
-                Place(findings.file, mark.line + 1, found.start() + 1),
-                f'write "{found[0]}" in double quotes',
-            )
-            masked = re.sub(r"[^\w]", "_", found[0])
-            lines[mark.line] = line[: found.start()] + masked + line[found.end() :]
-            return "\n".join(lines)
+    at = _offset(text, mark)
+    for found in _REFERENCE.finditer(text):
+        if found.start() <= at <= found.end():
+            place = Place(findings.file, mark.line + 1, mark.column + 1 - (at - found.start()))
+            hint = f'write "{found[0]}" in double quotes'
+            findings.error("unquoted_reference", f"{found[0]} must be quoted here", place, hint)
+            masked = re.sub(r"\W", "_", found[0])
+            return text[: found.start()] + masked + text[found.end() :]
     return None
+
+
+def _offset(text: str, mark: Any) -> int:
+    """Return the index of a mark; lines end where YAML says, which is at some rarer characters too."""
+    starts = [0, *(m.end() for m in _BREAK.finditer(text))]
+    offset: int = starts[min(mark.line, len(starts) - 1)] + mark.column
+    return min(offset, len(text))
 
 
 def _report(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> None:
@@ -85,11 +86,8 @@ def _report(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> None:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     problem = str(error.problem or error.context or "not readable")
     hint = str(error.context or "")
-    lines = [*text.split("\n"), ""]
-    if lines[line - 1][column - 1 : column] == "\t":
+    if mark and text[_offset(text, mark) :][:1] == "\t":
         hint = "YAML is indented by blanks, not by tabs"
-    elif "another document" in problem:
-        problem, hint = "more than one document in the file", "write each workflow into a file of its own"
     elif "mapping values" in problem:
         hint = "quote the text that holds ': ', or check the indentation"
     findings.error("syntax", f"not valid YAML: {problem}", Place(findings.file, line, column), hint)
@@ -138,6 +136,7 @@ class _Builder:
             yaml.MappingEndEvent: self._close,
             yaml.SequenceEndEvent: self._close,
             yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
         }
 
     @property
@@ -148,6 +147,13 @@ class _Builder:
         taker = self._takers.get(type(event))
         if taker is not None:
             taker(event)
+
+    def _document(self, event: Any) -> None:
+        if self.root is not None:
+            place = self._place(_mark(event))
+            hint = "write each workflow into a file of its own"
+            self._found.error("syntax", "more than one document in the file", place, hint)
+            raise _StopReadingError
 
     def _place(self, mark: Mark) -> Place:
         return Place(self._file, mark.line, mark.column)

@@ -120,3 +120,22 @@ def test_a_torn_state_is_said_with_the_way_on(ran: Path, capsys: pytest.CaptureF
     err = capsys.readouterr().err
     assert "state.db is damaged" in err
     assert "dataflare checkpoint import" in err
+
+
+def test_a_rollback_asks_the_destination_that_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    into_sqlite = VALID.partition("    type: file\n    inputs: [paid]")[0] + (
+        "    type: sqlite\n    inputs: [paid]\n    config: {path: out.db, table: orders}\n"
+    )
+    file = workflow_in(tmp_path, into_sqlite)
+    assert main(["run", str(file)]) == 0
+    assert main(["checkpoint", "rollback", str(file), "1"]) == 0
+    capsys.readouterr()
+    assert main(["run", str(file), "--json"]) == 0
+    again = said(capsys)
+    assert (again["status"], again["guarantees"]["out"]["mechanism"]) == ("succeeded", "direct")
+    assert main(["checkpoint", "list", str(file)]) == 0
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "finished",
+        "rollback",
+        "finished",
+    ]

@@ -114,7 +114,7 @@ def test_a_kill_before_any_step_loses_nothing_and_repeats_nothing(tmp_path, path
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(steps) > 20
+    assert len(steps) > 8
     for step in steps:
         assert sorted(step["rows"]) == [1, 2, 3], step
         assert step["hidden"] == [], step
@@ -254,6 +254,8 @@ def test_a_full_disk_is_told_with_the_cure(tmp_path, config):
         one.prepare(Epoch(1, 1))
     assert "disk is full" in caught.value.hint
     assert caught.value.__cause__.errno == errno.ENOSPC
+    one.close()
+    assert not list((tmp_path / "o").iterdir())
 
 
 def test_close_removes_what_was_not_handed_over(tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.golden.stand_ins import REGISTRY
 
 from dataflare.workflow import load
-from tests.golden.stand_ins import REGISTRY
+
+if TYPE_CHECKING:
+    import pytest
 
 TEXTS = [p.read_text() for p in sorted(Path("tests/golden/workflows").glob("*.yaml"))]
 PIECES = [
@@ -82,6 +85,10 @@ def test_a_damaged_workflow_only_gives_findings(data, text, tmp_path_factory):
     check(text, tmp_path_factory, "damaged.yaml")
 
 
+PATHS = ["id", "runtime", "runtime.state", "secrets.pg", "sources", "sources.shop", "sources.shop.config"]
+PATHS += ["sources.shop.tags", "tests", "transformations.clean", "transformations.clean.inputs", "schedule"]
+PATHS += ["transformations.split.config", "destinations.lake", "destinations.lake.write_mode", "metadata"]
+PATHS += ["destinations.lake.config.key"]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["file", "route"]),
     lambda inner: (
@@ -97,11 +104,7 @@ VALUES = st.recursive(
 @SLOW
 @given(
     value=VALUES,
-    path=st.sampled_from(
-        ["id", "runtime", "runtime.state", "secrets.pg", "sources.shop", "sources.shop.config", "sources.shop.tags"]
-        + ["transformations.clean", "transformations.clean.inputs", "transformations.split.config", "sources", "tests"]
-        + ["destinations.lake", "destinations.lake.write_mode", "destinations.lake.config.key", "schedule", "metadata"]
-    ),
+    path=st.sampled_from(PATHS),
 )
 def test_any_value_at_any_place_only_gives_findings(value, path):
     loaded = load(TEXTS[-1], registry=REGISTRY, environ={"SHOP_PASSWORD": "x"}, overrides={path: value})

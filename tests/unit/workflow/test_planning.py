@@ -7,15 +7,14 @@ import pickle
 import sys
 
 import pytest
+from tests.golden.stand_ins import REGISTRY
 
 from dataflare.batch import RESERVED
 from dataflare.component import Config, DestinationConnector, SourceConnector, Stream, destination, source
 from dataflare.errors import InvalidWorkflowError
-from dataflare.plan import EdgeKind, Level, Mechanism, NodeKind, Plan
-from dataflare.schema import Schema
+from dataflare.plan import EdgeKind, Level, Mechanism, Plan
+from dataflare.schema import REJECTED, Schema
 from dataflare.workflow import load, plan_or_raise
-from dataflare.workflow.flow import errors_schema
-from tests.golden.stand_ins import REGISTRY
 
 ROWS = "{type: file, config: {path: a.csv, columns: {a: int64, b: string, c: float64}}}"
 OUT = "{type: file, inputs: [%s], config: {path: out}}"
@@ -115,12 +114,24 @@ def test_outputs_that_lead_nowhere_are_warned_of():
     assert sorted(codes(found)) == ["unused_node", "unused_output", "unused_output"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "columns"),
-    [(NodeKind.SOURCE, ["error", "file", "line", "raw"]), (NodeKind.PROCESSOR, ["error", "node", "row"])],
-)
-def test_rejected_rows_have_columns_of_their_own(kind, columns):
-    assert errors_schema(kind).names == columns
+def test_rejected_rows_of_all_nodes_have_the_same_columns():
+    nodes = """
+  a: {type: filter, inputs: [rows], config: {condition: "a > 1"}, on_error: dead_letter}
+  b: {type: union, inputs: [a], on_error: dead_letter}"""
+    rows = ROWS.replace("}}}", "}}, on_error: dead_letter}")
+    plan = loaded(workflow(rows=rows, nodes=nodes, inputs='b, "*.errors"')).plan
+    assert [o.schema for o in plan.input_outputs("out")][1:] == [REJECTED] * 3
+
+
+def test_rejected_rows_with_tagged_values_reach_no_destination_unless_the_node_hides_them():
+    rows = ROWS.replace("}}}", "}}, tags: {b: pii.email}, on_error: dead_letter}")
+    assert codes(loaded(workflow(rows=rows, inputs="rows.errors"))) == ["unused_output", "tagged_column"]
+    rows = rows.replace(", on_error: dead_letter", "")
+    nodes = "  n: {type: %s, inputs: [rows], on_error: dead_letter}"
+    hides = nodes % 'filter, config: {condition: "a > 1"}'
+    assert codes(loaded(workflow(rows=rows, nodes=hides, inputs="n.errors"))) == ["unused_output"]
+    shows = nodes % "union"
+    assert codes(loaded(workflow(rows=rows, nodes=shows, inputs="n.errors"))) == ["unused_output", "tagged_column"]
 
 
 @pytest.mark.parametrize("name", RESERVED)
@@ -213,6 +224,8 @@ def test_a_source_that_does_not_replay_exactly_reaches_at_least_once():
 
 # Pushdown
 
+FILTER = "  f: {type: filter, inputs: [rows], config: {condition: \"b = 'x'\"}}\n"
+
 
 @pytest.mark.parametrize(
     ("nodes", "inputs", "columns"),
@@ -220,8 +233,7 @@ def test_a_source_that_does_not_replay_exactly_reaches_at_least_once():
         ("  k: {type: mapping, inputs: [rows], config: {keep: [a]}}", "k", ["a"]),
         ("  k: {type: mapping, inputs: [rows], config: {keep: [a], set: {x: c + 1}}}", "k", ["a", "c"]),
         (
-            "  f: {type: filter, inputs: [rows], config: {condition: \"b = 'x'\"}}\n"
-            "  k: {type: mapping, inputs: [f], config: {keep: [a]}}",
+            FILTER + "  k: {type: mapping, inputs: [f], config: {keep: [a]}}",
             "k",
             ["a", "b"],
         ),
@@ -231,10 +243,10 @@ def test_a_source_that_does_not_replay_exactly_reaches_at_least_once():
             "g",
             ["b", "c"],
         ),
-        ("  f: {type: filter, inputs: [rows], config: {condition: \"a > 1\"}}", "f", None),
+        ('  f: {type: filter, inputs: [rows], config: {condition: "a > 1"}}', "f", None),
         (
-            "  f: {type: filter, inputs: [rows], config: {condition: \"a > 1\"}, on_error: dead_letter}\n"
-            "  k: {type: mapping, inputs: [f], config: {keep: [a]}}",
+            FILTER.replace("'x'\"}", "'x'\"}, on_error: dead_letter")
+            + "  k: {type: mapping, inputs: [f], config: {keep: [a]}}",
             "k, f.errors",
             None,
         ),
@@ -315,4 +327,5 @@ def test_a_workflow_may_be_json(tmp_path):
     assert load(file, registry=REGISTRY, environ={}).valid
     file.write_text(json.dumps({"id": "w", **nodes, "destinations": {"out": {"type": "stdut", "inputs": ["rows"]}}}))
     (finding,) = [f for f in load(file, registry=REGISTRY, environ={}).findings if f.severity == "error"]
-    assert (finding.code, finding.place.line, finding.place.column) == ("workflow.unknown_type", 1, 123)
+    column = file.read_text().index('"stdut"') + 1
+    assert (finding.code, finding.place.line, finding.place.column) == ("workflow.unknown_type", 1, column)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.golden.stand_ins import REGISTRY
 
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.workflow import load, resolve_secrets
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.reading import read_document
 from dataflare.workflow.references import substitute, unescape
-from tests.golden.stand_ins import REGISTRY
 
 
 def put_in(text, environ):

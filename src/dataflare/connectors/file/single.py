@@ -114,8 +114,10 @@ class SingleText(_Single):
                 target = self._hidden / str(self._generation)
             names = [checked_name(h["staged"]) for h in handles if "staged" in h]
             note = read_note(self._hidden / "append") or {}
-            ours = note.get("names") == names and note.get("target") == target.name
-            if not (ours and note["done"]):
+            begun = note.get("target") == target.name
+            ours = begun and note["names"] == names
+            swapped = begun and self._overwrites and note["done"] and not target.exists()  # by a finish cut off there
+            if not swapped and not (ours and note["done"]):
                 self._append(target, names, note["length"] if ours else None)
             remove_files(self._hidden, names)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from dataflare.connectors.file.storage import storage
@@ -100,12 +101,11 @@ class StagedFile:
             self._file.close()
 
     def discard(self) -> None:
-        """Remove it, finished or not."""
+        """Remove it, finished or not; what a full disk did not take need not be written any more."""
         with storage(self.path):
-            try:
-                self._file.close()
-            finally:
-                self.path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.close()
 
 
 def publish(staged: Path, final: Path) -> None:

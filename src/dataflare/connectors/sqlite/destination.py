@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from dataflare.component import destination
@@ -111,13 +110,9 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
             self.session.run(f"delete from {SQLITE.reference(_ROWS)}")  # noqa: S608 - a name of our own
 
     def copy_definition(self, table: Table, fresh: Table) -> None:
-        """Make a table by the statement of the other one, under the other name."""
-        if self.session.columns(fresh) is not None:
-            return
-        found = self._sqlite().definition(table)
-        assert found is not None
-        body = re.sub(r"^.*?\(", "(", found[1], count=1, flags=re.DOTALL)
-        self.session.run(f"create table {SQLITE.reference(fresh)} {body}")
+        """Make it for the rows; the target's own constraints hold when its rows are replaced."""
+        del table
+        self.session.run(create_table(SQLITE, fresh, self.schema))
 
     def swap(self, fresh: Table, table: Table) -> None:
         """Replace the rows: the table with its indexes, triggers and views stays what it is."""

@@ -44,9 +44,9 @@ class SqliteSourceConfig(SqliteConfig):
             raise ValueError("name a table, tables or a query, and only one of the three")
         return value
 
-    def names(self) -> list[str]:
-        """Return the tables to read; none where a query is read."""
-        return [*([self.table] if self.table else []), *self.tables]
+    def outputs(self) -> dict[str, str]:
+        """Return the tables to read by output: one has the default output, several have outputs of their names."""
+        return {"": self.table} if self.table else {name: name for name in self.tables}
 
 
 class SqliteDestinationConfig(SqliteConfig):

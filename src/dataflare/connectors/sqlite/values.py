@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from dataflare.errors import DataError
 from dataflare.schema import arrow_type
-from dataflare.sql.sqlite_types import EXACT_DIGITS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dataflare.formats.jsonl.encode import JsonTexts
+
+_PLAIN_SCALE_MAX = 6
+"""Up to so many digits behind the point, Arrow writes decimals without an exponent."""
 
 _ZONE = r"(Z|z|[+-]\d\d(:?\d\d)?)$"
 
@@ -26,40 +28,25 @@ _ZONE = r"(Z|z|[+-]\d\d(:?\d\d)?)$"
 def to_values(column: pa.ChunkedArray, name: str, texts: JsonTexts) -> list[Any]:
     """Return the values of a column as SQLite takes them; raise DataError for NaN, which SQLite would make null."""
     kind, t = column.type, pa.types
-    if t.is_floating(kind):
-        if pc.any(pc.is_nan(column)).as_py():
-            raise DataError(f"{name} holds NaN, which SQLite cannot keep", hint="make it null in a mapping before")
-        return column.to_pylist()  # type: ignore[no-any-return]
-    if t.is_temporal(kind) and not (t.is_duration(kind) or t.is_interval(kind)):
-        return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
-    if t.is_decimal(kind):
-        plain = [None if v is None else format(v, "f") for v in column.to_pylist()]
-        return plain if kind.precision > EXACT_DIGITS_MAX else plain
     if t.is_interval(kind):
         return [None if v is None else _duration(*v) for v in column.to_pylist()]
-    if t.is_nested(kind):
-        return texts.values(column).to_pylist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
+    if t.is_decimal(kind) and not 0 <= kind.scale <= _PLAIN_SCALE_MAX:
+        return [None if v is None else format(v, "f") for v in column.to_pylist()]
+    if t.is_floating(kind) and pc.any(pc.is_nan(column)).as_py():
+        raise DataError(f"{name} holds NaN, which SQLite cannot keep", hint="make it null in a mapping before")
+    if t.is_temporal(kind) or t.is_decimal(kind):
+        column = column.cast(pa.string())
+    elif t.is_nested(kind):
+        column = texts.values(column)
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def from_values(values: Sequence[Any], text: str, name: str) -> pa.Array:
     """Return values of a column of a type text as an Arrow array; raise DataError for one that is no such value."""
-    kind, t = arrow_type(text), pa.types
+    kind = arrow_type(text)
     try:
-        if t.is_string(kind):
-            return _texts(values)
-        if t.is_boolean(kind):
-            return pa.array(values, pa.int64()).cast(pa.bool_())
-        if t.is_decimal(kind):
-            return pa.array([_digits(v) for v in values], pa.string()).cast(kind)
-        if t.is_timestamp(kind):
-            return _instants(pa.array(values, pa.string())).cast(kind) if kind.tz else _moments(values, kind)
-        if t.is_date(kind):
-            return pa.array(values, pa.string()).cast(kind)
-        if t.is_time(kind):
-            days = pc.binary_join_element_wise("1970-01-01", pa.array(values, pa.string()), " ")
-            return days.cast(pa.timestamp("us")).cast(kind)
-        return pa.array(values, kind)
+        return _temporal(values, kind) if pa.types.is_temporal(kind) else _plain(values, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise DataError(
             f"a value of {name} is no {text}: {str(error).splitlines()[0]}",
@@ -75,6 +62,24 @@ def inferred(values: Sequence[Any]) -> str:
     if kinds and kinds <= {int, float}:
         return "float64"
     return "binary" if kinds == {bytes} else "string"
+
+
+def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    t = pa.types
+    if t.is_string(kind):
+        return _texts(values)
+    if t.is_boolean(kind):
+        return pa.array(values, pa.int64()).cast(pa.bool_())
+    if t.is_decimal(kind):
+        return pa.array([_digits(v) for v in values], pa.string()).cast(kind)
+    return pa.array(values, kind)
+
+
+def _temporal(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    t, column = pa.types, pa.array(values, pa.string())
+    if t.is_time(kind):
+        return pc.binary_join_element_wise("1970-01-01", column, " ").cast(pa.timestamp("us")).cast(kind)
+    return _instants(column) if t.is_timestamp(kind) and kind.tz else column.cast(kind)
 
 
 def _texts(values: Sequence[Any]) -> pa.Array:
@@ -105,10 +110,6 @@ def _whole(column: pa.Array) -> pa.Array:
     """A day without a time is its midnight."""
     is_day = pc.match_substring_regex(column, r"^\d{4}-\d\d-\d\d$")
     return pc.if_else(is_day, pc.binary_join_element_wise(column, "00:00:00", " "), column)
-
-
-def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return pa.array(values, pa.string()).cast(kind)
 
 
 def _duration(months: int, days: int, nanoseconds: int) -> str:

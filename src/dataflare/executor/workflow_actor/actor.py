@@ -32,7 +32,9 @@ class WorkflowActor(Actor):
         self._life: Life | None = None
 
     async def started(self) -> None:
-        """Take the attempt and begin to live."""
+        """Take the attempt and begin to live; no message comes in before the attempt is known."""
+        job = await self._make_job()
+        self._life = Life(job, self.context.system, self.context.ref, self.context.watch)
         self.context.own(asyncio.get_running_loop().create_task(self._live()))
 
     async def stopped(self) -> None:
@@ -110,8 +112,7 @@ class WorkflowActor(Actor):
         return self._life
 
     async def _live(self) -> None:
-        job = await self._make_job()
-        life = self._life = Life(job, self.context.system, self.context.ref, self.context.watch)
+        life = self._here
         if self._deadline is not None:
             self.context.own(asyncio.get_running_loop().create_task(self._end_in(self._deadline)))
         state: Any = opening

@@ -1,0 +1,128 @@
+"""What a SQLite source reads: tables with their row ids or keys, views and queries, each with its columns and types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.connectors.sqlite.values import inferred
+from dataflare.errors import WorkflowError
+from dataflare.schema import Column, Schema, canonical
+from dataflare.sql.dialect import Table
+from dataflare.sql.quoting import quoted
+from dataflare.sql.reading import Relation
+from dataflare.sql.sqlite_types import type_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dataflare.connectors.sqlite.session import SqliteSession
+    from dataflare.connectors.sqlite.settings import SqliteSourceConfig
+
+SAMPLE_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteRelation(Relation):
+    """A relation with its schema; `rowid` names its row id ("" where it has none), `unique` its declared key."""
+
+    schema: Schema
+    rowid: str = ""
+    unique: tuple[str, ...] = ()
+
+    def quoted(self, column: str) -> str:
+        """Return a column's name in quotes."""
+        return quoted(column)
+
+    def picked(self, names: Iterable[str]) -> Relation:
+        """Return what reads these columns only."""
+        return Relation(self.source, {n: self.columns[n] for n in names}, self.order)
+
+    def by_cursor(self, cursor: str) -> Self:
+        """Return what reads in the order of a column, then of the key."""
+        return replace(self, order={f"/{cursor}": quoted(cursor), **self.order})
+
+    def key(self) -> dict[str, str]:
+        """Return the order without the cursor that `by_cursor` puts before it."""
+        return {name: text for name, text in self.order.items() if not name.startswith("/")}
+
+
+def relations(session: SqliteSession, config: SqliteSourceConfig) -> dict[str, SqliteRelation]:
+    """Return what the settings name, by output; raise WorkflowError for what is not there."""
+    if config.query:
+        found = {"": _query(session, f"({config.query.rstrip().rstrip(';')}) as q", config)}
+    else:
+        found = {output: _named(session, name, config) for output, name in config.outputs().items()}
+    _check_types(found, config)
+    return found
+
+
+def _named(session: SqliteSession, name: str, config: SqliteSourceConfig) -> SqliteRelation:
+    kind = session.definition(Table(name))
+    if kind is None:
+        known = [n for (n,) in session.run("select name from sqlite_schema where type in ('table', 'view')")]
+        raise WorkflowError(f"there is no table {name}", hint=f"there are: {', '.join(known) or 'none'}")
+    if kind[0] == "view" or "virtual" in kind[1][:20].lower():
+        return _query(session, quoted(name), config)
+    declared = session.columns(Table(name)) or {}
+    sampled = {c for c, t in declared.items() if not t}
+    types = {c: type_text(t) for c, t in declared.items()}
+    if sampled:
+        types |= {c: t for c, t in _sampled(session, quoted(name)).items() if c in sampled}
+    key = tuple(session.primary_key(Table(name)))
+    rowid = _rowid(session, name, declared)
+    order = {rowid: rowid} if rowid else {k: quoted(k) for k in key}
+    return _relation(quoted(name), types, config).with_order(order, rowid, key)
+
+
+def _query(session: SqliteSession, source: str, config: SqliteSourceConfig) -> SqliteRelation:
+    types = _sampled(session, source)
+    lost = [k for k in config.key if k not in types]
+    if lost:
+        raise WorkflowError(f"the query has no column {lost[0]}", hint=f"it has {', '.join(types)}")
+    key = tuple(config.key)
+    return _relation(source, types, config).with_order({k: quoted(k) for k in key}, "", key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    source: str
+    schema: Schema
+
+    def with_order(self, order: dict[str, str], rowid: str, key: tuple[str, ...]) -> SqliteRelation:
+        columns = {c.name: quoted(c.name) for c in self.schema}
+        return SqliteRelation(self.source, columns, order, self.schema, rowid, key)
+
+
+def _relation(source: str, types: dict[str, str], config: SqliteSourceConfig) -> _Columns:
+    told = {c: canonical(t) for c, t in config.types.items()}
+    return _Columns(source, Schema(tuple(Column(c, told.get(c, t)) for c, t in types.items())))
+
+
+def _sampled(session: SqliteSession, source: str) -> dict[str, str]:
+    """Return types by column, judged by the first rows."""
+    names, rows = session.described(f"select * from {source} limit {SAMPLE_ROWS}")  # noqa: S608 - quoted, or a query
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise WorkflowError(f"the query has two columns {twice}", hint="give each a name of its own, with `as`")
+    columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {name: inferred(values) for name, values in zip(names, columns, strict=True)}
+
+
+def _rowid(session: SqliteSession, name: str, columns: Iterable[str]) -> str:
+    """Return a name of the row id that no column bears; "" for a table without row ids."""
+    taken = {c.lower() for c in columns}
+    free = [n for n in ("rowid", "_rowid_", "oid") if n not in taken]
+    ((without,),) = session.run(
+        "select wr from pragma_table_list where schema = 'main' and name = ?1 collate nocase", (name,)
+    )
+    return free[0] if free and not without else ""
+
+
+def _check_types(found: dict[str, SqliteRelation], config: SqliteSourceConfig) -> None:
+    for column in config.types:
+        if not any(column in r.schema for r in found.values()):
+            raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
+
+
+__all__ = ["SqliteRelation", "relations"]

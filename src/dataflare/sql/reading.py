@@ -1,0 +1,81 @@
+"""Reads a table in the order of its key, so that a position is the key of the last row and replay is exact.
+
+Statements are put together from conditions; how a value gets into a statement (as a parameter, or as a literal where
+the statement takes none) is the connector's to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Values(Protocol):
+    """Puts values of a column into one statement."""
+
+    def __call__(self, column: str, value: Any) -> str:
+        """Return what stands for the value in the statement; `column` is a plain name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What is read: `source` is a table in quotes or a query in parentheses with a name.
+
+    `columns` are SQL expressions by output column; `order` the quoted expressions by plain name in whose order rows
+    come, unique together, or nothing.
+    """
+
+    source: str
+    columns: Mapping[str, str]
+    order: Mapping[str, str]
+
+
+def select(
+    relation: Relation, conditions: Iterable[str], *, extra: Sequence[str] = (), limit: int | None = None
+) -> str:
+    """Return the query; `extra` are expressions that come after the columns."""
+    listed = ", ".join([*relation.columns.values(), *extra])
+    wheres = [f"({c})" for c in conditions if c]
+    where = f" where {' and '.join(wheres)}" if wheres else ""
+    order = f" order by {', '.join(relation.order.values())}" if relation.order else ""
+    end = f" limit {limit}" if limit is not None else ""
+    return f"select {listed} from {relation.source}{where}{order}{end}"  # noqa: S608 - identifiers are in quotes
+
+
+def after(order: Mapping[str, str], position: Sequence[Any], values: Values) -> str:
+    """Return the condition that a row comes after a position in an order."""
+    return _compared(order, position, values, ">")
+
+
+def up_to(order: Mapping[str, str], position: Sequence[Any], values: Values) -> str:
+    """Return the condition that a row does not come after a position."""
+    return _compared(order, position, values, "<=")
+
+
+def among(order: Mapping[str, str], keys: Sequence[Sequence[Any]], values: Values) -> str:
+    """Return the condition that a row has one of some keys."""
+    if not keys:
+        return "false"
+    listed = ", ".join(_row(order, key, values) for key in keys)
+    names = ", ".join(order.values())
+    left = f"({names})" if len(order) > 1 else names
+    right = f"values {listed}" if len(order) > 1 else listed
+    return f"{left} in ({right})"
+
+
+def _compared(order: Mapping[str, str], position: Sequence[Any], values: Values, sign: str) -> str:
+    names = ", ".join(order.values())
+    left = f"({names})" if len(order) > 1 else names
+    return f"{left} {sign} {_row(order, position, values)}"
+
+
+def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
+    listed = ", ".join(values(name, value) for name, value in zip(order, row, strict=True))
+    return f"({listed})" if len(order) > 1 else listed
+
+
+__all__ = ["Relation", "Values", "after", "among", "select", "up_to"]
