@@ -37,8 +37,8 @@ def versions(contender: Contender) -> str:
     """Return the packages that a contender runs on, with their versions."""
     if contender.environment:
         packages = venvs.versions(contender.environment)
-        named = {name: number for name, number in packages.items() if _stem(name) in _stem(contender.name)}
-        return ", ".join(f"{name} {number}" for name, number in (named or packages).items())
+        named = [f"{name} {number}" for name, number in packages.items() if _stem(name) in _stem(contender.name)]
+        return ", ".join(named) or f"Python {platform.python_version()}"
     if contender.command[0] in PSQL:
         said = subprocess.run(["psql", "--version"], capture_output=True, text=True, check=False).stdout
         return "psql " + (re.search(r"[\d.]+", said) or ["?"])[0]

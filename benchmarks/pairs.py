@@ -43,7 +43,7 @@ class Contest:
         fit = [c for c in sorted(chosen, key=lambda c: c.role is not Role.BOUND) if self._try(c)]
         subject = next((c for c in fit if c.role is Role.SUBJECT), None)
         others = [c for c in fit if c.role is not Role.SUBJECT]
-        figures = {c.name: Figures(c.name, c.role, c.note) for c in others}
+        figures = {c.name: Figures(c.name, c.role, c.note, c.expected is not None) for c in others}
         again = Figures(AGAIN, Role.SUBJECT)
         for number in range(self.pairs):
             if subject:
@@ -54,7 +54,7 @@ class Contest:
         self.result.versions = {c.name: machine.versions(c) for c in fit}
         if subject:
             mine = [run for f in (again, *figures.values()) for run in f.beside]
-            self.result.contenders += [Figures(SUBJECT, Role.SUBJECT, subject.note, mine), again]
+            self.result.contenders += [Figures(SUBJECT, Role.SUBJECT, subject.note, runs=mine), again]
         self.result.contenders += [f for f in figures.values() if f.runs]
         return self.result
 

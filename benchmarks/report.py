@@ -22,6 +22,9 @@ A *bound* is a script or an engine that has no state, no checkpoints and no reco
 cannot be ahead of them, so the question is how close it comes. A *peer* is a tool for the same job: there the question
 is how far ahead it is.
 """
+READING = """The last two columns are DataFlare's figure divided by that of the line: below 1 DataFlare is the cheaper
+one. In its own line they are those of the A/A pair, so what is as near to 1 as that is a tie.
+"""
 METHOD = """## Method
 
 - One machine, one run, pairs: A B, B A, A B, ... where A is DataFlare and B the other. At least five pairs. Beside them
@@ -107,9 +110,31 @@ def _verdict(value: float, limit: float) -> str:
     return "within" if value <= limit else "**over**"
 
 
+def summary(results: list[Result]) -> str:
+    """Return one line a workload: how close to the faster bound, and how far ahead of the nearest peer."""
+    header = ["", "wall s", "CPU s", "bound", "wall ÷ bound", "CPU ÷ bound", "nearest peer", "its cost ÷ ours"]
+    return table(header, (_short(result, mine) for result in results if (mine := result.of(SUBJECT))))
+
+
+def _short(result: Result, mine: Figures) -> list[str]:
+    what = f"{result.chart}_seconds"
+    wall, cpu = (result.bound(kind) for kind in ("wall_seconds", "cpu_seconds"))
+    peer = result.nearest(Role.PEER, what)
+    return [
+        f"{result.id} {result.title}",
+        *(number(mine.middle(kind)) for kind in ("wall_seconds", "cpu_seconds")),
+        "/".join(dict.fromkeys(bound.name for bound in (wall, cpu) if bound)) or "-",
+        number(wall and wall.ratio("wall_seconds")),
+        number(cpu and cpu.ratio("cpu_seconds")),
+        peer.name if peer else "-",
+        f"{number(1 / ratio, 1)} ({result.chart})" if peer and (ratio := peer.ratio(what)) else "-",
+    ]
+
+
 def section(result: Result) -> str:
     """Return all about one workload."""
-    parts = [f"### {result.id}: {result.title}, {result.rows:,} rows\n", contenders(result)]
+    rows = f", {result.rows:,} rows" if result.rows > 1 else ""
+    parts = [f"### {result.id}: {result.title}{rows}\n", contenders(result)]
     if limits := judged(result):
         parts.append("Limits: " + "; ".join(limits) + ".\n")
     parts += [f"- {name}: not measured: {reason}" for name, reason in result.absent.items()]
@@ -157,5 +182,16 @@ def write(results: list[Result]) -> None:
     places.PICTURE.write_text(plot.picture(results))
     image = "![Seconds of everyone on each workload, on a logarithmic axis](images/benchmarks.svg)\n"
     sections = [section(result) for result in results]
-    parts = [HEAD, image, "## Figures\n", *sections, growth(results), METHOD, machine(results), MISSING]
+    parts = [
+        HEAD,
+        summary(results),
+        image,
+        "## Figures\n",
+        READING,
+        *sections,
+        growth(results),
+        METHOD,
+        machine(results),
+        MISSING,
+    ]
     places.PAGE.write_text("\n".join(part for part in parts if part))

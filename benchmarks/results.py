@@ -24,6 +24,8 @@ class Figures:
     name: str
     role: Role
     note: str = ""
+    partial: bool = False
+    """Whether it does only a part of the work."""
     runs: list[Cost] = field(default_factory=list)
     beside: list[Cost] = field(default_factory=list)
 
@@ -31,7 +33,7 @@ class Figures:
     def of(cls, values: dict[str, Any]) -> Figures:
         """Return figures that were kept as JSON."""
         runs, beside = ([Cost(**run) for run in values[kind]] for kind in ("runs", "beside"))
-        return cls(values["name"], Role(values["role"]), values["note"], runs, beside)
+        return cls(values["name"], Role(values["role"]), values["note"], values["partial"], runs, beside)
 
     def middle(self, what: str) -> float | None:
         """Return the median of a figure over the runs; None where it was not measured."""
@@ -70,8 +72,12 @@ class Result:
 
     def bound(self, what: str) -> Figures | None:
         """Return the bound with the smallest median."""
-        bounds = [f for f in self.contenders if f.role is Role.BOUND and f.middle(what) is not None]
-        return min(bounds, key=lambda figures: figures.middle(what) or 0, default=None)
+        return self.nearest(Role.BOUND, what)
+
+    def nearest(self, role: Role, what: str) -> Figures | None:
+        """Return who has the smallest median among those of a role; who does only a part of the work is left out."""
+        able = [f for f in self.contenders if f.role is role and not f.partial and f.middle(what) is not None]
+        return min(able, key=lambda figures: figures.middle(what) or 0, default=None)
 
     def write(self, path: Path) -> None:
         """Keep every run."""

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
 
 CALLS_MAX = 10_000
-"""How many calls a host may have under way; deferred answers are among them."""
-
-WATCHES_MAX = 10_000
-CONTROL = "control"
-"""The group of calls that no number of messages can hold up."""
+"""How many calls a host may have under way: messages, deferred answers and watches."""
 
 
 class RayActorSystem(ActorSystem):
@@ -66,7 +62,7 @@ class RayActorSystem(ActorSystem):
         found = _own(ref)
         try:
             with translated(found.name):
-                await found.handle.stop.options(concurrency_group=CONTROL).remote(found.address[1])
+                await found.handle.stop.remote(found.address[1])
         except ActorDiedError:
             pass  # it is dead, which is all that was wanted
 
@@ -114,7 +110,7 @@ class _HostedProcess:
     async def shutdown(self) -> None:
         try:
             with translated("host"):
-                await self._handle.shutdown.options(concurrency_group=CONTROL).remote()
+                await self._handle.shutdown.remote()
         except ActorDiedError:
             return
         ray().kill(self._handle)
@@ -125,21 +121,18 @@ async def _watch(ref: RayRef, callback: Callable[[BaseException | None], None]) 
     error: BaseException | None
     try:
         with translated(ref.name):
-            error = await ref.handle.end.options(concurrency_group=CONTROL).remote(ref.address[1])
+            error = await ref.handle.end.remote(ref.address[1])
     except ActorDiedError as death:
         error = death
     callback(error)
 
 
 def _host_class() -> Any:
-    """Return the host as a Ray actor: no CPU of its own, never restarted, with calls for control beside the others."""
-    return ray().remote(
-        num_cpus=0,
-        max_restarts=0,
-        max_task_retries=0,
-        max_concurrency=CALLS_MAX,
-        concurrency_groups={CONTROL: WATCHES_MAX},
-    )(Host)
+    """Return the host as a Ray actor: no CPU of its own, never restarted.
+
+    No concurrency groups: each would run on an event loop of its own, and the cells live on one.
+    """
+    return ray().remote(num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=CALLS_MAX)(Host)
 
 
 def _own(ref: ActorRef) -> RayRef:

@@ -17,7 +17,7 @@ from dataflare.executor.operators import (
     WriteOperator,
 )
 from dataflare.executor.pipeline import Pipeline, Target
-from dataflare.plan import Edge
+from dataflare.plan import Action, Edge
 
 if TYPE_CHECKING:
     from dataflare.batch import Batch
@@ -53,7 +53,9 @@ class _Builder:
 
     def run(self) -> Built:
         operators = [found for o in self._stage.operators if (found := self._operator(o)) is not None]
-        self._built.pipeline = Pipeline(operators, self._routes())
+        nodes = [n for o in self._stage.operators for n in o.nodes]
+        skips = frozenset(n for n in nodes if self._job.plan.node(n).on_error.action is Action.SKIP)
+        self._built.pipeline = Pipeline(operators, self._routes(), skips)
         return self._built
 
     def _component(self, node: str) -> Component[Any]:

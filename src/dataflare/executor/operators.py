@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from dataflare.executor.rejected import of_chain
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dataflare.batch import Batch
     from dataflare.component import DestinationConnector, Processor
     from dataflare.expression.chain import Chain
-from dataflare.state.ledger import Counts
+    from dataflare.state.ledger import Counts
+
 
 Emitted = tuple[str, str, "Batch"]
 """A node, one of its outputs, and a batch that leaves by it."""
@@ -22,19 +21,27 @@ Emitted = tuple[str, str, "Batch"]
 class Tally:
     """Row counts by node and kind since they were last taken."""
 
-    def __init__(self) -> None:
-        """Start at nothing."""
+    def __init__(self, skips: frozenset[str] = frozenset()) -> None:
+        """Start at nothing; what is dead in the nodes of `skips` counts as skipped."""
+        self._skips = skips
         self.counts: Counts = {}
         self.edges: dict[str, int] = {}
         self.fresh: dict[str, tuple[int, int]] = {}
+        self.rejected: dict[str, tuple[int, str]] = {}
 
     def add(self, node: str, **rows: int) -> None:
         """Count rows of a node."""
         came, went = self.fresh.get(node, (0, 0))
         self.fresh[node] = (came + rows.get("in", 0), went + rows.get("out", 0))
         kinds = self.counts.setdefault(node, {})
-        for kind, number in rows.items():
+        for word, number in rows.items():
+            kind = "skipped" if word == "dead" and node in self._skips else word
             kinds[kind] = kinds.get(kind, 0) + number
+
+    def reject(self, node: str, rows: int, reason: str) -> None:
+        """Note rows that a node could not handle, with the reason of the first; they are counted apart."""
+        before, first = self.rejected.get(node, (0, reason))
+        self.rejected[node] = (before + rows, first)
 
     def edge(self, name: str, rows: int) -> None:
         """Count rows over an edge."""
@@ -90,8 +97,9 @@ class ChainOperator(RunningOperator):
             filtered = count.rows_in - count.rows_out - count.rejected
             tally.add(node, **{"in": count.rows_in, "out": count.rows_out, "filtered": filtered, dead: count.rejected})
         for rejected in result.rejected:
+            tally.reject(rejected.node, rejected.rows.num_rows, str(rejected.reasons[0]))
             if rejected.node in self._keeps:
-                yield rejected.node, "errors", batch.replace(of_chain(rejected), "errors")
+                yield rejected.node, "errors", batch.replace(rejected.as_errors(), "errors")
         yield self._nodes[-1], "", batch.replace(result.rows, "")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.executor.faults import located
 from dataflare.executor.operators import Tally
-from dataflare.executor.rejected import normalised
+from dataflare.executor.rejected import first_reason, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,12 +40,13 @@ class Pipeline:
         self,
         operators: Sequence[RunningOperator],
         routes: Mapping[tuple[str, str], Sequence[Target]],
+        skips: frozenset[str] = frozenset(),
     ) -> None:
-        """Wire the operators up."""
+        """Wire the operators up; `skips` are the nodes whose policy for bad rows is to skip them."""
         self.operators = list(operators)
         self._by_id = {o.id: o for o in operators}
         self._routes = routes
-        self.tally = Tally()
+        self.tally = Tally(skips)
         self._out: list[tuple[int, Batch]] = []
 
     def source_batch(self, node: str, batch: Batch) -> list[tuple[int, Batch]]:
@@ -101,12 +102,17 @@ class Pipeline:
     def _send(self, node: str, output: str, batch: Batch) -> None:
         if output == "errors":
             batch = normalised(node, batch)
+            self._note(node, batch)
         for target in self._routes.get((node, output), ()):
             if target.outlet < 0:
                 self._enter(target.operator, target.port, batch)
             elif batch.num_rows:
                 self.tally.edge(target.edge, batch.num_rows * target.copies)
                 self._out.append((target.outlet, batch))
+
+    def _note(self, node: str, batch: Batch) -> None:
+        if batch.num_rows and node not in self.tally.rejected:
+            self.tally.reject(node, batch.num_rows, first_reason(batch))
 
     def _taken(self) -> list[tuple[int, Batch]]:
         taken, self._out = self._out, []

@@ -10,21 +10,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflare.batch import Batch
-    from dataflare.expression.reject import Rejected
-
-
-def of_chain(rejected: Rejected) -> pa.Table:
-    """Return the rejected rows of a row-wise node: each as a JSON object."""
-    import pyarrow.compute as pc
-
-    from dataflare.formats.jsonl.encode import JsonTexts
-
-    texts = JsonTexts()
-    try:
-        rows = texts.lines(rejected.rows).combine_chunks()
-    finally:
-        texts.close()
-    return _shaped(rejected.node, {"error": rejected.reasons, "row": pc.utf8_rtrim(rows, "\n")})
 
 
 def normalised(node: str, batch: Batch) -> Batch:
@@ -36,6 +21,15 @@ def normalised(node: str, batch: Batch) -> Batch:
     rows = batch.payload
     names = {"raw": "row"}
     return batch.replace(_shaped(node, {names.get(n, n): rows[n] for n in rows.column_names}), "errors")
+
+
+def first_reason(batch: Batch) -> str:
+    """Return the reason of the first row of a normalised batch."""
+    from dataflare.batch import Encoded
+
+    if isinstance(batch.payload, Encoded):
+        return "rejected"
+    return str(batch.payload["error"][0])
 
 
 def _shaped(node: str, columns: dict[str, pa.Array | pa.ChunkedArray]) -> pa.Table:

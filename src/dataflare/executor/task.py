@@ -18,7 +18,7 @@ from dataflare.executor.faults import invoke
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.reader import SourceReader
-from dataflare.monitoring.events import NodeProgressed, Noticed
+from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
 from dataflare.plan import Edge, Mechanism
 from dataflare.state.keyed import pack, unpack
 
@@ -167,10 +167,10 @@ class TaskActor(Actor):
         reader.accepted(batch)
         return out
 
-    def _progress(self) -> None:
-        """Tell how many rows went through each node, now and then."""
+    def _progress(self, *, due: bool = False) -> None:
+        """Tell how many rows went through each node, now and then, and at every barrier."""
         now = self._job.runtime.clock.monotonic()
-        if now < self._progress_due:
+        if now < self._progress_due and not due:
             return
         self._progress_due = now + PROGRESS_SECONDS
         tally, workflow = self._parts.pipeline.tally, self._job.plan.workflow
@@ -183,6 +183,9 @@ class TaskActor(Actor):
                     self._reader.connector.bytes_read,
                 )
             self._job.runtime.emit(NodeProgressed(workflow, node, came, went, read))
+        rejected, tally.rejected = tally.rejected, {}
+        for node, (rows, reason) in rejected.items():
+            self._job.runtime.emit(RowsRejected(workflow, node, rows, reason))
 
     def _ran(self, batch: Batch) -> None:
         if not self._told and batch.num_rows:
@@ -223,6 +226,7 @@ class TaskActor(Actor):
             handles[node] = list(await invoke(runtime, node, connector.prepare, epoch))
         open_splits, positions = self._reader.report() if self._reader else ([], {})
         self._positions[barrier.round] = positions
+        self._progress(due=True)
         counts, edges = built.pipeline.tally.take()
         self._round, self._told = barrier.round, False
         self._time.microseconds = barrier.next_time or self._time.microseconds

@@ -61,7 +61,10 @@ def column_type(texts: pa.ChunkedArray) -> str | None:
     if all_match(_INTEGER):
         return "int64" if _casts(texts, "int64") else "string"
     numeric = pc.match_substring_regex(texts, pattern=_FLOAT)
-    if pc.any(numeric).as_py() and pc.all(pc.or_(numeric, pc.match_substring_regex(texts, pattern=_FLOAT_WORD))).as_py():
+    if (
+        pc.any(numeric).as_py()
+        and pc.all(pc.or_(numeric, pc.match_substring_regex(texts, pattern=_FLOAT_WORD))).as_py()
+    ):
         return "float64"
     return _moment_type(texts, all_match(f"^{_DATE}$"), all_match(f"^{_DATE}|^{_MOMENT}{_ZONE}?$"))
 

@@ -1,11 +1,11 @@
 """What every destination must do, as tests: subclass `DestinationSuite`, say how to make one and how to look into it.
 
-    class TestShelf(DestinationSuite):
-        mechanism = Mechanism.TWO_PHASE
-        def new(self, **changes):
-            return staged(Shelf(ShelfConfig()), schemas={"0": SUITE_SCHEMA}, **changes)
-        def visible(self):
-            return shelf_rows()
+class TestShelf(DestinationSuite):
+    mechanism = Mechanism.TWO_PHASE
+    def new(self, **changes):
+        return staged(Shelf(ShelfConfig()), schemas={"0": SUITE_SCHEMA}, **changes)
+    def visible(self):
+        return shelf_rows()
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every source must do, as tests: subclass `SourceSuite`, say how to make the source, and let pytest run it.
 
-    class TestDice(SourceSuite):
-        def new(self, **changes):
-            return staged(Dice(DiceConfig(rolls=20)), **changes)
+class TestDice(SourceSuite):
+    def new(self, **changes):
+        return staged(Dice(DiceConfig(rolls=20)), **changes)
 """
 
 from __future__ import annotations

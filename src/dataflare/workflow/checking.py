@@ -52,11 +52,7 @@ class Checker:
         checked, wrong = self.check(model, value, path, others)
         if checked is not None or not isinstance(value, dict):
             return checked
-        rest = {k: v for k, v in value.items() if k not in wrong}
-        try:
-            return model.model_validate(rest)
-        except ValidationError:
-            return None
+        return _rest(model, value, wrong)
 
     def check(
         self, model: type[M], value: Any, path: Path, others: Mapping[str, str] | None = None
@@ -83,8 +79,9 @@ class Checker:
                 if (where, detail["type"]) not in seen:
                     seen.add((where, detail["type"]))
                     self._report(model, detail, where, others or {})
+            self._ambiguous(_rest(model, value, wrong), value, wrong, path)
             return None, wrong
-        self._ambiguous(checked, path)
+        self._ambiguous(checked, value, set(), path)
         return checked, set()
 
     def ambiguous(self, path: Path) -> None:
@@ -102,14 +99,17 @@ class Checker:
             f'write "{value.text}" in double quotes, or true or false',
         )
 
-    def _ambiguous(self, checked: BaseModel, path: Path) -> None:
+    def _ambiguous(self, checked: BaseModel | None, plain: Any, wrong: set[str], path: Path) -> None:
+        """Report what a model did not take for a truth value, in those entries of it that were not told of already."""
         value = self._document.at(path)
+        if checked is None or value is None:
+            return
         opaque = {n for n, f in type(checked).model_fields.items() if f.annotation == dict[str, Any]}
-        for at, item in value.walk() if value is not None else ():
-            if at[:1] and at[0] in opaque:
-                continue  # who knows what is in there checks it
-            if item.ambiguous and not isinstance(_taken(checked, at), bool):
-                self._report_ambiguous((*path, *at), item)
+        for key in plain.keys() - opaque - wrong:  # who knows what an opaque entry means checks it
+            entry = value.child(key)
+            for at, item in entry.walk((key,)) if entry is not None else ():
+                if item.ambiguous and not isinstance(_taken(checked, at), bool):
+                    self._report_ambiguous((*path, *at), item)
 
     def _waits(self, where: Path) -> bool:
         value = self._document.at(where)
@@ -166,6 +166,16 @@ class Checker:
             message = f"{name}: {message[0].lower()}{message[1:]}"
         code = "ambiguous_text" if value is not None and value.ambiguous else "invalid_value"
         self._findings.error(code, message, self._document.place(where), hint)
+
+
+def _rest(model: type[M], value: Any, wrong: set[str]) -> M | None:
+    """Return the model of the entries that are not wrong, where they are enough."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        return model.model_validate({k: v for k, v in value.items() if k not in wrong})
+    except (ValidationError, DataFlareError):
+        return None
 
 
 def _taken(checked: Any, path: Path) -> Any:

@@ -34,7 +34,10 @@ STORE_BYTES = 80 << 20
 @pytest.fixture(scope="module")
 def node() -> Iterator[None]:
     """Run one Ray node on loopback, behind a token of its own."""
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         token = Path(folder, "token")
         token.touch(0o600)
         token.write_text("a token for this test alone, of no value elsewhere")

@@ -59,8 +59,9 @@ def attempt(folder: Path, path: str, mode: str) -> None:
     state = json.loads(log.read_text()) if log.exists() else {"attempt": 0, "sealed": None, "finished": False}
     state["attempt"] += 1
     note(log, state)
+    kind = None if Path(path).suffix else "csv"
     head = staged(
-        FileDestination(FileDestinationConfig(path=path, file_rows_max=1)),
+        FileDestination(FileDestinationConfig(path=path, format=kind, file_rows_max=1)),
         folder,
         schemas={"0": SUITE_SCHEMA},
         attempt=state["attempt"],

@@ -96,7 +96,9 @@ class Enumerator:
 
     # ---- one file -----------------------------------------------------------------------------------------------
 
-    def _file(self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]) -> Iterator[Split]:
+    def _file(
+        self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]
+    ) -> Iterator[Split]:
         """Yield the splits of a file from `offset` (None: from where it starts in this pass)."""
         kind = format_of(listed.name, self._config.format)
         if kind == "parquet":
@@ -210,7 +212,7 @@ class Enumerator:
             )
         if missing:
             self._notice("file.missing_columns", f"{name} lacks {_listed([c.name for c in missing])}: null in its rows")
-        if extra:
+        if extra and self._config.columns is None:
             self._notice("file.extra_columns", f"{name} has {_listed(extra)} beside the planned columns: not read")
 
     def _planned(self) -> list[str]:

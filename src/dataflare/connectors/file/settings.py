@@ -35,7 +35,9 @@ def format_of(path: str, told: str | None) -> str:
     extension = PurePath(pure.stem).suffix if pure.suffix.lower() == ".gz" else pure.suffix
     found = EXTENSIONS.get(extension.lower())
     if found is None:
-        raise WorkflowError(f"the format of {path} is not clear from its extension", hint="add format: csv, jsonl or parquet")
+        raise WorkflowError(
+            f"the format of {path} is not clear from its extension", hint="add format: csv, jsonl or parquet"
+        )
     return found
 
 

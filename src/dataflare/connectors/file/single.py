@@ -149,7 +149,9 @@ class SingleText(_Single):
             note["length"] = target.stat().st_size if target.exists() else 0
             write_note(self._hidden / "append", note)
         elif (target.stat().st_size if target.exists() else 0) < length:
-            raise StateError(f"{target} is shorter than it was", hint="was it changed by hand while a run was broken off?")
+            raise StateError(
+                f"{target} is shorter than it was", hint="was it changed by hand while a run was broken off?"
+            )
         with storage(target), target.open("r+b" if target.exists() else "w+b") as file:
             file.truncate(note["length"])
             file.seek(0, os.SEEK_END)

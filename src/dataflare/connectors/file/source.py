@@ -113,7 +113,9 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def _read_text(self, split: Split, since: Position | None, kind: str) -> Iterator[Batch]:
         file = self._open(split.data["path"])
-        blocks = self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
+        blocks = (
+            self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
+        )
         rows_done = bool(since and since.get("rows_done"))
         for block, names, start, end, line in blocks:
             decoded = self._decode(block, names, kind)

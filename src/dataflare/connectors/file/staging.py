@@ -126,7 +126,8 @@ def publish(staged: Path, final: Path) -> None:
         except FileExistsError:
             if not staged.samefile(final):
                 raise StateError(
-                    f"{final} is there already and is another file", hint="let no two destinations write into one folder"
+                    f"{final} is there already and is another file",
+                    hint="let no two destinations write into one folder",
                 ) from None
         except OSError as error:
             if error.errno not in _NO_LINKS:

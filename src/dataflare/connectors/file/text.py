@@ -158,7 +158,9 @@ class TextFile:
                 yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"byte {error.start} of a block is not {encoding}", hint="say the right encoding", place=Place(self.name)
+                f"byte {error.start} of a block is not {encoding}",
+                hint="say the right encoding",
+                place=Place(self.name),
             ) from error
 
     def _unpacked(self) -> Iterator[bytes]:
@@ -186,7 +188,9 @@ class TextFile:
                     raw = raw.lstrip(b"\0") if not raw.strip(b"\0") else raw
         if begun:
             raise DataError(
-                "the gzip file is cut off", hint="is it still being written, or was it copied in part?", place=Place(self.name)
+                "the gzip file is cut off",
+                hint="is it still being written, or was it copied in part?",
+                place=Place(self.name),
             )
 
 

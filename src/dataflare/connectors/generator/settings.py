@@ -106,7 +106,9 @@ class GeneratorConfig(Config):
     """Settings of the generator source."""
 
     rows: int | None = Field(1000, ge=0, description="Rows in all; null: without end.")
-    rate: float | None = Field(None, gt=0, description="Rows a second, over all partitions; default: as fast as it goes.")
+    rate: float | None = Field(
+        None, gt=0, description="Rows a second, over all partitions; default: as fast as it goes."
+    )
     columns: dict[str, ColumnConfig] = Field(
         default_factory=lambda: {n: ColumnConfig.model_validate(v) for n, v in PRESET.items()},
         description="Columns by name: a kind, a list of values, or {kind: ...}.",

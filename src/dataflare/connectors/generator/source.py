@@ -73,7 +73,11 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
     async def _paced(self, partition: int, start: int, until: int | None) -> AsyncIterator[Batch]:
         clock = self.context.runtime.clock
         rate = self.config.rate / self.config.partitions if self.config.rate else None
-        rows = self.config.batch_rows if rate is None else max(1, min(self.config.batch_rows, int(rate / BATCHES_PER_SECOND)))
+        rows = (
+            self.config.batch_rows
+            if rate is None
+            else max(1, min(self.config.batch_rows, int(rate / BATCHES_PER_SECOND)))
+        )
         begun = clock.monotonic()
         for low, high, fault in self._steps(partition, start, until, rows):
             if fault is not None and fault.kind == "delay":

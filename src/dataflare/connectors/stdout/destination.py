@@ -57,7 +57,9 @@ class StdoutDestination(DestinationConnector[StdoutConfig]):
 
     def _table(self, rows: pa.Table) -> str:
         """Return the lines of a batch; a header when its columns are new, widths as they were found first."""
-        cells = {name: [_cell(v, self.config.width_max) for v in rows.column(name).to_pylist()] for name in rows.column_names}
+        cells = {
+            name: [_cell(v, self.config.width_max) for v in rows.column(name).to_pylist()] for name in rows.column_names
+        }
         lines = []
         if list(self._widths) != rows.column_names:
             self._widths = {

@@ -74,7 +74,9 @@ class CsvEncoder:
             )
         if t.is_nested(kind) or t.is_binary(kind) or t.is_interval(kind) or t.is_large_binary(kind):
             return self._guarded(self._json(column))
-        return self._guarded(column.cast(pa.string())) if self._options.delimiter in "-:.+eE" else column.cast(pa.string())
+        return (
+            self._guarded(column.cast(pa.string())) if self._options.delimiter in "-:.+eE" else column.cast(pa.string())
+        )
 
     def _json(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         made = self._texts.values(column)

@@ -66,7 +66,9 @@ class JsonlDecoder:
     def _query(self, size: int) -> str:
         assert self._scratch is not None
         names = [literal(c.name) for c in self.schema] or ["'*'"]
-        kinds = ["JSON" if c.type == "json" else sql_type(f.type) for c, f in zip(self.schema, self.target, strict=True)]
+        kinds = [
+            "JSON" if c.type == "json" else sql_type(f.type) for c, f in zip(self.schema, self.target, strict=True)
+        ]
         columns = ", ".join(f"{n}: {literal(k)}" for n, k in zip(names, kinds or ["JSON"], strict=True))
         longest = max(size, _BUFFER_BYTES)
         return (

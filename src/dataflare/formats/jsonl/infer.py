@@ -112,7 +112,9 @@ def _text(shape: Shape) -> str | None:
     if isinstance(shape, _List):
         return f"list<{_text(shape.inner) or 'string'}>"
     if isinstance(shape, _Struct):
-        plain = shape.fields and len(shape.fields) <= FIELDS_MAX and all(re.fullmatch(r'[^"]+', n) for n in shape.fields)
+        plain = (
+            shape.fields and len(shape.fields) <= FIELDS_MAX and all(re.fullmatch(r'[^"]+', n) for n in shape.fields)
+        )
         if not plain:
             return None
         return f"struct<{', '.join(_field(n, inner) for n, inner in shape.fields.items())}>"

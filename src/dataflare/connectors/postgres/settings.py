@@ -1,0 +1,114 @@
+"""The settings of the PostgreSQL connectors, and the address that they make."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from pydantic import model_validator
+
+from dataflare.component import Config, Duration, Field
+from dataflare.security.secrets import Secret, scrub
+from dataflare.sql.quoting import split_name
+
+_DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
+"""A server that is gone is noticed after a minute, not after two hours."""
+
+
+class PostgresConfig(Config):
+    """Where the database is, and who asks."""
+
+    url: str = Field("", description="postgresql://user@host:port/database; other settings go before it.", repr=False)
+    host: str = Field("", description="The server.")
+    port: int | None = Field(None, ge=1, le=65535, description="Its port.")
+    database: str = Field("", description="The database.")
+    user: str = Field("", description="The user.")
+    password: str = Field("", description="The password; better a secret reference.", repr=False)
+    sslmode: Literal["", "disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "", description="Whether to speak TLS; require means verify-full unless verify is false."
+    )
+    sslrootcert: str = Field("", description="The file of the authority that signed the server; default: the system's.")
+    verify: bool = Field(default=True, description="Check the server's certificate and name.")
+    connect_timeout: Duration = Field(10.0, gt=0, description="How long to wait for the server.")
+    lock_timeout: Duration = Field(60.0, ge=0, description="How long to wait for others who hold locks; 0s: for ever.")
+
+    def address(self, application: str) -> str:
+        """Return the URL with all settings in it, for the driver alone: it holds the password.
+
+        TLS that is asked for is verified: `sslmode=require` would take any certificate.
+        """
+        told = dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
+        mine: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.user,
+            "password": self.password,
+            "sslmode": self.sslmode,
+            "sslrootcert": self.sslrootcert,
+        }
+        merged = {**_DEFAULTS, **told, **{k: str(v) for k, v in mine.items() if v}}
+        merged.setdefault("connect_timeout", str(max(2, round(self.connect_timeout))))
+        merged.setdefault("application_name", application)
+        if self.verify and merged.get("sslmode") in ("require", "verify-ca"):
+            merged["sslmode"] = "verify-full"
+        if merged.get("sslmode") == "verify-full":
+            merged.setdefault("sslrootcert", "system")
+        begin = self.url.partition("?")[0] or "postgresql:///"
+        return f"{begin}?{urlencode(merged, quote_via=quote)}"
+
+    def scrubbed(self, text: str) -> str:
+        """Return a text without the password."""
+        told = urlsplit(self.url).password
+        return scrub(text, [Secret(p) for p in (self.password, told or "") if p])
+
+    def shown(self) -> str:
+        """Return where the server is, for messages."""
+        if not self.url:
+            return f"{self.host or 'localhost'}{f':{self.port}' if self.port else ''}/{self.database}"
+        parts = urlsplit(self.url)
+        return f"{self.host or parts.netloc.rpartition('@')[2] or 'localhost'}/{self.database or parts.path.strip('/')}"
+
+
+class PostgresIncremental(Config):
+    """The column by which new rows are found."""
+
+    cursor_field: str = Field(description="A column that grows: a number or a time.")
+    cursor_value: int | float | str | None = Field(None, description="Where to begin; default: all rows.")
+
+
+class PostgresSourceConfig(PostgresConfig):
+    """Settings of the PostgreSQL source."""
+
+    table: str = Field("", description="The table or view to read, as schema.table.")
+    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
+    query: str = Field("", description="A SELECT to read instead of tables.")
+    key: list[str] = Field(
+        [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
+    )
+    incremental: PostgresIncremental | None = Field(None, description="mode: incremental: how new rows are found.")
+    types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
+    split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
+    fetch_rows: int = Field(250_000, ge=1, description="Rows that one statement reads at most.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, value: Any) -> Any:
+        if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
+            raise ValueError("name a table, tables or a query, and only one of the three")
+        return value
+
+    def outputs(self) -> dict[str, str]:
+        """Return the tables to read by output: several have outputs of their names, without schemas where clear."""
+        if self.table:
+            return {"": self.table}
+        short = [split_name(t)[1] for t in self.tables]
+        return {s if short.count(s) == 1 else t: t for s, t in zip(short, self.tables, strict=True)}
+
+
+class PostgresDestinationConfig(PostgresConfig):
+    """Settings of the PostgreSQL destination."""
+
+    table: str = Field(description="The table to write, as schema.table.")
+    create: bool = Field(default=True, description="Make the table if it is not there.")
+    new_columns: Literal["add", "error"] = Field("add", description="Columns that the table lacks.")
