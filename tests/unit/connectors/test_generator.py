@@ -95,7 +95,9 @@ def test_the_values_are_pinned():
 
 
 PINNED = [
-    {"n": -1, "u": ""},
+    {"n": 35, "u": "f5f5d247-f1ca-5695-31d7-9dba6d8ea188"},
+    {"n": 18, "u": "77ffbfb4-4a39-3b08-d386-823f4eb9371d"},
+    {"n": 29, "u": "9fc0b8b5-29b7-2965-5a82-0e95f5682e91"},
 ]
 
 

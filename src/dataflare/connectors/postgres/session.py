@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from dataflare.connectors.postgres.failures import translated
 from dataflare.errors import DataError, ExternalError, UnavailableError
+from dataflare.sql.dialect import Table
+from dataflare.sql.postgres_types import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dataflare.connectors.postgres.settings import PostgresConfig
-    from dataflare.sql.dialect import Table
 
 _FETCH_BYTES = 4 << 20
 _SETTINGS = (
@@ -41,6 +42,10 @@ _UNIQUE = (
 _TABLES = (
     "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
     "where n.nspname = $1::text and starts_with(c.relname::text, $2::text) and c.relkind = 'r' order by 1"
+)
+_SCHEMA = (
+    "select coalesce((select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+    "where c.oid = to_regclass($1::text)), current_schema()::text, 'public')"
 )
 
 
@@ -139,10 +144,8 @@ class PostgresSession:
         """Undo; a connection that is gone has undone it already."""
         if self._open_transaction:
             self._open_transaction = False
-            try:
+            with suppress(ExternalError):  # the server undoes what a broken connection left open
                 self.run("rollback")
-            except ExternalError:
-                pass  # the server undoes what a broken connection left open
 
     def lock_definitions(self) -> None:
         """Let nobody else of us make or change tables until the transaction ends."""
@@ -164,15 +167,11 @@ class PostgresSession:
         """Tell whether a unique index covers exactly these columns."""
         return any(set(key) == set(columns) for key in self.keys(table))
 
-    def resolved(self, schema: str, name: str, quoted: str) -> tuple[str, str]:
-        """Return schema and name of a table; where it is not there, the schema in which it would be made."""
-        if schema:
-            return schema, name
-        sql = "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)"
-        rows = self.run(sql, (quoted,)) or self.run(
-            "select coalesce(current_schema()::text, 'public') where $1::text is not null", (quoted,)
-        )
-        return str(rows[0][0]), name
+    def resolved(self, schema: str, name: str) -> Table:
+        """Return a table with its schema: where none is told, the one in which it is found or would be made."""
+        if not schema:
+            ((schema,),) = self.run(_SCHEMA, (POSTGRES.quote(name),))
+        return Table(name, schema)
 
     def close(self) -> None:
         """Disconnect."""
@@ -180,12 +179,10 @@ class PostgresSession:
 
     def _end(self, cursor: Any, *, complete: bool) -> None:
         """Close a cursor; tell the server first to stop sending what nobody wants."""
-        try:
+        with suppress(self._error):  # nobody wants the answer, and the next statement tells if the connection is broken
             if not complete:
                 self._connection.adbc_cancel()
             cursor.close()
-        except self._error:
-            pass  # the answer was wanted no more, and the next statement tells if the connection is broken
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

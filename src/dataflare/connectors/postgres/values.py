@@ -86,8 +86,6 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
     kind, t = arrow_type(text), pa.types
-    if t.is_list(array.type) and isinstance(array.type.value_type, pa.BaseExtensionType):
-        array = pa.ListArray.from_arrays(array.offsets, array.values.storage, mask=array.is_null())
     if t.is_timestamp(array.type) or t.is_date(array.type):
         _refuse_infinity(array, name)
     if array.type.equals(kind):

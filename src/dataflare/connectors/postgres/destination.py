@@ -1,0 +1,220 @@
+"""The PostgreSQL destination: exactly once into one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflare.component import destination
+from dataflare.connectors.postgres.session import Described, PostgresSession
+from dataflare.connectors.postgres.settings import PostgresDestinationConfig
+from dataflare.connectors.postgres.values import ingest_type, outgoing
+from dataflare.errors import WorkflowError
+from dataflare.formats.jsonl.encode import JsonTexts
+from dataflare.plan_words import Mechanism
+from dataflare.sql.ddl import create_table
+from dataflare.sql.destination import SqlDestination
+from dataflare.sql.dialect import Table
+from dataflare.sql.naming import stage_table
+from dataflare.sql.postgres_types import POSTGRES, column_type
+from dataflare.sql.quoting import split_name
+from dataflare.sql.writing import move
+
+_ROWS = Table("_dataflare_rows", "pg_temp")
+_TEXTUAL = ("text", "varchar", "bpchar", "name")
+
+
+@destination(
+    "postgres",
+    status="beta",
+    mechanisms=(Mechanism.DIRECT, Mechanism.STAGED),
+    write_modes=("append", "overwrite", "merge"),
+    parallel=True,
+    examples=[
+        {"url": "postgresql://app@localhost/lake", "password": "${secret:pg/PASSWORD}", "table": "public.orders"}
+    ],
+)
+class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
+    """Writes rows into a table of PostgreSQL by binary COPY, each exactly once.
+
+    As the only database destination of a workflow it writes into the table itself, in one open transaction an epoch;
+    otherwise rows wait in logged staging tables beside the target. Either way the epoch's row in `_dataflare_epochs`
+    (in the target's schema) is committed with the rows, under the fence of the attempt.
+
+    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` needs
+    a unique index on the key and keeps the last of several rows of one key. `overwrite` loads beside the table and
+    takes its place at the end of the run; where views, keys, grants or indexes hang on the table, its rows are replaced
+    instead. Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by
+    columns of fewer decimals for floats. TLS that `sslmode` asks for is verified.
+    """
+
+    dialect = POSTGRES
+
+    def connect(self) -> PostgresSession:
+        """Connect."""
+        self._texts = JsonTexts()
+        self._stage: Table | None = None
+        self._staged_rows = 0
+        return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])
+
+    def target(self) -> Table:
+        """Return the table with its schema."""
+        return self._postgres().resolved(*split_name(self.config.table))
+
+    def may_create(self) -> bool:
+        """As set."""
+        return self.config.create
+
+    def may_add_columns(self) -> bool:
+        """As set."""
+        return self.config.new_columns == "add"
+
+    def prepare_session(self) -> None:
+        """Learn the types of the target, and how rows get there: straight, or over a temporary table."""
+        session, names = self._postgres(), POSTGRES.listed(self.schema.names)
+        there = session.columns(self.table) or {}
+        target = session.described(f"(select {names} from {POSTGRES.reference(self.table)}) t")  # noqa: S608
+        nulls = ", ".join(f"null::{column_type(c.type)} as {POSTGRES.quote(c.name)}" for c in self.schema)
+        own = session.described(f"(select {nulls}) t")
+        self._direct = [ingest_type(c.type, d) for c, d in zip(self.schema, target, strict=True)]
+        self._own = [ingest_type(c.type, d) for c, d in zip(self.schema, own, strict=True)]
+        self._casts = {
+            mine.name: there[mine.name] for mine, theirs in zip(own, target, strict=True) if _needs_cast(mine, theirs)
+        }
+        self._detour = bool(self.merge_key()) or None in self._direct
+        if self._detour and self.context.mechanism is Mechanism.DIRECT:
+            kind = "temporary table"
+            session.run(create_table(POSTGRES, Table(_ROWS.name), self.schema, kind=kind))
+            session.run(self._numbered(_ROWS))
+
+    def casts(self) -> dict[str, str]:
+        """Return the types of columns that text is not assigned to by itself, such as uuid and enums."""
+        return self._casts
+
+    def load(self, rows: pa.Table) -> None:
+        """Send rows by COPY, into the target or to where they wait."""
+        session = self._postgres()
+        if not session.in_transaction:
+            session.begin()
+        if self.context.mechanism is not Mechanism.DIRECT:
+            self._load_staged(rows)
+        elif not self._detour:
+            session.ingest(self.destination_table(), self._outgoing(rows, self._direct))
+        else:
+            session.ingest(_ROWS, self._outgoing(rows, self._own), temporary=True)
+            unique = _is_unique(rows, self.merge_key())
+            session.run(move(POSTGRES, self.movement(), _ROWS, self.destination_table(), unique=unique))
+            session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+
+    def bring(self) -> None:
+        """All rows are in the target already."""
+
+    def stage(self, table: Table) -> int:
+        """Give the staging table its final name and commit it."""
+        rows, stage = self._staged_rows, self._stage
+        self._staged_rows, self._stage = 0, None
+        if stage is not None:
+            session = self.session
+            session.run(f"alter table {POSTGRES.reference(stage)} rename to {POSTGRES.quote(table.name)}")
+            session.commit()
+        return rows
+
+    def forget(self) -> None:
+        """Nothing is held here."""
+
+    def copy_definition(self, table: Table, fresh: Table) -> None:
+        """Make a table like the other one, with defaults, constraints and indexes."""
+        copy, of = POSTGRES.reference(fresh), POSTGRES.reference(table)
+        self.session.run(f"create table if not exists {copy} (like {of} including all)")
+
+    def swap(self, fresh: Table, table: Table) -> None:
+        """Take the table's place where nothing hangs on it; else replace its rows."""
+        session, of, copy = self.session, POSTGRES.reference(table), POSTGRES.reference(fresh)
+        session.run(f"lock table {of} in access exclusive mode")
+        if self._is_plain(table):
+            session.run(f"drop table {of}")
+            session.run(f"alter table {copy} rename to {POSTGRES.quote(table.name)}")
+            return
+        names = POSTGRES.listed([n for n in session.columns(fresh) or {} if n not in self._generated(fresh)])
+        ((referred,),) = session.run(
+            "select count(*) from pg_constraint where confrelid = to_regclass($1::text) and contype = 'f'", (of,)
+        )
+        session.run(f"delete from {of}" if referred else f"truncate {of}")  # noqa: S608 - truncate minds foreign keys
+        into = f"insert into {of} ({names}) overriding system value"
+        session.run(f"{into} select {names} from {copy}")  # noqa: S608
+        session.run(f"drop table {copy}")
+
+    def close(self) -> None:
+        """Disconnect."""
+        super().close()
+        if hasattr(self, "_texts"):
+            self._texts.close()
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _load_staged(self, rows: pa.Table) -> None:
+        session = self._postgres()
+        if self._stage is None:
+            part = f"{self.context.index}_open"
+            self._stage = Table(stage_table(self._owner, self.context.attempt, 0, part), self.table.schema)
+            session.run(create_table(POSTGRES, self._stage, self.schema))
+            session.run(self._numbered(self._stage))
+        session.ingest(self._stage, self._outgoing(rows, self._own))
+        self._staged_rows += rows.num_rows
+
+    def _numbered(self, table: Table) -> str:
+        """Return the statement that lets a table number its rows."""
+        ordinal = f"{POSTGRES.ordinal} bigint generated always as identity"
+        return f"alter table {POSTGRES.reference(table)} add column {ordinal}"
+
+    def _outgoing(self, rows: pa.Table, kinds: list[pa.DataType | None]) -> pa.Table:
+        columns = []
+        for name, kind in zip(rows.column_names, kinds, strict=True):
+            if kind is None:
+                raise WorkflowError(f"{name} cannot be written to {self.table}", hint="cast it in a mapping before")
+            columns.append(outgoing(rows.column(name), kind, name, self._texts))
+        return pa.table(columns, names=rows.column_names)
+
+    def _is_plain(self, table: Table) -> bool:
+        """Tell whether nothing is lost when another table takes this one's place."""
+        of = POSTGRES.reference(table)
+        ((plain,),) = self.session.run(_PLAIN, (of,))
+        return bool(plain)
+
+    def _generated(self, table: Table) -> set[str]:
+        sql = "select attname::text from pg_attribute where attrelid = to_regclass($1::text) and attgenerated != ''"
+        return {name for (name,) in self.session.run(sql, (POSTGRES.reference(table),))}
+
+    def _postgres(self) -> PostgresSession:
+        session = self.session
+        assert isinstance(session, PostgresSession)
+        return session
+
+
+_PLAIN = """
+select c.relkind = 'r' and c.relacl is null and not c.relhasindex and not c.relhastriggers and not c.relhasrules
+  and not c.relrowsecurity and not c.relispartition and not c.relhassubclass and c.reloptions is null
+  and c.relreplident = 'd' and pg_get_userbyid(c.relowner) = current_user
+  and not exists (select 1 from pg_inherits i where i.inhrelid = c.oid)
+  and not exists (select 1 from pg_description d where d.objoid = c.oid and d.classoid = 'pg_class'::regclass)
+  and not exists (select 1 from pg_publication_rel p where p.prrelid = c.oid)
+  and not exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
+    and (a.attacl is not null or a.attidentity != ''))
+  and not exists (select 1 from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid
+    and d.deptype in ('n', 'a') and d.classid != 'pg_attrdef'::regclass
+    and d.classid != 'pg_constraint'::regclass)
+from pg_class c where c.oid = to_regclass($1::text)
+"""
+
+
+def _needs_cast(mine: Described, theirs: Described) -> bool:
+    return mine.type != theirs.type and mine.type in ("text", "jsonb") and theirs.type not in _TEXTUAL
+
+
+def _is_unique(rows: pa.Table, key: tuple[str, ...]) -> bool:
+    """Tell whether no key is in the rows twice; asking costs less than collapsing what needs none."""
+    return bool(key) and rows.group_by(list(key), use_threads=False).aggregate([]).num_rows == rows.num_rows
+
+
+__all__ = ["PostgresDestination"]

@@ -1,0 +1,156 @@
+"""What a PostgreSQL source reads: tables, views and queries, each with its columns, their types and its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.errors import WorkflowError
+from dataflare.schema import Column, Schema, canonical
+from dataflare.sql.dialect import Table
+from dataflare.sql.postgres_types import POSTGRES, column_type, is_native, type_text
+from dataflare.sql.quoting import literal, split_name
+from dataflare.sql.reading import Relation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dataflare.connectors.postgres.session import Described, PostgresSession
+    from dataflare.connectors.postgres.settings import PostgresSourceConfig
+
+_WHOLE = ("int2", "int4", "int8")
+_FACTS = (
+    "select c.relkind::text, c.reltuples::float8, (case when c.relkind in ('r', 'm') "
+    "then pg_relation_size(c.oid) / current_setting('block_size')::int8 else 0 end)::int8 "
+    "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresRelation(Relation):
+    """A relation with its schema. `kinds` are the database's types by column, for literals.
+
+    `unique` is its key; `proven`: by a unique index. `blocks` counts the blocks of a table on disk (0: it is none),
+    `rows` estimates its rows.
+    """
+
+    schema: Schema
+    kinds: Mapping[str, str]
+    unique: tuple[str, ...] = ()
+    proven: bool = False
+    blocks: int = 0
+    rows: float = 0
+
+    def picked(self, names: Iterable[str]) -> Relation:
+        """Return what reads these columns only."""
+        return replace_columns(self, names)
+
+    def by_cursor(self, cursor: str) -> Self:
+        """Return what reads in the order of a column, then of the key."""
+        return replace(self, order={f"/{cursor}": POSTGRES.quote(cursor), **self.order})
+
+    def key(self) -> dict[str, str]:
+        """Return the order without the cursor that `by_cursor` puts before it."""
+        return {name: text for name, text in self.order.items() if not name.startswith("/")}
+
+    def whole_key(self) -> str | None:
+        """Return the key where it is one column of whole numbers, which can be cut into ranges."""
+        only = self.unique[0] if len(self.unique) == 1 else ""
+        return only if self.kinds.get(only) in _WHOLE else None
+
+    def as_json(self, column: str) -> str:
+        """Return the expression that yields a column of the order as a number or as text, for a position."""
+        name = column.removeprefix("/")
+        text = POSTGRES.quote(name)
+        return f"{text}::int8" if self.kinds[name] in _WHOLE else f"{text}::text"
+
+    def value(self, column: str, value: Any) -> str:
+        """Return a value of a position as a literal: COPY takes no parameters."""
+        name = column.removeprefix("/")
+        kind = self.kinds[name]
+        return f"{literal(str(value))}::{POSTGRES.quote(kind)}" if kind else literal(str(value))
+
+
+def replace_columns(relation: Relation, names: Iterable[str]) -> Relation:
+    """Return a relation that has these columns only."""
+    return Relation(relation.source, {n: relation.columns[n] for n in names}, relation.order)
+
+
+def relations(session: PostgresSession, config: PostgresSourceConfig) -> dict[str, PostgresRelation]:
+    """Return what the settings name, by output; raise WorkflowError for what is not there."""
+    if config.query:
+        found = {"": _described(session, f"({config.query.rstrip().rstrip(';')}) as q", config)}
+    else:
+        found = {output: _named(session, name, config) for output, name in config.outputs().items()}
+    for column in config.types:
+        if not any(column in r.schema for r in found.values()):
+            raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
+    return found
+
+
+def _named(session: PostgresSession, name: str, config: PostgresSourceConfig) -> PostgresRelation:
+    table = session.resolved(*split_name(name))
+    facts = session.run(_FACTS, (table.schema, table.name))
+    if not facts:
+        raise WorkflowError(f"there is no table {table}", hint="check its name, its schema and the database")
+    ((_, rows, blocks),) = facts
+    found = _described(session, POSTGRES.reference(table), config)
+    keys = session.keys(Table(table.name, table.schema))
+    key = tuple(config.key) or (tuple(keys[0]) if keys and _is_primary(session, table) else ())
+    proven = any(set(k) == set(key) for k in keys)
+    order = {k: POSTGRES.quote(k) for k in key}
+    return replace(found, order=order, unique=key, proven=proven, blocks=blocks, rows=max(rows, 0))
+
+
+def _is_primary(session: PostgresSession, table: Table) -> bool:
+    """Tell whether there is a primary key: other unique indexes may have nulls, which have no place in an order."""
+    sql = (
+        "select 1 from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = $1::text and c.relname = $2::text and i.indisprimary"
+    )
+    return bool(session.run(sql, (table.schema, table.name)))
+
+
+def _described(session: PostgresSession, source: str, config: PostgresSourceConfig) -> PostgresRelation:
+    told = {c: canonical(t) for c, t in config.types.items()}
+    found = session.described(source)
+    names = [c.name for c in found]
+    twice = [n for n in names if names.count(n) > 1]
+    if twice:
+        raise WorkflowError(f"the query has two columns {twice[0]}", hint="give each a name of its own, with `as`")
+    lost = [k for k in config.key if k not in names]
+    if lost:
+        raise WorkflowError(f"there is no column {lost[0]} to be the key", hint=f"there are {', '.join(names)}")
+    schema = Schema(tuple(Column(c.name, told.get(c.name) or type_text(c.type, c.modifier)) for c in found))
+    columns = {c.name: _expression(c, schema[c.name].type) for c in found}
+    kinds = {c.name: "" if c.type.startswith("unnamed") else c.type for c in found}
+    key = tuple(config.key)
+    return PostgresRelation(source, columns, {k: POSTGRES.quote(k) for k in key}, schema, kinds, key)
+
+
+def _expression(column: Described, text: str) -> str:
+    """Return the SQL by which a column arrives so that Arrow can make its planned type of it."""
+    name = POSTGRES.quote(column.name)
+    natural = type_text(column.type, column.modifier)
+    if column.type == "numeric" and text.startswith("decimal"):
+        return name
+    if column.type.startswith("_") and natural == text:
+        return f"{_flat(column)} as {name}"
+    if is_native(column.type) and natural == text:
+        return name
+    if text == "string" or text.startswith(("decimal", "json")):
+        return f"{name}::text as {name}"
+    return f"{name}::{column_type(text)} as {name}"
+
+
+def _flat(column: Described) -> str:
+    """Return an array, as text where Arrow cannot take its items; one of several dimensions fails: it would be cut."""
+    name = POSTGRES.quote(column.name)
+    told = literal(f"-dimensional array in column {column.name}")
+    items = name if is_native(column.type) else f"{name}::text[]"
+    deep = f"cast(array_ndims({name}) || {told} as int4)::text::text[]"
+    kind = "text[]" if not is_native(column.type) else f"{column.type[1:]}[]"
+    return f"case when array_ndims({name}) > 1 then ({deep})::{kind} else {items} end"
+
+
+__all__ = ["PostgresRelation", "relations"]

@@ -1,0 +1,286 @@
+"""The PostgreSQL source: tables, views or a query, whole or only what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflare.batch import Batch, Position
+from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.connectors.postgres.relations import PostgresRelation, relations
+from dataflare.connectors.postgres.session import PostgresSession
+from dataflare.connectors.postgres.settings import PostgresSourceConfig
+from dataflare.connectors.postgres.values import incoming
+from dataflare.errors import DataError, WorkflowError
+from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dataflare.schema import Schema
+
+Between = tuple[Position | None, Position | None]
+
+SPLITS_MAX = 256
+SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
+"""A table without a key is read by blocks of 8 KiB: 32 MiB a split, 4 MiB a statement."""
+
+
+@source(
+    "postgres",
+    status="beta",
+    replay="exact",
+    modes=("full", "incremental"),
+    pushdown=("columns",),
+    examples=[
+        {"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "tables": ["public.orders"]}
+    ],
+)
+class PostgresSource(SourceConnector[PostgresSourceConfig]):
+    """Reads tables, views or a query of PostgreSQL, by binary COPY straight into Arrow.
+
+    A table with a primary key (or a `key`) is read in its order, in ranges that tasks share; a position is the key of
+    the last row, so a resume goes on exactly there, and no row is read twice even while others write to the table. A
+    table without a key is read by blocks on disk: exact as long as nobody changes it meanwhile. A view or a query
+    without `key` is read in the order in which the server yields it: give it an `order by` that is unique, or a `key`.
+    No statement reads more than `fetch_rows` rows, so a slow destination never holds a snapshot for long.
+
+    `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read. The column must be
+    one that grows; rows in which it is null are left out, and so are rows that come with an older value.
+
+    A numeric without precision is read as decimal(38,9); types that Arrow lacks are read as text; `types` says
+    otherwise. A value that does not fit fails: nothing is rounded. TLS that `sslmode` asks for is verified.
+    """
+
+    _session: PostgresSession | None = None
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Ask the server."""
+        session = self._connected()
+        try:
+            found = relations(session, self.config)
+            self._check_mode(found)
+        finally:
+            session.close()
+        return {name: Stream(r.schema, key=r.unique) for name, r in found.items()}
+
+    def open(self) -> None:
+        """Connect."""
+        self._session = self._connected()
+        self._relations = relations(self._session, self.config)
+        self._check_mode(self._relations)
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield parts of each table; in mode incremental, a window of each table that has something new."""
+        if self.context.mode == "incremental":
+            yield from self._windows(since)
+            return
+        names = list(self._relations)
+        begin = since["table"] if since else 0
+        for number in range(begin, len(names)):
+            going_on = since if since and number == begin and "low" in since else None
+            yield from self._ranges(names[number], number, going_on)
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part, in the order of its key."""
+        name = split.data["stream"]
+        relation = self._relations[name]
+        schema = self.context.schemas.get(name, relation.schema)
+        if self.context.hints.columns is not None:
+            schema = schema.select(c for c in schema.names if c in self.context.hints.columns)
+        if self.context.mode == "incremental":
+            relation = relation.by_cursor(self._cursor())
+        if "blocks" in split.data:
+            return self._by_blocks(split, relation, schema, (since, until))
+        if not relation.order:
+            return self._counted(split, relation, schema, (since, until))
+        return self._ordered(split, relation, schema, (since, until))
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    # ---- parts --------------------------------------------------------------------------------------------------
+
+    def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
+        """Yield ranges of keys or blocks; the last split of a table leads to the next table."""
+        relation, resume = self._relations[name], {"table": number + 1}
+        by_blocks = not relation.order and relation.blocks > 0
+        key = relation.whole_key()
+        if key is None and not by_blocks:
+            yield Split(name, {"stream": name}, resume)
+            return
+        if since is not None:
+            low, high, width = since["low"], since["high"], since["width"]
+        elif key is not None:
+            low, high, width = self._key_range(relation)
+        else:
+            low, high, width = 0, relation.blocks - 1, SPLIT_BLOCKS
+        while low <= high:
+            last = min(low + width - 1, high)
+            more = {"table": number, "low": last + 1, "high": high, "width": width}
+            data = {"stream": name, ("blocks" if by_blocks else "keys"): [low, last]}
+            yield Split(f"{name}:{low}", data, more if last < high else resume)
+            low = last + 1
+
+    def _key_range(self, relation: PostgresRelation) -> tuple[int, int, int]:
+        """Return the least and the greatest key, and how wide a range of about `split_rows` rows is."""
+        (name,) = relation.order.values()
+        ((low, high),) = self._open_session().run(f"select min({name})::int8, max({name})::int8 from {relation.source}")  # noqa: S608
+        if low is None:
+            return 1, 0, 1
+        parts = min(SPLITS_MAX, max(1, round(relation.rows / self.config.split_rows)))
+        return low, high, -(-(high - low + 1) // parts)
+
+    def _windows(self, since: Position | None) -> Iterator[Split]:
+        marks = dict(since["marks"]) if since else {}
+        for name, relation in self._relations.items():
+            low = Mark.from_json(marks[name]) if name in marks else None
+            high = self._newest(relation, low)
+            if high is None:
+                continue
+            assert self.config.incremental is not None
+            window = Window(low, high, self.config.incremental.cursor_value)
+            marks[name] = high.to_json()
+            data = {"stream": name, "window": window.to_json()}
+            yield Split(f"{name}#{high.number}", data, {"marks": dict(marks)})
+
+    def _newest(self, relation: PostgresRelation, low: Mark | None) -> Mark | None:
+        """Return the mark after everything that is there now; None where nothing is new."""
+        session, cursor = self._open_session(), self._cursor()
+        start = self.config.incremental.cursor_value if self.config.incremental else None
+        since = low.value if low is not None else start
+        column = f"/{cursor}"
+        ordered = relation.by_cursor(cursor)
+        at = ordered.order[column]
+        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
+        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
+        ((value,),) = session.run(f"select {ordered.as_json(column)} from ({newest}) m")  # noqa: S608
+        if value is None:
+            return None
+        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
+        listed = ", ".join(relation.as_json(k) for k in key)
+        order = ", ".join(key.values())
+        equal = f"{at} = {relation.value(cursor, value)}"
+        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
+        found = [list(row) for row in session.run(sql)]
+        mark = Mark(value, found if len(found) <= most else None, low.number + 1 if low else 1)
+        nothing = low is not None and low.value == mark.value and (low.keys is None or low.keys == mark.keys)
+        return None if nothing else mark
+
+    # ---- rows ---------------------------------------------------------------------------------------------------
+
+    def _ordered(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows by key, some statements one after another."""
+        position, end = (p["key"] if p else None for p in between)
+        if not relation.proven:
+            self._check_key(relation)
+        extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
+        while True:
+            conditions = self._conditions(split, relation)
+            if position is not None:
+                conditions.append(after(relation.order, position, relation.value))
+            if end is not None:
+                conditions.append(up_to(relation.order, end, relation.value))
+            limit, count = self.config.fetch_rows, 0
+            sql = select(relation.picked(schema.names), conditions, extra=extra, limit=limit)
+            for rows in self._open_session().stream(sql):
+                count += rows.num_rows
+                if rows.num_rows:
+                    position = [rows.column(len(schema.columns) + n)[-1].as_py() for n in range(len(extra))]
+                    yield self._batch(rows, schema, split.data["stream"], {"key": position})
+            if count < limit:
+                return
+
+    def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
+        if "window" in split.data:
+            window = Window.from_json(split.data["window"])
+            cursor = self._cursor()
+            at = relation.order[f"/{cursor}"]
+            return list(window.conditions((cursor, at), relation.key(), relation.value))
+        if "keys" not in split.data:
+            return []
+        (name,) = relation.order
+        low, high = split.data["keys"]
+        return [f"{relation.order[name]} between {relation.value(name, low)} and {relation.value(name, high)}"]
+
+    def _by_blocks(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows by blocks on disk; a position is the next block."""
+        low, high = split.data["blocks"]
+        low = between[0]["block"] if between[0] else low
+        high = between[1]["block"] - 1 if between[1] else high
+        while low <= high:
+            # Not one block more than planned, and the same steps however often the split is resumed.
+            last = min(low + FETCH_BLOCKS - 1, high)
+            condition = f"ctid >= '({low},0)'::tid and ctid < '({last + 1},0)'::tid"
+            parts = list(self._open_session().stream(select(relation.picked(schema.names), [condition])))
+            low = last + 1
+            rows = pa.Table.from_batches(parts) if parts else None
+            if rows is not None and rows.num_rows:
+                yield self._batch(rows, schema, split.data["stream"], {"block": low})
+
+    def _counted(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows in the order in which they come; a position is how many came before."""
+        done, end = (p["rows"] if p else None for p in between)
+        done = done or 0
+        limit = f" limit {end - done}" if end is not None else ""
+        sql = f"{select(relation.picked(schema.names), [])}{limit} offset {done}"
+        for rows in self._open_session().stream(sql):
+            if rows.num_rows:
+                done += rows.num_rows
+                yield self._batch(rows, schema, split.data["stream"], {"rows": done})
+
+    def _batch(self, rows: Any, schema: Schema, stream: str, position: Position) -> Batch:
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        columns = []
+        for number, column in enumerate(schema):
+            chunks = [incoming(chunk, column.type, column.name) for chunk in table.column(number).chunks]
+            columns.append(pa.chunked_array(chunks))
+        self.bytes_read += table.nbytes
+        return Batch(pa.table(columns, names=schema.names), stream, position)
+
+    def _check_key(self, relation: PostgresRelation) -> None:
+        """Refuse a key of the user's that does not tell rows apart: rows at the edge of a batch would be lost."""
+        names = ", ".join(relation.key().values())
+        nulls = " or ".join(f"{text} is null" for text in relation.key().values())
+        session, at = self._open_session(), relation.source
+        if session.run(f"select 1 from {at} where {nulls} limit 1"):  # noqa: S608 - quoted
+            raise DataError(
+                f"the key {names} does not tell rows apart: a row has none", hint="name other columns in key"
+            )
+        if session.run(f"select 1 from {at} group by {names} having count(*) > 1 limit 1"):  # noqa: S608 - quoted
+            raise DataError(f"the key {names} does not tell rows apart", hint="name more columns in key")
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _cursor(self) -> str:
+        assert self.config.incremental is not None
+        return self.config.incremental.cursor_field
+
+    def _check_mode(self, found: Mapping[str, PostgresRelation]) -> None:
+        if self.context.mode != "incremental":
+            return
+        if self.config.incremental is None:
+            raise WorkflowError(
+                "mode: incremental needs a column that grows", hint="add incremental: {cursor_field: updated_at}"
+            )
+        for name, relation in found.items():
+            if self._cursor() not in relation.schema:
+                known = ", ".join(relation.schema.names)
+                raise WorkflowError(f"{name or 'it'} has no column {self._cursor()}", hint=f"it has {known}")
+            if not relation.order:
+                raise WorkflowError(f"mode: incremental needs a key to tell rows apart", hint="add key: [id]")
+
+    def _connected(self) -> PostgresSession:
+        return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])
+
+    def _open_session(self) -> PostgresSession:
+        assert self._session is not None, "the source is not open"
+        return self._session
+
+
+__all__ = ["PostgresSource"]
