@@ -61,5 +61,5 @@ def failure(rejected: Rejected, file: str, first_line: int) -> DataError:
 
 
 def as_text(raw: bytes) -> str:
-    """Return the text of a row, without its line end; bytes that are no UTF-8 are written as `\\xNN`."""
+    """Return the text of a row, without its line end; bytes that are no UTF-8 are written as hexadecimal escapes."""
     return raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")

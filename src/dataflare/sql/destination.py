@@ -59,7 +59,7 @@ class SqlDestination(DestinationConnector[C]):
 
     @abstractmethod
     def target(self) -> Table:
-        """Return the table that the settings name."""
+        """Return the table that the settings name; the connection is there."""
 
     @abstractmethod
     def load(self, rows: pa.Table) -> None:
@@ -109,9 +109,9 @@ class SqlDestination(DestinationConnector[C]):
         self.arrow_schema: pa.Schema = self.schema.to_arrow()
         self.key: tuple[str, ...] = context.key if context.write_mode != "overwrite" else ()
         check_key(self.schema, context.key, context.node)
-        self.table = self.target()
         self._owner = Owner(context.tenant, context.workflow, context.node)
         self._session = self.connect()
+        self.table = self.target()
         schema = self.table.schema
         self._epochs = Epochs(self.dialect, Table(EPOCHS, schema), self._owner, self._session.run)
         self._fresh = Table(fresh_table(self._owner), schema)

@@ -147,7 +147,8 @@ def main() -> None:
             child(folder, path, mode, step * 7 % 11 + 1)
         child(folder, path, mode, 0)
         hidden = [p.name for p in folder.rglob(".staged-*")]
-        print(json.dumps({"step": step, "between": seen, "rows": visible(folder, path), "hidden": hidden}), flush=True)
+        line = {"step": step, "between": seen, "rows": visible(folder, path), "hidden": hidden}
+        sys.stdout.write(json.dumps(line) + "\n")
         shutil.rmtree(folder)
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +31,11 @@ def destination(folder, path, schema=SUITE_SCHEMA, config=None, **changes):
 
 
 def read(folder, path, columns=None):
-    source = staged(FileSource(FileSourceConfig(path=path, columns=columns, allow_empty=True)), folder, schemas={}) if (
-        columns
-    ) else staged(FileSource(FileSourceConfig(path=path)), folder)
+    source = (
+        staged(FileSource(FileSourceConfig(path=path, columns=columns, allow_empty=True)), folder, schemas={})
+        if (columns)
+        else staged(FileSource(FileSourceConfig(path=path)), folder)
+    )
     try:
         return rows_of(b for s in splits_of(source) for b in batches_of(source, s))[""]
     finally:
@@ -52,7 +55,7 @@ def write_all(made, *batches, epoch=1):
 
 class FileSuite(DestinationSuite):
     path = "out"
-    config: dict = {}
+    config: ClassVar = {}
 
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path):
@@ -76,11 +79,11 @@ class TestFolderOfJsonLines(FileSuite):
 
 
 class TestFolderOfCsv(FileSuite):
-    config = {"format": "csv"}
+    config: ClassVar = {"format": "csv"}
 
 
 class TestFolderOfParquet(FileSuite):
-    config = {"format": "parquet", "file_rows_max": 1}
+    config: ClassVar = {"format": "parquet", "file_rows_max": 1}
 
 
 class TestSingleCsv(FileSuite):
@@ -89,7 +92,7 @@ class TestSingleCsv(FileSuite):
 
 class TestSingleCsvWithoutHeader(FileSuite):
     path = "deep/out.csv"
-    config = {"header": False}
+    config: ClassVar = {"header": False}
 
     def visible(self):
         target = self.folder_path / self.path
@@ -108,7 +111,10 @@ class TestSingleParquet(FileSuite):
 
 @pytest.mark.parametrize(
     ("path", "mode"),
-    [*((p, m) for p in ("out", "out/x.csv", "out/x.parquet") for m in ("append", "overwrite")), ("out/x.jsonl", "append")],
+    [
+        *((p, m) for p in ("out", "out/x.csv", "out/x.parquet") for m in ("append", "overwrite")),
+        ("out/x.jsonl", "append"),
+    ],
 )
 def test_a_kill_before_any_step_loses_nothing_and_repeats_nothing(tmp_path, path, mode):
     done = subprocess.run(
@@ -246,7 +252,7 @@ def test_paths_that_cannot_be_written_are_told(tmp_path):
 
 @pytest.mark.parametrize("config", [{}, {"format": "csv"}, {"format": "parquet"}])
 def test_a_full_disk_is_told_with_the_cure(tmp_path, config):
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     one = destination(tmp_path, "o", config=config)
     one.open()

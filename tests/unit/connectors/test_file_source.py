@@ -15,7 +15,6 @@ from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.testing.source_suite import SourceSuite, plain, rows_of
 from dataflare.testing.stage import batches_of, splits_of, staged
 
-
 OPENED: list[FileSource] = []
 
 
@@ -155,12 +154,8 @@ def test_the_line_is_right_in_a_later_split(tmp_path):
     lines = ["id\n", *(f"{n}\n" for n in range(500))]
     lines[400] = "oops\n"
     (tmp_path / "a.csv").write_text("".join(lines))
-    one = source(
-        tmp_path, path="a.csv", columns={"id": "int64"}, split_bytes=100, context={"on_error": "dead_letter"}
-    )
-    assert read(one)["errors"] == [
-        {"error": "column 'id' is not int64", "file": "a.csv", "line": 401, "raw": "oops"}
-    ]
+    one = source(tmp_path, path="a.csv", columns={"id": "int64"}, split_bytes=100, context={"on_error": "dead_letter"})
+    assert read(one)["errors"] == [{"error": "column 'id' is not int64", "file": "a.csv", "line": 401, "raw": "oops"}]
 
 
 def test_columns_are_matched_by_name_in_any_order(tmp_path):
@@ -277,8 +272,8 @@ def test_missing_files_are_told_with_the_cure(tmp_path):
         source(tmp_path, path="*.csv")
     empty = source(tmp_path, path="*.csv", allow_empty=True, columns={"id": "int64"})
     assert read(empty)[""] == []
+    (tmp_path / "data").write_text("id\n1\n")
     with pytest.raises(WorkflowError, match="add format"):
-        (tmp_path / "data").write_text("id\n1\n")
         source(tmp_path, path="data")
 
 

@@ -63,7 +63,9 @@ class FastClock:
 class TestPacedGenerator(SourceSuite):
     def new(self, **changes):
         runtime = LocalRuntime(clock=FastClock())
-        return generator({"runtime": runtime, **changes}, rows=60, rate=100, columns=COLUMNS, partitions=2, batch_rows=9)
+        return generator(
+            {"runtime": runtime, **changes}, rows=60, rate=100, columns=COLUMNS, partitions=2, batch_rows=9
+        )
 
 
 def test_values_are_what_the_columns_say():
@@ -165,7 +167,12 @@ def test_an_endless_generator_reads_until_a_position():
 
 @pytest.mark.parametrize(
     "columns",
-    [{}, {"a": {"kind": "choice"}}, {"a": {"kind": "int", "min": 2, "max": 1}}, {"a": {"kind": "timestamp", "start": "x"}}],
+    [
+        {},
+        {"a": {"kind": "choice"}},
+        {"a": {"kind": "int", "min": 2, "max": 1}},
+        {"a": {"kind": "timestamp", "start": "x"}},
+    ],
 )
 def test_impossible_columns_are_refused(columns):
     with pytest.raises(ValueError, match=r"column|values|min|isoformat"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_rows_are_typed_by_columns_or_by_guess():
     assert str(guessed) == "at timestamp, n float64, more struct<x: int64>"
     one = staged(MemorySource(MemorySourceConfig(rows=records, columns={"at": "timestamp", "n": "string"})))
     found = rows_of(b for s in splits_of(one) for b in batches_of(one, s))[""]
-    assert found[0] == {"at": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "n": "1"}
+    assert found[0] == {"at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "n": "1"}
 
 
 def test_a_row_that_is_not_of_its_type_is_told():

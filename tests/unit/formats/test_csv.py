@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 import io
 import random
 from decimal import Decimal
@@ -42,7 +42,7 @@ def encode(rows, options=PLAIN):
 
 def written(rows, **dialect):
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n", **dialect).writerows(rows)
+    csv.writer(text, lineterminator="\r\n", **dialect).writerows(rows)
     return text.getvalue().encode()
 
 
@@ -120,19 +120,19 @@ def test_timestamps_may_have_a_zone_or_not_even_side_by_side():
     assert [v.hour for v in found.rows["at"].to_pylist()] == [1, 1, 0]
     assert str(found.rows.schema.types[0]) == "timestamp[us, tz=UTC]"
     found = decode(b"2025-01-01 01:00:00\n2025-01-01T02:00:00Z\n", {"at": "datetime"})
-    assert found.rows["at"].to_pylist() == [datetime.datetime(2025, 1, 1, 1)]
+    assert found.rows["at"].to_pylist() == [dt.datetime(2025, 1, 1, 1)]  # noqa: DTZ001 - no zone is meant
     assert [r.reason for r in found.rejected] == ["column 'at' is not datetime"]
 
 
 def test_all_types_come_back_as_they_were_written():
-    moment = datetime.datetime(2025, 3, 1, 12, 30, 0, 123456)
+    moment = dt.datetime(2025, 3, 1, 12, 30, 0, 123456)  # noqa: DTZ001 - no zone is meant
     types = {
         "i": "int64", "u": "uint8", "f": "float64", "b": "bool", "d": "date", "t": "time", "ts": "timestamp",
         "dt": "datetime", "dec": "decimal(12,2)", "s": "string", "j": "json",
     }  # fmt: skip
     schema = Schema.of(types).to_arrow()
     values = [
-        1, 255, 0.1, True, moment.date(), moment.time(), moment.replace(tzinfo=datetime.UTC), moment,
+        1, 255, 0.1, True, moment.date(), moment.time(), moment.replace(tzinfo=dt.UTC), moment,
         Decimal("10.50"), 'a,"b"\nc', '{"x": [1]}',
     ]  # fmt: skip
     rows = pa.Table.from_pylist(

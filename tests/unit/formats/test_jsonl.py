@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 import json
 from decimal import Decimal
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataflare.errors import WorkflowError
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
 from dataflare.formats.jsonl.infer import infer, unite
@@ -55,7 +56,7 @@ def test_nested_values_keep_their_types():
     assert found.rows.schema.types == Schema.of(types).to_arrow().types
     assert found.rows.to_pylist() == [
         {
-            "o": {"x": 1, "at": datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)},
+            "o": {"x": 1, "at": dt.datetime(2025, 1, 1, tzinfo=dt.UTC)},
             "l": [{"k": "a"}, {"k": None}],
             "m": [("p", 1.5)],
         }
@@ -67,8 +68,9 @@ BENT = [
     ("int64", "99999999999999999999"), ("uint8", "300"), ("bool", "1"), ("bool", '"x"'), ("date", '"2025-01-01T10:00"'),
     ("datetime", '"2025-01-01T10:00:00Z"'), ("datetime", '"2025-01-01 10:00:00+02"'), ("decimal(5,2)", "1.555"),
     ("decimal(5,2)", "99999"), ("timestamp", "1700000000"), ("timestamp", '"x"'), ("list<int64>", "[1,2.5]"),
-    ("list<int64>", "5"), ("struct<x: int64>", '{"x":2.5}'), ("struct<x: int64>", "[1]"), ("struct<x: date>", '{"x":"q"}'),
-    ("map<string, int64>", '{"k":2.5}'), ("list<list<int64>>", "[[1],[2.5]]"),
+    ("list<int64>", "5"), ("struct<x: int64>", '{"x":2.5}'), ("struct<x: int64>", "[1]"),
+    ("struct<x: date>", '{"x":"q"}'),
+    ("binary", '"no base64"'), ("map<string, int64>", '{"k":2.5}'), ("list<list<int64>>", "[[1],[2.5]]"),
 ]  # fmt: skip
 
 
@@ -83,9 +85,10 @@ def test_what_does_not_fit_exactly_is_a_bad_line_and_never_bent(kind, value):
 @pytest.mark.parametrize(
     ("kind", "value", "read"),
     [
-        ("int64", "1.0", 1), ("int64", "1e3", 1000), ("int64", '"12"', 12), ("float64", "1", 1.0), ("bool", '"true"', True),
+        ("int64", "1.0", 1), ("int64", "1e3", 1000), ("int64", '"12"', 12), ("float64", "1", 1.0),
+        ("bool", '"true"', True),
         ("string", "1.5", "1.5"), ("string", '{"a":1}', '{"a":1}'), ("decimal(5,2)", '"1.5"', Decimal("1.50")),
-        ("date", '"2025-01-01"', datetime.date(2025, 1, 1)), ("json", "2.50", "2.50"), ("json", '"s"', '"s"'),
+        ("date", '"2025-01-01"', dt.date(2025, 1, 1)), ("json", "[2, {}]", "[2,{}]"), ("json", '"s"', '"s"'),
         ("float64", '"NaN"', None), ("list<int64>", "[1,2,null]", [1, 2, None]),
     ],
 )  # fmt: skip
@@ -130,16 +133,17 @@ def test_a_very_long_line_is_read():
 
 
 def test_all_types_come_back_as_they_were_written():
-    moment = datetime.datetime(2025, 3, 1, 12, 30, 0, 123456)
+    moment = dt.datetime(2025, 3, 1, 12, 30, 0, 123456)  # noqa: DTZ001 - no zone is meant
     types = {
         "i": "int64", "u": "uint64", "f": "float64", "b": "bool", "d": "date", "t": "time", "ts": "timestamp",
-        "dt": "datetime", "dec": "decimal(12,2)", "s": "string", "bin": "binary", "l": "list<timestamp>",
-        "o": "struct<x: int64, bin: binary>", "m": "map<string, timestamp>", "j": "json",
+        "dt": "datetime", "dec": "decimal(22,2)", "s": "string", "bin": "binary", "l": "list<timestamp>",
+        "o": "struct<x: int64, s: string>", "m": "map<string, timestamp>", "j": "json",
     }  # fmt: skip
-    zoned = moment.replace(tzinfo=datetime.UTC)
+    zoned = moment.replace(tzinfo=dt.UTC)
     values = [
-        1, (1 << 64) - 1, 0.1, True, moment.date(), moment.time(), zoned, moment, Decimal("10.50"), 'a,"b"\n\u2028é',
-        b"\xff\x00", [zoned, None], {"x": 1, "bin": b"\x01"}, [("k", zoned)], '{"x":[1]}',
+        1, (1 << 64) - 1, 0.1, True, moment.date(), moment.time(), zoned, moment, Decimal("12345678901234567890.25"),
+        'a,"b"\n\u2028é',
+        b"\xff\x00", [zoned, None], {"x": 1, "s": ""}, [("k", zoned)], '{"x":[1]}',
     ]  # fmt: skip
     rows = pa.Table.from_pylist(
         [dict(zip(types, values, strict=True)), dict.fromkeys(types)], schema=Schema.of(types).to_arrow()
@@ -162,6 +166,14 @@ def test_every_line_is_strict_json_also_with_nan():
     assert lines[0]["l"] == ["Infinity", 1.0]
     again = decode(data, {"f": "float64", "l": "list<float64>"})
     assert str(again.rows["f"].to_pylist()) == "[1.0, nan, -inf, None]"
+
+
+def test_names_that_differ_in_case_only_are_written_apart_and_not_read_together():
+    rows = pa.Table.from_arrays([pa.array([1]), pa.array(["x"]), pa.array(["{}"])], names=["a", "A", "o"])
+    assert encode(rows, ["o"]) == b'{"a":1,"A":"x","o":{}}\n'
+    with pytest.raises(WorkflowError, match="in case only"):
+        decode(b"", {"a": "int64", "A": "int64"})
+    assert infer(b'{"o":{"a":1,"A":2}}') == {"o": "json"}
 
 
 def test_slices_and_chunks_are_written_once():
@@ -189,7 +201,8 @@ not json
 {"new":true,"e":{}}
 """
     assert infer(data) == {
-        "id": "float64", "at": "timestamp", "o": "struct<x: int64, y: string>", "l": "list<struct<a: int64>>", "n": None,
+        "id": "float64", "at": "timestamp", "o": "struct<x: int64, y: string>", "l": "list<struct<a: int64>>",
+        "n": None,
         "mix": "json", "big": "json", "new": "bool", "e": "json",
     }  # fmt: skip
     assert unite({"a": "int64", "b": None}, {"a": "string", "b": "date", "c": "bool"}) == {

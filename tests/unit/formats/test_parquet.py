@@ -68,7 +68,8 @@ def test_nested_columns_are_written():
 
 def test_rows_are_fitted_to_the_plan():
     rows = pa.table({
-        "i": pa.array([1], pa.int16()), "s": pa.array(["x"], pa.large_string()), "at": pa.array([1001], pa.timestamp("ns", "UTC")),
+        "i": pa.array([1], pa.int16()), "s": pa.array(["x"], pa.large_string()),
+        "at": pa.array([1001], pa.timestamp("ns", "UTC")),
         "d": pa.array(["v"]).dictionary_encode(), "extra": [1],
     })  # fmt: skip
     schema = Schema.of({"d": "string", "i": "int64", "s": "string", "at": "timestamp", "absent": "date"})

@@ -54,6 +54,7 @@ def _last_line_end(file: io.FileIO, start: int, target: int) -> int:
 
 
 def next_line_end(file: io.FileIO, at: int, end: int) -> int:
+    """Return the place after the next line end from `at` on, `end` if there is none before it."""
     begun = at
     while at < end:
         found = os.pread(file.fileno(), WINDOW_BYTES, at).find(b"\n")

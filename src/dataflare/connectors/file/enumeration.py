@@ -8,6 +8,7 @@ are shared by all positions of a pass, so that they cost nothing a split.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
@@ -55,11 +56,7 @@ class Enumerator:
                 if name < since["path"] or (name == since["path"] and since.get("done")):
                     continue
                 offset = since["offset"] if name == since["path"] else None
-            yield from self._file(
-                Listed(name, -1, 0, 0),
-                offset,
-                lambda end, last, name=name: {"path": name, "done": True} if last else {"path": name, "offset": end},
-            )
+            yield from self._file(Listed(name, -1, 0, 0), offset, partial(_after, name))
 
     def _incremental(self, since: Position | None) -> Iterator[Split]:
         files: Mapping[str, list[int]] = {}
@@ -199,7 +196,7 @@ class Enumerator:
         if missing and len(missing) == len(self._schema.columns):
             raise DataError(
                 f"the file has none of the columns {_listed(self._schema.names)}; it has {_listed(found)}",
-                hint="is the header there? set header: false if not; check the delimiter",
+                hint="is the header there? set header: false if not; check delimiter and encoding",
                 place=Place(name),
             )
         known = set(self._config.columns or self._planned())
@@ -239,6 +236,10 @@ class Enumerator:
         if key not in self._noticed and len(self._noticed) < 100:  # noqa: PLR2004
             self._noticed.add(key)
             self._context.emit(Noticed(self._context.workflow, code, message, self._context.node))
+
+
+def _after(name: str, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001 - one kind of callback for both modes
+    return {"path": name, "done": True} if last else {"path": name, "offset": end}
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -52,7 +52,7 @@ class Folder:
         with storage(self._path):
             self._path.mkdir(parents=True, exist_ok=True)
 
-    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> list[Handle]:
+    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> Sequence[Handle]:
         """Return the handles of finished files; the head also names the generation."""
         found: list[dict[str, Any]] = []
         for file in staged:

@@ -33,7 +33,7 @@ def open_parquet(path: Path, name: str) -> pq.ParquetFile:
 
 
 def group_ranges(file: pq.ParquetFile, since: int, split_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (first, end, bytes) of runs of row groups with at least `split_bytes` compressed bytes, the last excepted."""
+    """Yield (first, end, bytes) of runs of row groups of at least `split_bytes` compressed bytes, but for the last."""
     first, size = since, 0
     for number in range(since, file.metadata.num_row_groups):
         group = file.metadata.row_group(number)

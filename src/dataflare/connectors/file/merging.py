@@ -10,11 +10,14 @@ import pyarrow.parquet as pq
 
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place
-from dataflare.formats.parquet import ParquetEncoder
+from dataflare.formats.parquet import Compression, ParquetEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+_COMPRESSIONS: dict[str, Compression] = {"uncompressed": "none", "snappy": "snappy"}
 
 
 def merge(sources: Sequence[Path], target: Path) -> None:
@@ -27,7 +30,7 @@ def merge(sources: Sequence[Path], target: Path) -> None:
     codec = last.metadata.row_group(0).column(0).compression.lower() if last.metadata.num_row_groups else "zstd"
     last.close()
     with storage(target), target.open("wb") as file:
-        encoder = ParquetEncoder(file, schema, compression="none" if codec == "uncompressed" else codec)
+        encoder = ParquetEncoder(file, schema, compression=_COMPRESSIONS.get(codec, "zstd"))
         for source in sources:
             with pq.ParquetFile(source) as part:
                 _check(part.schema_arrow, schema, source)

@@ -55,7 +55,7 @@ class _Single:
         with storage(self._hidden):
             self._hidden.mkdir(parents=True, exist_ok=True)
 
-    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> list[Handle]:
+    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> Sequence[Handle]:
         """Return the handles of finished files; the head also names the generation."""
         del epoch
         found: list[dict[str, Any]] = [
@@ -136,7 +136,7 @@ class SingleText(_Single):
                 self._append(self._path, [], None)
 
     def _append(self, target: Path, names: list[str], length: int | None) -> None:
-        note = {"target": target.name, "names": names, "length": length, "done": False}
+        note: dict[str, Any] = {"target": target.name, "names": names, "length": length, "done": False}
         if length is None:
             if not names and target.exists():
                 return
@@ -152,18 +152,27 @@ class SingleText(_Single):
             raise StateError(
                 f"{target} is shorter than it was", hint="was it changed by hand while a run was broken off?"
             )
-        with storage(target), target.open("r+b" if target.exists() else "w+b") as file:
-            file.truncate(note["length"])
+        with storage(target):
+            try:
+                self._copy(target, names, note["length"])
+            except OSError:  # a full disk, most likely: readers must not see what was half appended
+                os.truncate(target, note["length"])
+                raise
+        make_durable(target.parent)
+        write_note(self._hidden / "append", {**note, "done": True})
+
+    def _copy(self, target: Path, names: list[str], length: int) -> None:
+        """Make the file what it was at this length and what is staged, durably."""
+        with target.open("r+b" if target.exists() else "w+b") as file:
+            file.truncate(length)
             file.seek(0, os.SEEK_END)
-            if note["length"] == 0:
+            if length == 0:
                 file.write(self._header)
             for name in names:
                 with (self._hidden / name).open("rb") as staged:
                     shutil.copyfileobj(staged, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
-        make_durable(target.parent)
-        write_note(self._hidden / "append", {**note, "done": True})
 
 
 class SingleParquet(_Single):

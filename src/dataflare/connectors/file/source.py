@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
@@ -10,9 +10,7 @@ from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
-from dataflare.errors import DataError, Place
 from dataflare.formats.csv.decode import CsvDecoder
-from dataflare.formats.csv.infer import first_record, unique_names
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.rejected import ERRORS, Decoded, errors_table, failure
 from dataflare.schema import Schema
@@ -69,7 +67,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         return self.declared() or self._streams(sampled_schema(self.context, self.config))
 
     def splits(self, since: Position | None) -> Iterator[Split]:
-        """Yield byte ranges (or row groups) of about `split_bytes`, file after file; looks ahead only as far as asked."""
+        """Yield byte ranges (or row groups) of about `split_bytes`, file after file, looking no further than asked."""
         return Enumerator(self.context, self.config, self._schema()).splits(since)
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:

@@ -185,5 +185,13 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 
 
 __all__ = [
-    "PART", "StagedFile", "Staging", "checked_name", "make_durable", "publish", "read_note", "remove_files", "write_note",
-]  # fmt: skip
+    "PART",
+    "StagedFile",
+    "Staging",
+    "checked_name",
+    "make_durable",
+    "publish",
+    "read_note",
+    "remove_files",
+    "write_note",
+]

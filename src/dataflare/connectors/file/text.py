@@ -156,9 +156,9 @@ class TextFile:
                 yield part
             if decoder is not None:
                 yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise DataError(
-                f"byte {error.start} of a block is not {encoding}",
+                f"the file is not {encoding}: {getattr(error, 'reason', error)}",
                 hint="say the right encoding",
                 place=Place(self.name),
             ) from error
@@ -178,7 +178,11 @@ class TextFile:
                 try:
                     part = unpacker.decompress(raw)
                 except zlib.error as error:
-                    raise DataError(f"not a sound gzip file: {error}", place=Place(self.name)) from error
+                    raise DataError(
+                        f"not a sound gzip file: {error}",
+                        hint="was it copied whole, and is it gzip at all? (gzip -t tells)",
+                        place=Place(self.name),
+                    ) from error
                 begun = True
                 if part:
                     yield part

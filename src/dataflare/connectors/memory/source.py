@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow as pa
 from pydantic import model_validator
 
 from dataflare.batch import Batch, Position
@@ -18,6 +18,8 @@ from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
 
 
 class MemorySourceConfig(Config):
@@ -75,8 +77,7 @@ class MemorySource(SourceConnector[MemorySourceConfig]):
         del since
         total, parts = self._rows().num_rows, self.config.partitions
         bounds = [total * n // parts for n in range(parts + 1)]
-        pairs = zip(bounds, bounds[1:], strict=False)
-        return [Split(f"rows-{n}", {"start": low, "end": high}) for n, (low, high) in enumerate(pairs)]
+        return [Split(f"rows-{n}", {"start": low, "end": high}) for n, (low, high) in enumerate(pairwise(bounds))]
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a split in batches of `batch_rows`."""

@@ -273,7 +273,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
                 known = ", ".join(relation.schema.names)
                 raise WorkflowError(f"{name or 'it'} has no column {self._cursor()}", hint=f"it has {known}")
             if not relation.order:
-                raise WorkflowError(f"mode: incremental needs a key to tell rows apart", hint="add key: [id]")
+                raise WorkflowError("mode: incremental needs a key to tell rows apart", hint="add key: [id]")
 
     def _connected(self) -> PostgresSession:
         return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])

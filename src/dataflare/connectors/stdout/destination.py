@@ -68,8 +68,10 @@ class StdoutDestination(DestinationConnector[StdoutConfig]):
             lines.append("  ".join(n[:w].ljust(w) for n, w in self._widths.items()).rstrip())
             lines.append("  ".join("-" * w for w in self._widths.values()))
         widths = self._widths.values()
-        for row in zip(*cells.values(), strict=True):
-            lines.append("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+        lines += [
+            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in zip(*cells.values(), strict=True)
+        ]
         return "\n".join(lines) + "\n"
 
 

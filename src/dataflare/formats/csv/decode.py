@@ -35,7 +35,7 @@ class CsvDecoder:
         self.schema, self.names, self.options = schema, tuple(names), options
         self.target = schema.to_arrow()
         for column in schema:
-            if pa.types.is_nested(arrow_type(column.type)) or column.type in ("interval", "null"):
+            if pa.types.is_nested(arrow_type(column.type)) or column.type in ("binary", "interval", "null"):
                 raise WorkflowError(
                     f"column {column.name!r}: CSV holds no {column.type}", hint="declare it as json or string"
                 )
@@ -75,8 +75,22 @@ class CsvDecoder:
         types: dict[str, pa.DataType],
         wrong_width: list[int] | None = None,
     ) -> pa.Table:
-        """Read with Arrow types; rows of a wrong width raise, or are left out and noted by number in `wrong_width`."""
+        """Read with Arrow types; rows of a wrong width raise, or are left out and noted by number in `wrong_width`.
 
+        Where they are to be noted, the data must be UTF-8.
+        """
+        try:
+            return self._read_blocks(data, types, wrong_width, BLOCK_BYTES)
+        except pa.ArrowInvalid as error:
+            if len(data) < BLOCK_BYTES or "straddl" not in str(error):  # no record is longer than a block
+                raise
+        if wrong_width is not None:
+            wrong_width.clear()
+        return self._read_blocks(data, types, wrong_width, len(data) + 1)
+
+    def _read_blocks(
+        self, data: bytes, types: dict[str, pa.DataType], wrong_width: list[int] | None, block_bytes: int
+    ) -> pa.Table:
         def skip(row: pa.csv.InvalidRow) -> str:
             assert wrong_width is not None
             wrong_width.append(row.number - 1)
@@ -85,7 +99,7 @@ class CsvDecoder:
         options = self.options
         return pa.csv.read_csv(
             pa.BufferReader(data),
-            pa.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=BLOCK_BYTES),
+            pa.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=block_bytes),
             pa.csv.ParseOptions(
                 delimiter=options.delimiter,
                 quote_char=options.quote or False,

@@ -106,7 +106,19 @@ class _Salvage:
         return b"".join(parts)
 
     def _plausible(self, piece: list[Record]) -> list[Record]:
-        """Return the records that may be good; put out those of a wrong width, or whose text cannot be of its type."""
+        """Return the records that may be good; put out those of a wrong width, or whose text cannot be of its type.
+
+        What is no UTF-8 may still be good in the columns that are read: it is left to be judged row by row.
+        """
+        alien = [r for r in piece if not _is_utf8(self._data[r.start : r.end])]
+        if alien:
+            odd = {r.start for r in alien}
+            piece = [r for r in piece if r.start not in odd]
+        return sorted([*self._sifted(piece), *alien], key=lambda r: r.start)
+
+    def _sifted(self, piece: list[Record]) -> list[Record]:
+        if not piece:
+            return []
         wrong: list[int] = []
         raw = {c.name: pa.binary() for c in self._decoder.schema}
         texts = self._decoder.read_as(self._text(piece), raw, wrong)
@@ -151,6 +163,14 @@ class _Salvage:
                 return f"the row has not {len(decoder.names)} columns"
             return next((_reason(c) for c in decoder.schema if not c.nullable), "the row cannot be read")
         return "the row cannot be read beside its neighbours"
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _reason(column: Column) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflare.errors import WorkflowError
 from dataflare.formats.jsonl.drift import suspicion
-from dataflare.formats.jsonl.session import JsonSession, Scratch, literal, sql_type
+from dataflare.formats.jsonl.session import JsonSession, Scratch, literal, quoted, sql_type
 from dataflare.formats.rejected import Decoded
 
 if TYPE_CHECKING:
@@ -21,13 +22,26 @@ class JsonlDecoder:
     """Decodes blocks that start and end at lines.
 
     Columns come by name: a field that a line lacks is null, one that the schema lacks is left out. Numbers in text
-    are numbers, and numbers in a string column become text; a value that would have to be rounded or cut is bad.
+    are numbers, and numbers in a string column become text (fractions as doubles, as in columns of type json); a value
+    that would have to be rounded or cut is bad. Binary is base64.
     Not for several threads at once; close it.
     """
 
     def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20) -> None:
-        """Open nothing yet."""
+        """Open nothing yet; raise WorkflowError for columns whose names differ in case only."""
+        lowered: dict[str, str] = {}
+        for name in schema.names:
+            other = lowered.setdefault(name.lower(), name)
+            if other != name:
+                raise WorkflowError(
+                    f"columns {other!r} and {name!r} differ in case only", hint="name one of them under `columns`"
+                )
         self.schema, self.target = schema, schema.to_arrow()
+        nested = [f.name for f in self.target if pa.types.is_nested(f.type) and "binary" in str(f.type)]
+        if nested:
+            raise WorkflowError(
+                f"column {nested[0]!r}: JSON holds no binary inside other values", hint="declare it as json"
+            )
         self._memory = memory_bytes_max
         self._pattern = suspicion(schema)
         self._session: JsonSession | None = None
@@ -65,14 +79,16 @@ class JsonlDecoder:
 
     def _query(self, size: int) -> str:
         assert self._scratch is not None
-        names = [literal(c.name) for c in self.schema] or ["'*'"]
-        kinds = [
-            "JSON" if c.type == "json" else sql_type(f.type) for c, f in zip(self.schema, self.target, strict=True)
-        ]
-        columns = ", ".join(f"{n}: {literal(k)}" for n, k in zip(names, kinds or ["JSON"], strict=True))
+        fields = zip(self.schema, self.target, strict=True)
+        kinds = {c.name: "JSON" if c.type == "json" else sql_type(f.type) for c, f in fields}
+        binary = [name for name, kind in kinds.items() if kind == "BLOB"]
+        kinds |= dict.fromkeys(binary, "VARCHAR")
+        columns = ", ".join(f"{literal(n)}: {literal(k)}" for n, k in (kinds or {"*": "JSON"}).items())
+        decoded = ", ".join(f"from_base64({quoted(n)}) as {quoted(n)}" for n in binary)
+        picked = f"* replace ({decoded})" if decoded else "*"
         longest = max(size, _BUFFER_BYTES)
         return (
-            f"from read_json({literal(self._scratch.path)}, format='newline_delimited', "  # noqa: S608 - literals
+            f"select {picked} from read_json({literal(self._scratch.path)}, format='newline_delimited', "  # noqa: S608 - literals
             f"columns={{{columns}}}, maximum_object_size={longest})"
         )
 

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dataflare.schema import type_text
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dataflare.schema import Schema
 
 _FRACTION = r'"?-?\d+(?:\.\d*[1-9]|(?:\.\d+)?[eE])'
 _NO_INTEGER = rf"(?:{_FRACTION}|true|false)"
 _ZONED = r'"\d{4}-\d\d-\d\d[T ][\d:.]+ *(?:Z|[+-]\d\d)'
 _TIME_OF_DAY = r'"\d{4}-\d\d-\d\d[^"]'
+DIGITS_SURE = 15
+"""A double holds so many decimal digits; DuckDB reads fractions as doubles."""
 _AN_INTEGER = re.compile(r"\s*-?\d+(\.0*)?\s*")
 
 
@@ -53,7 +59,7 @@ def _bent(kind: pa.DataType) -> str:
     if t.is_integer(kind):
         return _NO_INTEGER
     if t.is_decimal(kind):
-        return rf'(?:"?-?\d*\.\d{{{kind.scale}}}\d*[1-9]|"?-?\d[\d.]*[eE])'
+        return rf'(?:"?-?\d*\.\d{{{kind.scale}}}\d*[1-9]|"?-?\d[\d.]*[eE]|-?\d[\d.]{{{DIGITS_SURE}}})'
     if t.is_boolean(kind):
         return r'"?-?\d'
     if t.is_date(kind):
@@ -65,55 +71,59 @@ def misfit(value: Any, kind: pa.DataType, path: str) -> str | None:
     """Return what is wrong with a JSON value as this type, without the value; None where it fits exactly."""
     if value is None:
         return None
+    inner = _parts(value, kind, path)
+    if inner is not None:
+        return next((bad for item, part, name in inner if (bad := misfit(item, part, name))), None)
+    if pa.types.is_nested(kind):
+        return f"{path} is not {'a list' if pa.types.is_list(kind) else 'an object'}"
+    return None if _fits(value, kind) else f"{path} is not {type_text(kind)}"
+
+
+def _parts(value: Any, kind: pa.DataType, path: str) -> Iterable[tuple[Any, pa.DataType, str]] | None:
+    """Return the values inside one, each with its type and path; None for values without or of another shape."""
     t = pa.types
-    if t.is_struct(kind):
-        if not isinstance(value, dict):
-            return f"{path} is not an object"
-        return next((bad for f in kind if (bad := misfit(value.get(f.name), f.type, f"{path}.{f.name}"))), None)
-    if t.is_list(kind):
-        if not isinstance(value, list):
-            return f"{path} is not a list"
-        return next((bad for item in value if (bad := misfit(item, kind.value_type, f"{path}[]"))), None)
-    if t.is_map(kind):
-        if not isinstance(value, dict):
-            return f"{path} is not an object"
-        return next((bad for item in value.values() if (bad := misfit(item, kind.item_type, f"{path}.*"))), None)
-    return None if _fits(value, kind) else f"{path} is not {_word(kind)}"
+    if t.is_struct(kind) and isinstance(value, dict):
+        return ((value.get(f.name), f.type, f"{path}.{f.name}") for f in kind)
+    if t.is_list(kind) and isinstance(value, list):
+        return ((item, kind.value_type, f"{path}[]") for item in value)
+    if t.is_map(kind) and isinstance(value, dict):
+        return ((item, kind.item_type, f"{path}.*") for item in value.values())
+    return None
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
     t = pa.types
+    fits = True
     if t.is_integer(kind):
-        return not isinstance(value, bool | dict | list) and _is_integer(value)
-    if t.is_boolean(kind):
-        return isinstance(value, bool) or value in ("true", "false")
-    if t.is_decimal(kind):
-        return not isinstance(value, bool | dict | list) and _has_scale(value, kind.scale)
-    if t.is_date(kind):
-        return isinstance(value, str) and re.fullmatch(r"\s*\d{4}-\d\d-\d\d\s*", value) is not None
-    if t.is_timestamp(kind) and kind.tz is None:
-        return isinstance(value, str) and re.match(_ZONED[1:], value) is None
-    return True
+        fits = not isinstance(value, bool | dict | list) and _is_integer(value)
+    elif t.is_boolean(kind):
+        fits = isinstance(value, bool) or value in ("true", "false")
+    elif t.is_decimal(kind):
+        fits = not isinstance(value, bool | dict | list) and _has_scale(value, kind.scale) and not long_fraction(value)
+    elif t.is_date(kind):
+        fits = isinstance(value, str) and re.fullmatch(r"\s*\d{4}-\d\d-\d\d\s*", value) is not None
+    elif t.is_timestamp(kind) and kind.tz is None:
+        fits = isinstance(value, str) and re.match(_ZONED[1:], value) is None
+    return fits
+
+
+def long_fraction(value: Any) -> bool:
+    """Tell whether a JSON number (parsed as Decimal) has more digits than a double holds."""
+    return isinstance(value, Decimal) and value.is_finite() and len(value.as_tuple().digits) > DIGITS_SURE
 
 
 def _is_integer(value: int | Decimal | str) -> bool:
     if isinstance(value, str):
         return _AN_INTEGER.fullmatch(value) is not None
-    return value == int(value) if not isinstance(value, Decimal) or value.is_finite() else False
+    return isinstance(value, int) or (value.is_finite() and value == value.to_integral_value())
 
 
 def _has_scale(value: int | Decimal | str, scale: int) -> bool:
     try:
         number = Decimal(value)
-    except ArithmeticError:
+        return number.is_finite() and number == round(number, scale)
+    except ArithmeticError:  # no number, or one of more digits than any decimal has
         return False
-    return number.is_finite() and number == round(number, scale)
 
 
-def _word(kind: pa.DataType) -> str:
-    from dataflare.schema import type_text
-
-    return type_text(kind)
-
-
-__all__ = ["misfit", "suspicion"]
+__all__ = ["long_fraction", "misfit", "suspicion"]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.formats.encoder import text_bytes
-from dataflare.formats.jsonl.session import JsonSession, quoted
+from dataflare.formats.jsonl.session import JsonSession, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,14 +52,19 @@ class JsonTexts:
             return pa.chunked_array([], pa.string())
         if not rows.num_columns:
             return pa.chunked_array([pa.array(["{}\n"] * rows.num_rows)])
-        columns = ", ".join(self._column(rows, name, json_columns) for name in rows.column_names)
-        return self._run(f"select to_json(o) || chr(10) from (select {columns} from rows) o", rows)  # noqa: S608
+        lowered = {name.lower() for name in rows.column_names}
+        if len(lowered) < rows.num_columns:
+            return self._unfolded(rows, json_columns)
+        whole = "o"
+        while whole in lowered:
+            whole += "o"
+        columns = ", ".join(f"{self._value(rows, n, json_columns)} as {quoted(n)}" for n in rows.column_names)
+        return self._run(f"select to_json({whole}) || chr(10) from (select {columns} from rows) {whole}", rows)  # noqa: S608
 
     def values(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return each value as JSON text; null stays null."""
         rows = pa.table({"v": column})
-        value = self._column(rows, "v", ())
-        return self._run(f"select to_json(o.v) from (select {value} from rows) o", rows)  # noqa: S608 - no text of users
+        return self._run(f"select to_json({self._value(rows, 'v', ())}) from rows", rows)  # noqa: S608 - own words
 
     def close(self) -> None:
         """Free the session."""
@@ -72,13 +77,23 @@ class JsonTexts:
             self._session = JsonSession(self._memory)
         return self._session.query(sql, rows).column(0)
 
-    def _column(self, rows: pa.Table, name: str, json_columns: Iterable[str]) -> str:
+    def _unfolded(self, rows: pa.Table, json_columns: Iterable[str]) -> pa.ChunkedArray:
+        """Return lines of rows whose names differ in case only, which DuckDB takes for the same."""
+        names = [f"c{n}" for n in range(rows.num_columns)]
+        texts = {new for old, new in zip(rows.column_names, names, strict=True) if old in json_columns}
+        renamed = rows.rename_columns(names)
+        pairs = (
+            f"{literal(old)}, {self._value(renamed, new, texts)}"
+            for old, new in zip(rows.column_names, names, strict=True)
+        )
+        return self._run(f"select json_object({', '.join(pairs)}) || chr(10) from rows", renamed)  # noqa: S608
+
+    @staticmethod
+    def _value(rows: pa.Table, name: str, json_columns: Iterable[str]) -> str:
         identifier = quoted(name)
         if name in json_columns:
-            return f"cast({identifier} as json) as {identifier}"
-        kind = rows.schema.field(name).type
-        made = _expression(identifier, kind, finite=_finite(rows.column(name)))
-        return identifier if made == identifier else f"{made} as {identifier}"
+            return f"cast({identifier} as json)"
+        return _expression(identifier, rows.schema.field(name).type, finite=_finite(rows.column(name)))
 
 
 def _expression(value: str, kind: pa.DataType, *, finite: bool, depth: int = 0) -> str:
@@ -89,25 +104,29 @@ def _expression(value: str, kind: pa.DataType, *, finite: bool, depth: int = 0) 
     if t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
         return f"to_base64({value})"
     if t.is_floating(kind) and not finite:
-        return f"case when isfinite({value}) then to_json({value}) else to_json({_infinite(value)}) end"
-    if t.is_struct(kind):
+        return (
+            f"case when isfinite({value}) or {value} is null then to_json({value}) else to_json({_infinite(value)}) end"
+        )
+    return _nested(value, kind, finite=finite, depth=depth) if t.is_nested(kind) else value
+
+
+def _nested(value: str, kind: pa.DataType, *, finite: bool, depth: int) -> str:
+    """Return the SQL for a struct, list or map: rebuilt only where something inside is not right already."""
+    if pa.types.is_struct(kind):
         fields = [(quoted(f.name), f"{value}.{quoted(f.name)}", f.type) for f in kind]
         made = [(n, v, _expression(v, k, finite=finite, depth=depth)) for n, v, k in fields]
         if all(v == new for _, v, new in made):
             return value
         return f"case when {value} is not null then struct_pack({', '.join(f'{n} := {new}' for n, _, new in made)}) end"
-    if t.is_list(kind) or t.is_large_list(kind):
-        item = f"x{depth}"
-        new = _expression(item, kind.value_type, finite=finite, depth=depth + 1)
-        return value if new == item else f"list_transform({value}, lambda {item}: {new})"
-    if t.is_map(kind):
-        item = f"x{depth}"
+    item = f"x{depth}"
+    if pa.types.is_map(kind):
         new = _expression(f"{item}.value", kind.item_type, finite=finite, depth=depth + 1)
         if new == f"{item}.value":
             return value
         entries = f"list_transform(map_entries({value}), lambda {item}: struct_pack(k := {item}.key, v := {new}))"
         return f"map_from_entries({entries})"
-    return value
+    new = _expression(item, kind.value_type, finite=finite, depth=depth + 1)
+    return value if new == item else f"list_transform({value}, lambda {item}: {new})"
 
 
 def _infinite(value: str) -> str:

@@ -12,7 +12,7 @@ from dataflare.schema import canonical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Shape: TypeAlias = "str | None | _List | _Struct"
+Shape: TypeAlias = "str | _List | _Struct | None"
 """A type text, None for nulls only, or a nested shape."""
 
 FIELDS_MAX = 200
@@ -63,22 +63,18 @@ def _struct(value: dict[str, Any]) -> _Struct:
 
 
 def _shape(value: Any) -> Shape:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int64" if -INT64_MAX <= value <= INT64_MAX else "json"
-    if isinstance(value, float):
-        return "float64"
-    if isinstance(value, str):
-        return string_type(value)
     if isinstance(value, dict):
         return _struct(value)
-    inner: Shape = None
-    for item in value:
-        inner = _merged(inner, _shape(item))
-    return _List(inner)
+    if isinstance(value, list):
+        inner: Shape = None
+        for item in value:
+            inner = _merged(inner, _shape(item))
+        return _List(inner)
+    if isinstance(value, str):
+        return string_type(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "int64" if -INT64_MAX <= value <= INT64_MAX else "json"
+    return {bool: "bool", float: "float64"}.get(type(value))
 
 
 def _merged(one: Shape, other: Shape) -> Shape:
@@ -112,13 +108,16 @@ def _text(shape: Shape) -> str | None:
     if isinstance(shape, _List):
         return f"list<{_text(shape.inner) or 'string'}>"
     if isinstance(shape, _Struct):
-        plain = (
-            shape.fields and len(shape.fields) <= FIELDS_MAX and all(re.fullmatch(r'[^"]+', n) for n in shape.fields)
-        )
-        if not plain:
+        if not _is_plain(shape.fields):
             return None
         return f"struct<{', '.join(_field(n, inner) for n, inner in shape.fields.items())}>"
     return None if shape in (None, "json") else shape
+
+
+def _is_plain(fields: Mapping[str, Shape]) -> bool:
+    """Tell whether objects with these fields make a struct: few, and their names differ by more than case."""
+    distinct = len({n.lower() for n in fields}) == len(fields)
+    return bool(fields) and distinct and len(fields) <= FIELDS_MAX and all(re.fullmatch(r'[^"]+', n) for n in fields)
 
 
 def _field(name: str, shape: Shape) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dataflare.formats.jsonl.drift import misfit
+from dataflare.formats.jsonl.drift import long_fraction, misfit
 from dataflare.formats.rejected import Decoded, Rejected, as_text
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class _Salvage:
         """Judge the lines of a piece, then read those that passed."""
         good = []
         for number, line in piece:
-            reason = self._judge(line)
+            exact, reason = self._judge(line)
             if reason is None:
-                good.append((number, line))
+                good.append((number, exact))
             else:
                 self.rejected.append(Rejected(number, as_text(line), reason))
         self._halve(good)
@@ -67,26 +67,22 @@ class _Salvage:
             self._halve(piece[:middle])
             self._halve(piece[middle:])
 
-    def _judge(self, line: bytes) -> str | None:
-        try:
-            value = json.loads(line, parse_float=Decimal)
-        except UnicodeDecodeError:
-            return "the line is not valid UTF-8"
-        except ValueError as error:
-            message = error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
-            column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            return f"the line is not JSON: {message}{column}"
-        except RecursionError:
-            return "the line is nested too deep"
-        if not isinstance(value, dict):
-            return "the line is not a JSON object"
+    def _judge(self, line: bytes) -> tuple[bytes, str | None]:
+        """Return the line, decimals with many digits in quotes, and what is wrong with it."""
+        value, reason = _parsed(line)
+        if reason is not None:
+            return line, reason
+        quoted = False
         for column, field in zip(self._decoder.schema, self._decoder.target, strict=True):
             found = value.get(field.name)
             if found is None and not field.nullable:
-                return f"column {field.name!r} is null"
-            if column.type != "json" and (bad := misfit(found, field.type, f"column {field.name!r}")):
-                return bad
-        return None
+                return line, f"column {field.name!r} is null"
+            if pa.types.is_decimal(field.type) and long_fraction(found):
+                value[field.name], quoted = format(found, "f"), True
+            bad = misfit(value.get(field.name), field.type, f"column {field.name!r}") if column.type != "json" else None
+            if bad:
+                return line, bad
+        return json.dumps(value, default=float).encode() if quoted else line, None
 
     def _why(self, line: bytes) -> str:
         """Return which column of one bad line does not fit, trying them one by one; the text holds no value."""
@@ -103,6 +99,20 @@ class _Salvage:
             finally:
                 alone.close()
         return "the line cannot be read"
+
+
+def _parsed(line: bytes) -> tuple[dict[str, Any], str | None]:
+    try:
+        value = json.loads(line, parse_float=Decimal, parse_constant=Decimal)
+    except UnicodeDecodeError:
+        return {}, "the line is not valid UTF-8"
+    except ValueError as error:
+        message = error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
+        column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        return {}, f"the line is not JSON: {message}{column}"
+    except RecursionError:
+        return {}, "the line is nested too deep"
+    return (value, None) if isinstance(value, dict) else ({}, "the line is not a JSON object")
 
 
 __all__ = ["salvage"]
