@@ -36,9 +36,9 @@ class Host:
     Ray fails the pending call when the process has.
     """
 
-    def __init__(self, identity: str, slots: int) -> None:
-        """Take the name that the maker gives it; `slots` is for the system of the actors in here."""
-        self._identity, self._slots = identity, slots
+    def __init__(self, slots: int) -> None:
+        """Host nothing yet; `slots` is for the system of the actors in here."""
+        self._slots = slots
         self._lives: dict[int, _Life] = {}
         self._ended: OrderedDict[int, DataFlareError | None] = OrderedDict()
         self._system: ActorSystem | None = None
@@ -105,10 +105,10 @@ class Host:
         life.end.set_result(told)
 
     def _ref(self, number: int, name: str) -> RayRef:
-        from dataflare.cloud.library import ray
+        from dataflare.cloud.library import process_id, ray
 
         handle = ray().get_runtime_context().current_actor
-        return RayRef(handle, (self._identity, number), name)
+        return RayRef(handle, (process_id(), number), name)
 
     def _own_system(self) -> ActorSystem:
         if self._system is None:

@@ -17,7 +17,7 @@ ASKS_MAX = 1024
 """How many unanswered questions one process may have to one actor; the next one waits."""
 
 Address = tuple[str, int]
-"""A host, by the name that its maker gave it, and a cell in it."""
+"""The process of a host, and a cell in it."""
 
 
 class Failure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.contract import MAILBOX_MESSAGES_MAX, ActorSystem
 from dataflare.cloud.host import Host
-from dataflare.cloud.library import process_id, ray, translated
+from dataflare.cloud.library import ray, translated
 from dataflare.cloud.ref import Failure, RayRef
 from dataflare.errors import ActorDiedError
 
@@ -37,8 +37,8 @@ class RayActorSystem(ActorSystem):
         if slots < 1:
             raise ValueError("an actor system needs a slot")
         self._slots, self._labels = slots, labels
-        self._hosts: dict[str, _HostedProcess] = {}
-        self._host_numbers, self._turn = count(), count()
+        self._hosts: list[_HostedProcess] = []
+        self._turn = count()
         self._watches: dict[asyncio.Task[None], RayRef] = {}
 
     async def spawn(self, kind: type[Any], *arguments: Any, name: str, mailbox: int = MAILBOX_MESSAGES_MAX) -> ActorRef:
@@ -68,11 +68,12 @@ class RayActorSystem(ActorSystem):
 
     async def shutdown(self) -> None:
         """End all actors, the youngest host's first, and their processes."""
-        for host in reversed(self._hosts.values()):
+        for host in reversed(self._hosts):
             await host.shutdown()
+        own = {host.process for host in self._hosts}
         watches = list(self._watches.items())
         for watch, ref in watches:
-            if ref.address[0] not in self._hosts:
+            if ref.address[0] not in own:
                 watch.cancel()  # an actor of another system, which lives on
         self._hosts.clear()
         if watches:
@@ -80,32 +81,33 @@ class RayActorSystem(ActorSystem):
 
     def _next_host(self) -> _HostedProcess:
         slot = next(self._turn) % self._slots
-        for identity, host in list(self._hosts.items()):
-            if host.dead:
-                del self._hosts[identity]
-            elif host.slot == slot:
+        self._hosts = [host for host in self._hosts if not host.dead]
+        for host in self._hosts:
+            if host.slot == slot:
                 return host
-        identity = f"{process_id()}-{next(self._host_numbers)}"
-        host = self._hosts[identity] = _HostedProcess(identity, slot, self._slots, self._labels)
-        return host
+        self._hosts.append(_HostedProcess(slot, self._slots, self._labels))
+        return self._hosts[-1]
 
 
 class _HostedProcess:
     """A host as its maker sees it."""
 
-    def __init__(self, identity: str, slot: int, slots: int, labels: dict[str, str] | None) -> None:
-        self.slot, self.dead = slot, False
+    def __init__(self, slot: int, slots: int, labels: dict[str, str] | None) -> None:
+        self.slot, self.process, self.dead = slot, "", False
         self._numbers = count()
         placed = {"label_selector": labels} if labels else {}
-        self._handle = _host_class().options(**placed).remote(identity, slots)
+        self._handle = _host_class().options(**placed).remote(slots)
 
     async def spawn(self, kind: type[Any], arguments: tuple[Any, ...], name: str, mailbox: int) -> Any:
         try:
             with translated(name):
-                return await self._handle.spawn.remote(next(self._numbers), kind, arguments, name, mailbox)
+                made = await self._handle.spawn.remote(next(self._numbers), kind, arguments, name, mailbox)
         except ActorDiedError:
             self.dead = True
             raise
+        if isinstance(made, RayRef):
+            self.process = made.address[0]
+        return made
 
     async def shutdown(self) -> None:
         try:

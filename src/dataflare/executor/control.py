@@ -49,8 +49,9 @@ class ControlServer:
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_BYTES_MAX)
         except OSError as error:
             raise UnavailableError(
-                f"the control socket {self._path} cannot be made: {error.strerror}",
-                hint="a socket path has at most 107 characters: choose a shorter runtime.state.path",
+                f"the control socket {self._path} cannot be made: {error.strerror or error}",
+                hint="let runtime.state.path be short (a socket path has at most 107 characters), on a disk with room, "
+                "and where this user may write",
             ) from error
         finally:
             os.umask(mask)

@@ -27,8 +27,8 @@ class Table:
 class Dialect:
     """One database. `column_type` gives the SQL type of a type text, `parameter` the n-th parameter from 1 on.
 
-    `ordinal` is the column of a staging table in which rows are numbered; `hidden` tells that the database makes it
-    by itself.
+    `ordinal` is the column by which rows of a staging table are numbered; "" where none is needed, because one upsert
+    may meet a key several times and takes rows in the order of the table.
     """
 
     name: str
@@ -37,7 +37,6 @@ class Dialect:
     identifier_bytes_max: int = 0
     row_locks: bool = False
     ordinal: str = "_dataflare_n"
-    ordinal_hidden: bool = False
 
     def quote(self, name: str) -> str:
         """Return an identifier in quotes."""

@@ -18,11 +18,11 @@ def cast_column(column: pa.ChunkedArray, kind: pa.DataType, name: str, where: st
         return column
     try:
         return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its text shows the value, which may be private
         raise DataError(
-            f"a value of {name} does not fit {where} as {kind}: {str(error).splitlines()[0]}",
+            f"a value of {name} does not fit {where} as {kind}",
             hint=f"change {name} in a mapping before, or its type in the table",
-        ) from error
+        ) from None
 
 
 def conformed(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:

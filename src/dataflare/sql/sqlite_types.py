@@ -73,4 +73,4 @@ def type_text(declared: str) -> str:
     return "float64"
 
 
-SQLITE = Dialect("sqlite", column_type, lambda n: f"?{n}", ordinal="rowid", ordinal_hidden=True)
+SQLITE = Dialect("sqlite", column_type, lambda n: f"?{n}", ordinal="")

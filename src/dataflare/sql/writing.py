@@ -1,7 +1,7 @@
 """Statements of the write modes: rows go from a staging table into their target.
 
-`append` inserts; `merge` inserts or updates by key, after the rows of one key are collapsed to the last one, because
-no database lets one statement touch a row twice.
+`append` inserts; `merge` inserts or updates by key. Where one statement may not touch a row twice, as in PostgreSQL,
+the rows of one key are collapsed to the last one first.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def move(dialect: Dialect, move: Move, stage: Table, target: Table, *, unique: b
     insertion = f"insert into {dialect.reference(target)} ({names}) {select}"
     if not move.key:
         return insertion
-    condition = "true" if unique else _newest(dialect, move, stage)
+    condition = "true" if unique or not dialect.ordinal else _newest(dialect, move, stage)
     return f"{insertion} where {condition} {_conflict(dialect, move)}"
 
 

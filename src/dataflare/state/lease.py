@@ -50,8 +50,14 @@ class FileLease:
                 f"the lock {path} is refused: {error.strerror}", hint="let the state be on a local disk"
             ) from error
         note = {"pid": os.getpid(), "host": socket.gethostname(), "start": _date(clock.now())}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise UnavailableError(
+                f"the lock {path} cannot be written: {error.strerror}", hint="make room on the disk of the state"
+            ) from error
         return cls(descriptor)
 
     def release(self) -> None:

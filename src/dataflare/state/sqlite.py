@@ -32,7 +32,10 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_READONLY: ("it may not be written", "let runtime.state.path be where this user may write"),
     sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "let runtime.state.path be where this user may write"),
     sqlite3.SQLITE_PERM: ("permission is denied", "let runtime.state.path be where this user may write"),
-    sqlite3.SQLITE_IOERR: ("the disk fails to read or write", "see what the system says about that disk"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk is full, or fails to read or write",
+        "make room on it, then run again: what was committed is safe; or see what the system says about that disk",
+    ),
     sqlite3.SQLITE_BUSY: ("another process keeps it locked", "end that process, then run again"),
 }
 

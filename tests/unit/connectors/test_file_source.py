@@ -165,6 +165,10 @@ def test_columns_are_matched_by_name_in_any_order(tmp_path):
     events = []
     one = source(tmp_path, events, path="*.csv", columns={"id": "int64", "name": "string"})
     assert read(one)[""] == [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}, {"id": 3, "name": None}]
+    assert [e.code for e in events] == ["file.missing_columns"]
+    events = []
+    one = source(tmp_path, events, path="*.csv", context={"schemas": one.context.schemas})
+    assert len(read(one)[""]) == 3
     assert {e.code for e in events} == {"file.extra_columns", "file.missing_columns"}
     strict = source(tmp_path, path="*.csv", columns={"id": "int64", "name": "string"}, extra_columns="error")
     with pytest.raises(DataError, match="'extra'"):

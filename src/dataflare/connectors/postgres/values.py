@@ -92,11 +92,11 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
         return array
     try:
         return array.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its text shows the value, which may be private
         raise DataError(
             f"a value of {name} is no {text}",
             hint=f"say what the column holds, such as types: {{{name}: string}}",
-        ) from error
+        ) from None
 
 
 def _refuse_infinity(array: pa.Array, name: str) -> None:

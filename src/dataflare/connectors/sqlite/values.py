@@ -47,11 +47,12 @@ def from_values(values: Sequence[Any], text: str, name: str) -> pa.Array:
     kind = arrow_type(text)
     try:
         return _temporal(values, kind) if pa.types.is_temporal(kind) else _plain(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        # What Arrow says shows the value, which may be private.
         raise DataError(
-            f"a value of {name} is no {text}: {str(error).splitlines()[0]}",
-            hint=f"say what the column holds: types: {{{name}: string}}",
-        ) from error
+            f"a value of {name} is no {text}",
+            hint=f"say what the column holds, such as types: {{{name}: string}}",
+        ) from None
 
 
 def inferred(values: Sequence[Any]) -> str:

@@ -1,51 +1,20 @@
-"""Reads blocks of whole CSV records into tables of a given schema, as fast as Arrow can."""
+"""Decodes blocks of whole CSV records: the fast way, and the slow one for a block with a bad row."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
 import pyarrow as pa
-import pyarrow.csv
 
-from dataflare.errors import WorkflowError
+from dataflare.formats.csv.read import CsvReader
 from dataflare.formats.csv.records import quotes_in
+from dataflare.formats.csv.salvage import salvage
 from dataflare.formats.rejected import Decoded
-from dataflare.schema import Column, Schema, arrow_type
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dataflare.formats.csv.options import CsvOptions
-
-BLOCK_BYTES = 4 << 20
-_FAILED_COLUMN = re.compile(r"In CSV column #(\d+)")
-_NAIVE, _ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
 
 
-class CsvDecoder:
-    """Decodes blocks that start and end at records, whose fields are `names` in order.
-
-    Columns come by name: one that the file lacks is null, one that the schema lacks is left out. A `timestamp`
-    without a zone is taken as UTC. Not for several threads at once.
-    """
-
-    def __init__(self, schema: Schema, names: Sequence[str], options: CsvOptions) -> None:
-        """Raise WorkflowError for a type that CSV cannot hold."""
-        self.schema, self.names, self.options = schema, tuple(names), options
-        self.target = schema.to_arrow()
-        for column in schema:
-            if pa.types.is_nested(arrow_type(column.type)) or column.type in ("binary", "interval", "null"):
-                raise WorkflowError(
-                    f"column {column.name!r}: CSV holds no {column.type}", hint="declare it as json or string"
-                )
-        self.missing = [c for c in schema if c.name not in self.names]
-        self._types = {f.name: _NAIVE if f.type == _ZONED else f.type for f in self.target}
+class CsvDecoder(CsvReader):
+    """A reader that puts bad rows aside."""
 
     def decode(self, data: bytes) -> Decoded:
         """Return all rows of a block; only a block with a bad row takes the slow way."""
-        from dataflare.formats.csv.salvage import salvage
-
         quote = self.options.quote
         if quote and data.find(quote.encode()) >= 0 and quotes_in(data, self.options, 0, len(data)) % 2:
             return salvage(self, data)  # one is left open: Arrow would swallow the rows after it
@@ -53,90 +22,6 @@ class CsvDecoder:
             return Decoded(self.read(data))
         except pa.ArrowInvalid:
             return salvage(self, data)
-
-    def read(self, data: bytes) -> pa.Table:
-        """Return all rows; raise ArrowInvalid when one is bad, without saying which of several."""
-        if not data.strip(b"\r\n"):
-            return self.target.empty_table()
-        turned: set[str] = set()
-        while True:
-            try:
-                return self._fitted(self.read_as(data, self._types))
-            except pa.ArrowInvalid as error:
-                name = self._zone_trouble(str(error))
-                if name is None or name in turned:
-                    raise
-                turned.add(name)
-                self._types[name] = _ZONED if self._types[name] == _NAIVE else _NAIVE
-
-    def read_as(
-        self,
-        data: bytes,
-        types: dict[str, pa.DataType],
-        wrong_width: list[int] | None = None,
-    ) -> pa.Table:
-        """Read with Arrow types; rows of a wrong width raise, or are left out and noted by number in `wrong_width`.
-
-        Where they are to be noted, the data must be UTF-8.
-        """
-        try:
-            return self._read_blocks(data, types, wrong_width, BLOCK_BYTES)
-        except pa.ArrowInvalid as error:
-            if len(data) < BLOCK_BYTES or "straddl" not in str(error):  # no record is longer than a block
-                raise
-        if wrong_width is not None:
-            wrong_width.clear()
-        return self._read_blocks(data, types, wrong_width, len(data) + 1)
-
-    def _read_blocks(
-        self, data: bytes, types: dict[str, pa.DataType], wrong_width: list[int] | None, block_bytes: int
-    ) -> pa.Table:
-        def skip(row: pa.csv.InvalidRow) -> str:
-            assert wrong_width is not None
-            wrong_width.append(row.number - 1)
-            return "skip"
-
-        options = self.options
-        return pa.csv.read_csv(
-            pa.BufferReader(data),
-            pa.csv.ReadOptions(use_threads=False, column_names=self.names, block_size=block_bytes),
-            pa.csv.ParseOptions(
-                delimiter=options.delimiter,
-                quote_char=options.quote or False,
-                double_quote=not options.escape or options.escape == options.quote,
-                escape_char=options.escape if options.escape not in ("", options.quote) else False,
-                newlines_in_values=bool(options.quote),
-                invalid_row_handler=skip if wrong_width is not None else None,
-            ),
-            pa.csv.ConvertOptions(
-                include_columns=[f.name for f in self.target] or list(self.names[:1]),
-                include_missing_columns=True,
-                column_types=types,
-                null_values=list(options.nulls),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-
-    def _fitted(self, rows: pa.Table) -> pa.Table:
-        columns = []
-        for field in self.target:
-            column = rows.column(field.name)
-            if not field.nullable and column.null_count:
-                raise pa.ArrowInvalid(f"column {field.name} is null")
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        return pa.Table.from_arrays(columns, schema=self.target) if columns else rows.select([])
-
-    def _zone_trouble(self, message: str) -> str | None:
-        """Return the column of a timestamp whose zone offset is there or missing, against what was asked."""
-        found = _FAILED_COLUMN.search(message)
-        if found is None or "zone offset" not in message:
-            return None
-        name = self.names[int(found[1])]
-        return name if self._column(name).type == "timestamp" else None
-
-    def _column(self, name: str) -> Column:
-        return self.schema[name]
 
 
 __all__ = ["CsvDecoder"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflare.formats.encoder import text_bytes
+from dataflare.formats.encoder import moment_texts, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from dataflare.formats.csv.options import CsvOptions
     from dataflare.formats.encoder import Sink
     from dataflare.formats.jsonl.encode import JsonTexts
-
-_DATE_CHARACTERS = 10
 
 
 class CsvEncoder:
@@ -65,13 +63,7 @@ class CsvEncoder:
         if t.is_string(kind) or t.is_large_string(kind):
             return self._guarded(column.cast(pa.string()))
         if t.is_timestamp(kind):
-            plain = column.cast(pa.timestamp("us")).cast(pa.string())
-            return pc.binary_replace_slice(
-                pc.binary_join_element_wise(plain, "Z", "") if kind.tz else plain,
-                start=_DATE_CHARACTERS,
-                stop=_DATE_CHARACTERS + 1,
-                replacement="T",
-            )
+            return moment_texts(column)
         if t.is_nested(kind) or t.is_binary(kind) or t.is_interval(kind) or t.is_large_binary(kind):
             return self._guarded(self._json(column))
         return (

@@ -18,7 +18,7 @@ from dataflare.formats.rejected import Decoded, Rejected, as_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dataflare.formats.csv.decode import CsvDecoder
+    from dataflare.formats.csv.read import CsvReader
     from dataflare.schema import Column
 
 PIECE_BYTES = 64 << 10
@@ -36,18 +36,18 @@ _MAY_BE = {
 """What text of a type must look like at least; Arrow decides about what passes."""
 
 
-def salvage(decoder: CsvDecoder, data: bytes) -> Decoded:
+def salvage(reader: CsvReader, data: bytes) -> Decoded:
     """Read a block that has bad rows, or seems to have."""
-    found = _Salvage(decoder, data)
-    for piece in _pieces(data, decoder):
+    found = _Salvage(reader, data)
+    for piece in _pieces(data, reader):
         found.take(piece)
-    rows = pa.concat_tables(found.tables) if found.tables else decoder.target.empty_table()
+    rows = pa.concat_tables(found.tables) if found.tables else reader.target.empty_table()
     return Decoded(rows, found.settled())
 
 
-def _pieces(data: bytes, decoder: CsvDecoder) -> Iterator[list[Record]]:
+def _pieces(data: bytes, reader: CsvReader) -> Iterator[list[Record]]:
     piece: list[Record] = []
-    for record in records(data, decoder.options):
+    for record in records(data, reader.options):
         piece.append(record)
         if record.end - piece[0].start >= PIECE_BYTES:
             yield piece
@@ -57,8 +57,8 @@ def _pieces(data: bytes, decoder: CsvDecoder) -> Iterator[list[Record]]:
 
 
 class _Salvage:
-    def __init__(self, decoder: CsvDecoder, data: bytes) -> None:
-        self._decoder, self._data = decoder, data
+    def __init__(self, reader: CsvReader, data: bytes) -> None:
+        self._reader, self._data = reader, data
         self.tables: list[pa.Table] = []
         self._bad: list[tuple[Record, str]] = []
 
@@ -83,7 +83,7 @@ class _Salvage:
         if not piece:
             return True
         try:
-            self.tables.append(self._decoder.read(self._text(piece)))
+            self.tables.append(self._reader.read(self._text(piece)))
         except pa.ArrowInvalid:
             return False
         return True
@@ -120,15 +120,15 @@ class _Salvage:
         if not piece:
             return []
         wrong: list[int] = []
-        raw = {c.name: pa.binary() for c in self._decoder.schema}
-        texts = self._decoder.read_as(self._text(piece), raw, wrong)
+        raw = {c.name: pa.binary() for c in self._reader.schema}
+        texts = self._reader.read_as(self._text(piece), raw, wrong)
         if texts.num_rows + len(wrong) != len(piece):  # a lone carriage return: count nothing on it, halve
             return piece
-        width = f"the row has not {len(self._decoder.names)} columns"
+        width = f"the row has not {len(self._reader.names)} columns"
         self._bad += [(piece[n], width) for n in wrong]
         left = [r for n, r in enumerate(piece) if n not in set(wrong)] if wrong else piece
         reasons: dict[int, str] = {}
-        for column in self._decoder.schema:
+        for column in self._reader.schema:
             for number in self._implausible(column, texts.column(column.name)):
                 reasons.setdefault(number, _reason(column))
         self._bad += [(left[n], why) for n, why in reasons.items()]
@@ -148,20 +148,20 @@ class _Salvage:
 
     def _why(self, record: Record) -> str:
         """Return why one row is bad, without a value of it."""
-        decoder = self._decoder
+        reader = self._reader
         try:
-            decoder.read(self._text([record]))
+            reader.read(self._text([record]))
         except pa.ArrowInvalid as error:
             message = str(error)
             found = _FAILED_COLUMN.search(message)
             if found is not None:
-                name = decoder.names[int(found[1])]
+                name = reader.names[int(found[1])]
                 if "UTF8" in message:
                     return f"column {name!r} is not valid UTF-8"
-                return _reason(decoder.schema[name])
+                return _reason(reader.schema[name])
             if "columns" in message:
-                return f"the row has not {len(decoder.names)} columns"
-            return next((_reason(c) for c in decoder.schema if not c.nullable), "the row cannot be read")
+                return f"the row has not {len(reader.names)} columns"
+            return next((_reason(c) for c in reader.schema if not c.nullable), "the row cannot be read")
         return "the row cannot be read beside its neighbours"
 
 

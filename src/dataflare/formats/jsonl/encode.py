@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflare.formats.encoder import text_bytes
+from dataflare.formats.encoder import moment_texts, text_bytes
 from dataflare.formats.jsonl.session import JsonSession, literal, quoted
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class JsonTexts:
         """Return each row as an object with a line end."""
         if rows.num_rows == 0:
             return pa.chunked_array([], pa.string())
+        for number, field in enumerate(rows.schema):
+            if pa.types.is_timestamp(field.type):
+                rows = rows.set_column(number, field.name, moment_texts(rows.column(number)))
         if not rows.num_columns:
             return pa.chunked_array([pa.array(["{}\n"] * rows.num_rows)])
         lowered = {name.lower() for name in rows.column_names}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from dataflare.formats.jsonl.drift import long_fraction, misfit
+from dataflare.formats.jsonl.read import JsonlReader
 from dataflare.formats.rejected import Decoded, Rejected, as_text
-
-if TYPE_CHECKING:
-    from dataflare.formats.jsonl.decode import JsonlDecoder
 
 PIECE_BYTES = 64 << 10
 
 
-def salvage(decoder: JsonlDecoder, data: bytes) -> Decoded:
+def salvage(reader: JsonlReader, data: bytes) -> Decoded:
     """Read a block that has bad lines, or seems to have: each line is judged alone, good ones are read together."""
-    found = _Salvage(decoder)
+    found = _Salvage(reader)
     piece: list[tuple[int, bytes]] = []
     size = 0
     for number, line in enumerate(data.split(b"\n")):
@@ -31,13 +29,13 @@ def salvage(decoder: JsonlDecoder, data: bytes) -> Decoded:
             found.take(piece)
             piece, size = [], 0
     found.take(piece)
-    rows = pa.concat_tables(found.tables) if found.tables else decoder.target.empty_table()
+    rows = pa.concat_tables(found.tables) if found.tables else reader.target.empty_table()
     return Decoded(rows, sorted(found.rejected, key=lambda r: r.line))
 
 
 class _Salvage:
-    def __init__(self, decoder: JsonlDecoder) -> None:
-        self._decoder = decoder
+    def __init__(self, reader: JsonlReader) -> None:
+        self._reader = reader
         self.tables: list[pa.Table] = []
         self.rejected: list[Rejected] = []
 
@@ -58,7 +56,7 @@ class _Salvage:
         if not piece:
             return
         try:
-            self.tables.append(self._decoder.read(b"\n".join(line for _, line in piece) + b"\n"))
+            self.tables.append(self._reader.read(b"\n".join(line for _, line in piece) + b"\n"))
         except (duckdb.Error, pa.ArrowInvalid):
             if len(piece) == 1:
                 self.rejected.append(Rejected(piece[0][0], as_text(piece[0][1]), self._why(piece[0][1])))
@@ -73,7 +71,7 @@ class _Salvage:
         if reason is not None:
             return line, reason
         quoted = False
-        for column, field in zip(self._decoder.schema, self._decoder.target, strict=True):
+        for column, field in zip(self._reader.schema, self._reader.target, strict=True):
             found = value.get(field.name)
             if found is None and not field.nullable:
                 return line, f"column {field.name!r} is null"
@@ -88,10 +86,8 @@ class _Salvage:
         """Return which column of one bad line does not fit, trying them one by one; the text holds no value."""
         import duckdb
 
-        from dataflare.formats.jsonl.decode import JsonlDecoder
-
-        for column in self._decoder.schema:
-            alone = JsonlDecoder(type(self._decoder.schema)((column,)))
+        for column in self._reader.schema:
+            alone = JsonlReader(type(self._reader.schema)((column,)))
             try:
                 alone.read(line)
             except (duckdb.Error, pa.ArrowInvalid):

@@ -1,0 +1,129 @@
+"""kill -9 with PostgreSQL as the decider, alone and beside files and a second, staged, table."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.test_kill_files import FILES, content, random_kills
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.postgres
+URL = os.environ.get("DATAFLARE_TEST_POSTGRES", "")
+if not URL:
+    pytest.skip("DATAFLARE_TEST_POSTGRES names no server", allow_module_level=True)
+
+import psycopg  # noqa: E402 - only where there is a server
+
+ALONE = """
+  table: {{type: postgres, inputs: [big], config: {{url: "${{DATAFLARE_TEST_POSTGRES}}", table: {schema}.rows}}}}
+"""
+THREE = (
+    FILES.replace("{", "{{").replace("}", "}}")
+    + ALONE
+    + """
+  totals: {{type: postgres, inputs: [per_name], config: {{url: "${{DATAFLARE_TEST_POSTGRES}}", table: {schema}.totals}}}}
+"""
+)
+
+
+@pytest.fixture
+def schema() -> Iterator[str]:
+    """Return a schema of its own, dropped afterwards."""
+    name = f"kills_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(URL, autocommit=True) as connection:
+        connection.execute(f"create schema {name}")
+        yield name
+        connection.execute(f"drop schema {name} cascade")
+
+
+def table(schema: str, name: str) -> list[Any]:
+    """Return the rows of a table, sorted."""
+    with psycopg.connect(URL) as connection:
+        return sorted(connection.execute(f"select * from {schema}.{name}").fetchall())
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Return what an undisturbed run into files makes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    source_csv(folder)
+    calm = Case(folder)
+    calm.file.write_text(HEAD + FILES)
+    assert calm.run().returncode == 0
+    return content(folder)
+
+
+@pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
+def test_a_kill_at_a_step_changes_nothing(
+    case: Case, schema: str, expected: dict[str, Any], when: str, step: str
+) -> None:
+    case.file.write_text(HEAD + THREE.format(schema=schema))
+    killed = case.run_through([f"{when}:{step}:1", f"{when}:{step}:2"], seed=6)
+
+    assert killed >= 1, f"{when} {step} was never reached"
+    assert content(case.folder) == expected
+    assert table(schema, "rows") == expected["rows"]
+    assert table(schema, "totals") == expected["names"]
+
+
+def test_ten_random_kills_change_nothing(case: Case, schema: str, expected: dict[str, Any]) -> None:
+    case.file.write_text(HEAD + ALONE.format(schema=schema))
+    case.run_through(random_kills(random.Random(31), 10), seed=7)
+
+    assert table(schema, "rows") == expected["rows"]
+
+
+def test_connections_that_are_cut_are_made_anew(case: Case, schema: str, expected: dict[str, Any]) -> None:
+    case.file.write_text(
+        HEAD.replace("retain: 3}", "retain: 3}\n  restart: {initial: 50ms}") + ALONE.format(schema=schema)
+    )
+    command = [sys.executable, "-m", "dataflare.testing.chaos", str(case.file), "--skew", "0.05"]
+    cut = 0
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run,
+        psycopg.connect(URL, autocommit=True) as admin,
+    ):
+        while run.poll() is None and cut < 5:
+            time.sleep(0.3)
+            query = (
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'dataflare%'"
+            )
+            cut += admin.execute(query).fetchone()[0]
+        _, told = run.communicate(timeout=60)
+        assert run.returncode == 0, told
+
+    assert cut > 0, "no connection was there to cut"
+    assert table(schema, "rows") == expected["rows"]
+
+
+def test_a_zombie_that_wakes_after_its_successor_changes_nothing(
+    case: Case, schema: str, expected: dict[str, Any]
+) -> None:
+    case.file.write_text(HEAD + ALONE.format(schema=schema))
+    command = [sys.executable, "-m", "dataflare.testing.chaos", str(case.file), "--skew", "0.05", "--without-lease"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as zombie:
+        time.sleep(1.5)
+        zombie.send_signal(signal.SIGSTOP)
+        asleep = zombie.poll() is None
+        try:
+            second = subprocess.run([*command, "--skew", "0"], check=False, capture_output=True, text=True, timeout=60)
+            assert second.returncode == 0, second.stderr
+        finally:
+            zombie.send_signal(signal.SIGCONT)
+        zombie.communicate(timeout=60)
+
+    assert asleep, "the first run was over before it could sleep"
+    assert table(schema, "rows") == expected["rows"]
