@@ -35,8 +35,8 @@ class Axis:
 
 
 def picture(results: list[Result]) -> str:
-    """Return an SVG; workloads without figures are left out."""
-    panels = [(result, _dots(result)) for result in results]
+    """Return an SVG; workloads without figures are left out, and those that only tell how another one grows."""
+    panels = [(result, _dots(result)) for result in results if result.family != "W11"]
     panels = [(result, dots) for result, dots in panels if dots]
     axis = Axis([seconds for _, dots in panels for _, seconds in dots] or [1.0])
     parts, y = [_legend()], TOP
@@ -70,7 +70,7 @@ def _legend() -> str:
 
 def _panel(result: Result, dots: list[tuple[Figures, float]], axis: Axis, top: int) -> str:
     what = "wall seconds" if result.chart == "wall" else "CPU seconds"
-    parts = [_text(8, top + 10, f"{result.id}: {result.title}, {result.rows:,} rows, {what}", "font-weight='bold'")]
+    parts = [_text(8, top + 10, f"{result.heading}, {what}", "font-weight='bold'")]
     first, last = top + 18, top + 18 + LINE * len(dots)
     for tick in axis.ticks():
         x = axis.x(tick)

@@ -66,6 +66,16 @@ class Result:
     server: dict[str, str] = field(default_factory=dict)
     """The settings of the PostgreSQL server, where there is one."""
 
+    @property
+    def heading(self) -> str:
+        """What it is called, with its size where that says something."""
+        return f"{self.id}: {self.title}" + (f", {self.rows:,} rows" if self.rows > 1 else "")
+
+    @property
+    def family(self) -> str:
+        """The workload that it is a part of: W4 for W4d."""
+        return self.id.rstrip("abcdefgh")
+
     def of(self, name: str) -> Figures | None:
         """Return the figures of a contender, if it was measured."""
         return next((figures for figures in self.contenders if figures.name == name), None)

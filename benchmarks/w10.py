@@ -1,7 +1,8 @@
-"""W10: what it takes to start: the help of the command line, and a workflow of ten rows."""
+"""W10: what it takes to start: the help of the command line, a workflow of ten rows, and one with little to do."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks import check, commands, data, places, venvs
@@ -54,7 +55,16 @@ def ten_rows() -> Workload:
     return Workload("W10b", "ten rows, CSV to JSON Lines", 10, contenders, facts, limits)
 
 
+def idle() -> Workload:
+    """W10c: a row a second for five seconds: what a workflow costs that has next to nothing to do."""
+    target = str(folder("W10c", SUBJECT) / "out" / "*.jsonl")
+    subject = replace(dataflare("W10c", "w10c.yaml", {}, target), facts=facts, expected=lambda: {"rows": 5})
+    sleeping = (str(venvs.python("bounds")), "-c", "import time; time.sleep(5)")
+    contenders = (subject, Contender("Python alone", Role.BOUND, sleeping, "bounds", note="sleeps"))
+    return Workload("W10c", "a row a second for five seconds", 5, contenders, lambda _: {}, Limits(rss_bytes=120 << 20))
+
+
 def workloads(rows: int | None) -> list[Workload]:
-    """Return the two; the number of rows is theirs."""
+    """Return the three; the number of rows is theirs."""
     del rows
-    return [help_text(), ten_rows()]
+    return [help_text(), ten_rows(), idle()]

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Cell
+from dataflare.actor.message import Message
 from dataflare.cloud.order import Gates
 from dataflare.cloud.ref import Failure, RayRef, portable
 from dataflare.errors import ActorDiedError, DataFlareError
@@ -65,11 +66,12 @@ class Host:
             return Failure(error)
 
     async def tell(self, number: int, turn: Turn, method: str, arguments: tuple[Any, ...]) -> None:
-        """Deliver a message in its turn that nobody waits for."""
+        """Deliver a message in its turn that nobody waits for; it waits for room here, behind those sent before it."""
         life = self._lives.get(number)
         if life is not None:
             await life.gates.enter(*turn)
-            life.cell.post(method, arguments)
+            if not life.cell.dead:
+                await life.cell.mailbox.put(Message(method, arguments))
 
     async def end(self, number: int) -> DataFlareError | None:
         """Answer when that cell has ended: its error, or None."""

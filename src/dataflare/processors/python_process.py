@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from dataflare.errors import DataError, DataFlareError, Fault, Place, UnavailableError, WorkflowError
+from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
 from dataflare.processors.python_frames import OUT_OF_MEMORY, ROW_COLUMN, frame, read_frame
 
 if TYPE_CHECKING:
@@ -34,15 +34,13 @@ _NO_ROW = 2**64 - 1
 _CHUNK = 1 << 20
 
 
-class WorkerLostError(DataFlareError):
+class WorkerLostError(Exception):
     """The worker died or was killed for being late; `late` tells which. `row` is the row it was at, if known."""
-
-    code, fault = "python.worker_lost", Fault.USER
 
     def __init__(self, what: str, *, late: bool, row: int | None) -> None:
         """Say how it ended."""
         super().__init__(what)
-        self.late, self.row = late, row
+        self.what, self.late, self.row = what, late, row
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from dataflare.sql.dialect import Dialect
 
@@ -92,6 +93,12 @@ def _decimal(modifier: int) -> str:
     return f"decimal({precision},{scale})"
 
 
+def _staged_type(text: str) -> str:
+    """Return the type of a staging column: json, unlike jsonb, keeps a text as it is until it knows its target."""
+    found = column_type(text)
+    return "json" if found == "jsonb" else found
+
+
 POSTGRES = Dialect(
     "postgres",
     column_type,
@@ -99,3 +106,6 @@ POSTGRES = Dialect(
     identifier_bytes_max=IDENTIFIER_BYTES_MAX,
     row_locks=True,
 )
+
+POSTGRES_STAGING = replace(POSTGRES, column_type=_staged_type)
+"""The dialect of staging tables."""

@@ -14,6 +14,7 @@ from dataflare.component import Config, Field, Lease, StateStore, state_store
 from dataflare.errors import DataFlareError, StateError, UnavailableError
 from dataflare.state.blobs import BlobFolder, locked, sync_folder
 from dataflare.state.lease import FileLease
+from dataflare.state.mark import HighMark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,20 @@ VALUE_BYTES_MAX = 1 << 20
 
 BUSY_SECONDS_MAX = 30.0
 APPLICATION = 0x44466C72
-FORMAT = 1
+FORMAT = 2
+
+_SCHEMA = (
+    f"pragma application_id = {APPLICATION}",
+    f"pragma user_version = {FORMAT}",
+    "create table kv (key text primary key not null, value blob, file text)",
+    "create table written (number integer not null)",
+    "insert into written values (0)",
+    *(
+        f"create trigger kv_{event} after {event} on kv begin update written set number = number + 1; end"
+        for event in ("insert", "update", "delete")
+    ),
+)
+"""`written` counts the rows that were ever written or deleted; the mark beside the file says how many there must be."""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_FULL: ("the disk is full", "make room on it, then run again: what was committed is safe"),
@@ -61,6 +75,7 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
         super().__init__(config)
         self._folder = Path()
         self._connection: sqlite3.Connection | None = None
+        self._mark: HighMark | None = None
         self._lock = threading.RLock()
         self._leases: list[FileLease] = []
 
@@ -83,10 +98,13 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
         with self._translated():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._blobs.open()
+            self._mark = HighMark(self._folder / "state.mark")
             with locked(self._folder / ".gate"):
                 if not self._file.exists():
                     self._make()
+            expected = self._mark.read()  # before the number in the file, which another process may raise meanwhile
             self._connection = self._connect()
+            self._check_whole(self._connection, expected)
             self._blobs.sweep(self._named())
 
     def create(self, key: str, value: bytes) -> bool:
@@ -94,6 +112,7 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
         with self._stored(key, value) as (inline, file), self._using() as connection:
             statement = "insert into kv (key, value, file) values (?, ?, ?) on conflict do nothing"
             written = connection.execute(statement, (key, inline, file)).rowcount == 1
+            self._note_written()
             if not written and file and self._row(key) != (None, file):
                 self._blobs.remove([file])
         return written
@@ -107,6 +126,7 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
                 " on conflict do update set value = excluded.value, file = excluded.file"
             )
             connection.execute(statement, (key, inline, file))
+            self._note_written()
             if before and before[1] and before[1] != file:
                 self._blobs.remove([before[1]])
 
@@ -145,6 +165,7 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
             except sqlite3.Error:
                 connection.rollback()
                 raise
+            self._note_written()
             self._blobs.remove(files)
 
     def lease(self, name: str) -> Lease:
@@ -161,22 +182,26 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
+            mark, self._mark = self._mark, None
+            if mark is not None:
+                mark.close()
 
     def _make(self) -> None:
         """Make the file whole under another name, then rename it: an empty one is never taken for a new one."""
-        if self._file.with_name("state.db-wal").exists():
+        assert self._mark is not None
+        if self._file.with_name("state.db-wal").exists() or self._mark.read():
             raise StateError(
-                f"{self._file} is gone, but its write-ahead log is there",
-                hint="put the file back, or remove the folder and import a savepoint: dataflare checkpoint import",
+                f"{self._file} is gone, but what belongs to it is there",
+                hint="put the file back; or remove the folder, then begin anew or import a savepoint: "
+                "dataflare checkpoint import FILE SAVEPOINT",
             )
         new = self._file.with_name("state.db.new")
         new.unlink(missing_ok=True)
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(new, isolation_level=None)
         try:
-            connection.execute(f"pragma application_id = {APPLICATION}")
-            connection.execute(f"pragma user_version = {FORMAT}")
-            connection.execute("create table kv (key text primary key not null, value blob, file text)")
+            for statement in _SCHEMA:
+                connection.execute(statement)
         finally:
             connection.close()
         new.replace(self._file)
@@ -191,10 +216,10 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
             (version,) = connection.execute("pragma user_version").fetchone()
             if application != APPLICATION:
                 raise self._damaged("it is empty or no state of DataFlare")
-            if version > FORMAT:
+            if version != FORMAT:
                 raise StateError(
                     f"the state {self._file} has format {version}, which this version does not read",
-                    hint="use the version of DataFlare that wrote it, or a newer one",
+                    hint="use the version of DataFlare that wrote it",
                 )
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
@@ -202,6 +227,24 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
             connection.close()
             raise
         return connection
+
+    def _check_whole(self, connection: sqlite3.Connection, expected: int) -> None:
+        """Refuse a file whose pages do not fit together (75 ms for 100 MB), or that has lost what was written."""
+        (found,) = connection.execute("pragma integrity_check(1)").fetchone()
+        if found != "ok":
+            raise self._damaged(found.partition("\n")[0])
+        (number,) = connection.execute("select number from written").fetchone()
+        if number < expected:
+            raise self._damaged(
+                f"it has lost {expected - number:,} writes, for its write-ahead log ({self._file.name}-wal) is torn or "
+                "gone, or it is an older copy"
+            )
+
+    def _note_written(self) -> None:
+        """Raise the mark to what is on the disk now."""
+        assert self._connection is not None
+        assert self._mark is not None
+        self._mark.write(self._connection.execute("select number from written").fetchone()[0])
 
     @contextmanager
     def _stored(self, key: str, value: bytes) -> Iterator[tuple[bytes | None, str | None]]:

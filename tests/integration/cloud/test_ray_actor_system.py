@@ -44,6 +44,8 @@ def node() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Keeps all servers on loopback, on Linux too; `_node_ip_address` does not.
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         # Ray reads these once, when its library is loaded.
         assert "ray" not in sys.modules
         import ray
@@ -53,8 +55,8 @@ def node() -> Iterator[None]:
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
+            labels={"role": "worker"},
             logging_level="ERROR",
-            _node_ip_address="127.0.0.1",
             _temp_dir=folder,
         )
         # Actors of this file travel by value: the node cannot import it.
@@ -65,7 +67,14 @@ def node() -> Iterator[None]:
 
 @pytest.fixture
 async def system() -> AsyncIterator[RayActorSystem]:
-    system = RayActorSystem(slots=2)
+    system = RayActorSystem()
+    yield system
+    await system.shutdown()
+
+
+@pytest.fixture
+async def two_slots() -> AsyncIterator[RayActorSystem]:
+    system = RayActorSystem(slots=2, labels={"role": "worker"})
     yield system
     await system.shutdown()
 
@@ -150,20 +159,20 @@ async def test_order_holds_where_large_and_small_messages_take_different_ways(sy
     assert await ref.ask("all_seen") == list(range(120))
 
 
-async def test_an_address_is_used_passed_on_and_compared(system: RayActorSystem) -> None:
-    echo = await system.spawn(Echo, name="echo")
-    one = await system.spawn(Sender, name="one")
-    two = await system.spawn(Sender, name="two")
+async def test_an_address_is_used_passed_on_and_compared(two_slots: RayActorSystem) -> None:
+    echo = await two_slots.spawn(Echo, name="echo")
+    one = await two_slots.spawn(Sender, name="one")
+    two = await two_slots.spawn(Sender, name="two")
 
     assert await one.ask("forward", echo, [1, 2, 3]) == [1, 3, 6]
     assert await one.ask("hand_over", echo, two) == 7
-    keeper = await system.spawn(Keeper, name="keeper")
+    keeper = await two_slots.spawn(Keeper, name="keeper")
     assert await keeper.ask("me") == keeper
     assert await keeper.ask("me") != echo
 
 
-async def test_slots_are_processes_and_are_shared(system: RayActorSystem) -> None:
-    refs = [await system.spawn(Keeper, name=f"k{n}") for n in range(4)]
+async def test_slots_are_processes_and_are_shared(two_slots: RayActorSystem) -> None:
+    refs = [await two_slots.spawn(Keeper, name=f"k{n}") for n in range(4)]
     pids = [await ref.ask("pid") for ref in refs]
     assert pids[0] == pids[2] != pids[1] == pids[3]
     assert os.getpid() not in pids
@@ -189,11 +198,11 @@ async def test_a_deferred_answer_crosses_processes(system: RayActorSystem) -> No
     assert await waiting == "done"
 
 
-async def test_a_process_that_is_killed_ends_its_actors_for_everybody(system: RayActorSystem) -> None:
-    ref = await system.spawn(Keeper, name="keeper")
-    other = await system.spawn(Keeper, name="other")
+async def test_a_process_that_is_killed_ends_its_actors_for_everybody(two_slots: RayActorSystem) -> None:
+    ref = await two_slots.spawn(Keeper, name="keeper")
+    other = await two_slots.spawn(Keeper, name="other")
     deaths: list[Any] = []
-    system.watch(ref, deaths.append)
+    two_slots.watch(ref, deaths.append)
     waiting = asyncio.ensure_future(failure_of(ref.ask("later")))
     os.kill(await ref.ask("pid"), signal.SIGKILL)
 
@@ -202,11 +211,11 @@ async def test_a_process_that_is_killed_ends_its_actors_for_everybody(system: Ra
     assert isinstance(await failure_of(ref.ask("all_seen")), ActorDiedError)
     await waiting
     ref.tell("keep", 1, b"")
-    await system.stop(ref)
+    await two_slots.stop(ref)
     assert await other.ask("all_seen") == []
 
-    await failure_of(system.spawn(Keeper, name="into the dead process"))
-    again = await system.spawn(Keeper, name="a"), await system.spawn(Keeper, name="b")
+    await failure_of(two_slots.spawn(Keeper, name="into the dead process"))
+    again = await two_slots.spawn(Keeper, name="a"), await two_slots.spawn(Keeper, name="b")
     assert len({await r.ask("pid") for r in again}) == 2
 
 

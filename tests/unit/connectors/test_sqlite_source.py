@@ -169,7 +169,6 @@ def test_very_many_rows_of_one_value_are_read_and_the_value_is_complete(make: An
     [
         ({"table": "nothing"}, "there is no table nothing"),
         ({"query": "select * frm t"}, "syntax error"),
-        ({"query": "select 1 as a, 2 as a"}, "two columns a"),
         ({"query": "select 1 as a", "key": ["b"]}, "no column b"),
         ({"table": "t", "types": {"nope": "string"}}, "types names nope"),
         ({"mode": "incremental", "table": "t"}, "needs a column that grows"),

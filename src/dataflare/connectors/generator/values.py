@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -79,9 +80,14 @@ def _string(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> p
     return pc.binary_join_element_wise(spec.prefix, _int(spec, rows, bits).cast(pa.string()), "")
 
 
+@cache
+def _words() -> pa.StringArray:
+    return pa.array([f"{n:04x}" for n in range(1 << 16)])
+
+
 def _uuid(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del spec
-    words = pa.array([f"{n:04x}" for n in range(1 << 16)])
+    words = _words()
     more = noise(rows, 0x5EED)
     parts = [
         words.take(pc.bit_wise_and(pc.shift_right(half, _u64(shift)), _u64(0xFFFF)).cast(pa.int32()))

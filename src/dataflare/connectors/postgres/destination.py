@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from dataflare.component import destination
@@ -11,11 +13,12 @@ from dataflare.connectors.postgres.values import ingest_type, outgoing
 from dataflare.errors import WorkflowError
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.plan_words import Mechanism
+from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.ddl import create_table
 from dataflare.sql.destination import SqlDestination
 from dataflare.sql.dialect import Table
 from dataflare.sql.naming import stage_table
-from dataflare.sql.postgres_types import POSTGRES, column_type
+from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
 from dataflare.sql.writing import move
 
@@ -73,17 +76,17 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         session, names = self._postgres(), POSTGRES.listed(self.schema.names)
         there = session.columns(self.table) or {}
         target = session.described(f"(select {names} from {POSTGRES.reference(self.table)}) t")  # noqa: S608
-        nulls = ", ".join(f"null::{column_type(c.type)} as {POSTGRES.quote(c.name)}" for c in self.schema)
-        own = session.described(f"(select {nulls}) t")
+        self._staging = Schema(tuple(_staging(c, d) for c, d in zip(self.schema, target, strict=True)))
+        kinds = [(POSTGRES_STAGING.column_type(c.type), POSTGRES.quote(c.name)) for c in self._staging]
+        own = session.described(f"(select {', '.join(f'null::{kind} as {name}' for kind, name in kinds)}) t")
         self._direct = [ingest_type(c.type, d) for c, d in zip(self.schema, target, strict=True)]
-        self._own = [ingest_type(c.type, d) for c, d in zip(self.schema, own, strict=True)]
+        self._own = [ingest_type(c.type, d) for c, d in zip(self._staging, own, strict=True)]
         self._casts = {
             mine.name: there[mine.name] for mine, theirs in zip(own, target, strict=True) if _needs_cast(mine, theirs)
         }
         self._detour = bool(self.merge_key()) or None in self._direct
         if self._detour and self.context.mechanism is Mechanism.DIRECT:
-            kind = "temporary table"
-            session.run(create_table(POSTGRES, Table(_ROWS.name), self.schema, kind=kind))
+            session.run(create_table(POSTGRES_STAGING, Table(_ROWS.name), self._staging, kind="temporary table"))
             session.run(self._numbered(_ROWS))
 
     def casts(self) -> dict[str, str]:
@@ -156,7 +159,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         if self._stage is None:
             part = f"{self.context.index}_open"
             self._stage = Table(stage_table(self._owner, self.context.attempt, 0, part), self.table.schema)
-            session.run(create_table(POSTGRES, self._stage, self.schema))
+            session.run(create_table(POSTGRES_STAGING, self._stage, self._staging))
             session.run(self._numbered(self._stage))
         session.ingest(self._stage, self._outgoing(rows, self._own))
         self._staged_rows += rows.num_rows
@@ -206,8 +209,14 @@ from pg_class c where c.oid = to_regclass($1::text)
 """
 
 
+def _staging(column: Column, target: Described) -> Column:
+    """Return the staging column of a column: an array that becomes JSON waits as JSON."""
+    becomes_json = pa.types.is_nested(arrow_type(column.type)) and target.type in ("json", "jsonb")
+    return replace(column, nullable=True, type="json" if becomes_json else column.type)
+
+
 def _needs_cast(mine: Described, theirs: Described) -> bool:
-    return mine.type != theirs.type and mine.type in ("text", "jsonb") and theirs.type not in _TEXTUAL
+    return mine.type != theirs.type and mine.type in ("text", "json") and theirs.type not in _TEXTUAL
 
 
 def _is_unique(rows: pa.Table, key: tuple[str, ...]) -> bool:

@@ -134,7 +134,7 @@ def _expression(column: Described, text: str) -> str:
     natural = type_text(column.type, column.modifier)
     if column.type == "numeric" and text.startswith("decimal"):
         return name
-    if column.type.startswith("_") and natural == text:
+    if natural.startswith("list<") and natural == text:
         return f"{_flat(column)} as {name}"
     if is_native(column.type) and natural == text:
         return name

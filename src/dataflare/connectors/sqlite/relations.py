@@ -102,9 +102,6 @@ def _relation(source: str, types: dict[str, str], config: SqliteSourceConfig) ->
 def _sampled(session: SqliteSession, source: str) -> dict[str, str]:
     """Return types by column, judged by the first rows."""
     names, rows = session.described(f"select * from {source} limit {SAMPLE_ROWS}")  # noqa: S608 - quoted, or a query
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise WorkflowError(f"the query has two columns {twice}", hint="give each a name of its own, with `as`")
     columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(names)
     return {name: inferred(values) for name, values in zip(names, columns, strict=True)}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PLAIN_SCALE_MAX = 6
 """Up to so many digits behind the point, Arrow writes decimals without an exponent."""
 
-_ZONE = r"(Z|z|[+-]\d\d(:?\d\d)?)$"
+_ZONE = r":\d\d(\.\d+)? ?(Z|z|[+-]\d\d(:?\d\d)?)$"
 
 
 def to_values(column: pa.ChunkedArray, name: str, texts: JsonTexts) -> list[Any]:
