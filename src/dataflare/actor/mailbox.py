@@ -18,7 +18,7 @@ class Mailbox:
         self._capacity = capacity
         self._messages: deque[Message] = deque()
         self._getter: asyncio.Future[None] | None = None
-        self._putters: deque[asyncio.Future[None]] = deque()
+        self._putters: deque[tuple[asyncio.Future[None], Message]] = deque()
 
     def __len__(self) -> int:
         """Count the waiting messages."""
@@ -26,16 +26,12 @@ class Mailbox:
 
     async def put(self, message: Message) -> None:
         """Add a message; wait while the mailbox is full. Senders get in strictly in the order in which they came."""
-        if len(self._messages) >= self._capacity or self._putters:
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._putters.append(room)
-            try:
-                await room
-            except asyncio.CancelledError:
-                if room.done() and not room.cancelled():
-                    self._wake_putter()
-                raise
-        self.put_now(message)
+        if len(self._messages) < self._capacity and not self._putters:
+            self.put_now(message)
+            return
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._putters.append((room, message))
+        await room
 
     def put_now(self, message: Message) -> None:
         """Add a message of the actor to itself, or of its system, whatever the mailbox holds."""
@@ -49,21 +45,27 @@ class Mailbox:
             self._getter = asyncio.get_running_loop().create_future()
             await self._getter
         message = self._messages.popleft()
-        if len(self._messages) < self._capacity:
-            self._wake_putter()
+        self._let_in()
         return message
 
     def drain(self) -> list[Message]:
-        """Take all messages at once and let every waiting sender go on."""
+        """Take all messages at once, those of waiting senders too, who go on."""
         messages = list(self._messages)
         self._messages.clear()
-        while self._putters:
-            self._wake_putter()
+        for room, message in self._putters:
+            if not room.done():
+                messages.append(message)
+                room.set_result(None)
+        self._putters.clear()
         return messages
 
-    def _wake_putter(self) -> None:
-        while self._putters:
-            room = self._putters.popleft()
+    def _let_in(self) -> None:
+        """Add the messages of waiting senders while there is room.
+
+        Here, not when they wake: between the two another sender would find room and get in before them.
+        """
+        while self._putters and len(self._messages) < self._capacity:
+            room, message = self._putters.popleft()
             if not room.done():
+                self.put_now(message)
                 room.set_result(None)
-                return

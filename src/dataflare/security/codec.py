@@ -9,6 +9,10 @@ from dataflare.errors import StateError
 
 MAGIC = b"DFv"
 IDENTITY = 1
+CURE = (
+    "roll back to an older checkpoint: dataflare checkpoint rollback FILE EPOCH; or move the folder of the state away, "
+    "then begin anew or import a savepoint: dataflare checkpoint import FILE SAVEPOINT"
+)
 _HEADER = struct.Struct(">3sBIQ")
 
 
@@ -22,16 +26,16 @@ class Codec:
     def decode(self, data: bytes) -> bytes:
         """Return the payload; raise StateError when it is not just what was written."""
         if len(data) < _HEADER.size:
-            raise StateError(f"a durable value has {len(data)} bytes, less than its header")
+            raise StateError(f"a durable value has {len(data)} bytes, less than its header", hint=CURE)
         magic, number, checksum, length = _HEADER.unpack_from(data)
         payload = data[_HEADER.size :]
         if magic != MAGIC:
-            raise StateError("a durable value does not start as one of DataFlare's")
+            raise StateError("a durable value does not start as one of DataFlare's", hint=CURE)
         if number != IDENTITY:
             raise StateError(f"a durable value has format {number}, which this version does not read")
         if len(payload) != length or zlib.crc32(payload) != checksum:
             raise StateError(
                 f"a durable value is damaged: {len(payload):,} of {length:,} bytes, or wrong bytes",
-                hint="restore the state from a savepoint, or roll back to an older checkpoint",
+                hint=CURE,
             )
         return payload

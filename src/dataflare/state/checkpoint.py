@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Epoch
-from dataflare.errors import FencedError, StateError
+from dataflare.errors import FencedError, Place, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,8 +141,7 @@ class CheckpointManager:
         data = self._store.get(self._prefix + key)
         if data is None:
             raise StateError(f"the snapshot {key} is missing", hint="roll back to an older checkpoint")
-        decoded: bytes = self._codec.decode(data)
-        return decoded
+        return self._decoded(key, data)
 
     def retire(self, proposal: Proposal) -> None:
         """After `proposal` is committed: forget what neither it nor the retained epochs before it need."""
@@ -259,8 +258,15 @@ class CheckpointManager:
         data = self._store.get(self._prefix + key)
         if data is None:
             return None
-        value: dict[str, Any] = json.loads(self._codec.decode(data))
+        value: dict[str, Any] = json.loads(self._decoded(key, data))
         return value
+
+    def _decoded(self, key: str, data: bytes) -> bytes:
+        """Return the payload; raise StateError that names the key where it is damaged (invariant 3)."""
+        try:
+            return self._codec.decode(data)
+        except StateError as error:
+            raise error.at(Place(path=self._prefix + key)) from None
 
 
 def _epoch_of(key: str) -> int:

@@ -31,8 +31,8 @@ FORMAT = 2
 _SCHEMA = (
     f"pragma application_id = {APPLICATION}",
     f"pragma user_version = {FORMAT}",
-    "create table kv (key text primary key not null, value blob, file text)",
-    "create table written (number integer not null)",
+    "create table kv (key text primary key not null, value blob, file text) strict",
+    "create table written (number integer not null) strict",
     "insert into written values (0)",
     *(
         f"create trigger kv_{event} after {event} on kv begin update written set number = number + 1; end"
@@ -283,6 +283,8 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
                 what, hint = _UNAVAILABLE[primary]
                 raise UnavailableError(f"the state {self._file} cannot be used: {what}", hint=hint) from error
             raise self._damaged(str(error)) from error
+        except UnicodeDecodeError as error:
+            raise self._damaged("a name in it is no text") from error
         except OSError as error:
             raise UnavailableError(
                 f"the state {self._file} cannot be used: {error.strerror}",

@@ -16,7 +16,6 @@ from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
-from dataflare.formats.parquet import ParquetEncoder
 from dataflare.plan_words import Mechanism
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
     def _empty_parquet(self, path: Path) -> None:
         with storage(path), path.open("wb") as file:
+            from dataflare.formats.parquet import ParquetEncoder
+
             ParquetEncoder(file, self._schema or pa.schema([])).finish()
             file.flush()
             os.fsync(file.fileno())
@@ -150,6 +151,8 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if self._format == "csv":
             header = config.header and self._layout.header_in_parts
             return CsvEncoder(sink, self._texts, self._schema.names, config.csv_options(header=header))
+        from dataflare.formats.parquet import ParquetEncoder
+
         return ParquetEncoder(sink, self._schema, compression=config.compression, group_rows=config.row_group_rows)
 
     def _planned_schema(self) -> pa.Schema | None:

@@ -16,7 +16,6 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dataflare.connectors.file.merging import merge
 from dataflare.connectors.file.staging import (
     StagedFile,
     Staging,
@@ -225,6 +224,8 @@ class SingleParquet(_Single):
         elif len(sources) > 1:
             result = parts / "merged"
             if made is None or not result.exists() or result.stat().st_ino != made:
+                from dataflare.connectors.file.merging import merge
+
                 merge(sources, result)
         if result == self._path:
             return

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from dataflare.formats.encoder import moment_texts, text_bytes
 from dataflare.formats.jsonl.session import JsonSession, literal, quoted
+from dataflare.formats.jsonl.small import is_small, small_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,8 @@ class JsonTexts:
                 rows = rows.set_column(number, field.name, moment_texts(rows.column(number)))
         if not rows.num_columns:
             return pa.chunked_array([pa.array(["{}\n"] * rows.num_rows)])
+        if not json_columns and is_small(rows):
+            return small_lines(rows)
         lowered = {name.lower() for name in rows.column_names}
         if len(lowered) < rows.num_columns:
             return self._unfolded(rows, json_columns)
