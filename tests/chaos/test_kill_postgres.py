@@ -18,7 +18,6 @@ from tests.chaos.test_kill_files import FILES, content, random_kills
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.postgres
 URL = os.environ.get("DATAFLARE_TEST_POSTGRES", "")

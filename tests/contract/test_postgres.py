@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from tests.postgres import place
 
 from dataflare.connectors.postgres.destination import PostgresDestination
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig, PostgresSourceConfig
@@ -13,7 +14,6 @@ from dataflare.plan_words import Mechanism
 from dataflare.testing.destination_suite import SUITE_SCHEMA, DestinationSuite
 from dataflare.testing.source_suite import SourceSuite
 from dataflare.testing.stage import staged
-from tests.postgres import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

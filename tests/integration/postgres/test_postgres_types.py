@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from tests.postgres import Place, place
 
 from dataflare.batch import Batch
 from dataflare.component import Epoch
@@ -19,7 +20,6 @@ from dataflare.errors import DataError, ExternalError, WorkflowError
 from dataflare.plan_words import Mechanism
 from dataflare.schema import Schema
 from dataflare.testing.stage import batches_of, splits_of, staged
-from tests.postgres import Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -109,7 +109,7 @@ async def test_a_checkpoint_on_request_makes_rows_visible_and_a_stop_drains(tmp_
     run = _Running(tmp_path, store, shown)
     status = await run.ask("status")
     assert (status["status"], status["epoch"]) == ("running", 0)
-    assert stat.S_IMODE(os.stat(run.socket).st_mode) == 0o600
+    assert stat.S_IMODE(run.socket.stat().st_mode) == 0o600
     await asyncio.sleep(0.1)
     assert (await run.ask("checkpoint"))["value"] == 1
     seen = len(shown)

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.custom.at_least import AtLeast
+from examples.custom.dice import Dice
+from examples.custom.dry_run import DryRun
+from examples.custom.tally import Tally
 
 from dataflare.component import Config, Registry
 from dataflare.errors import WorkflowError
@@ -15,10 +19,6 @@ from dataflare.monitoring.events import Event, Noticed
 from dataflare.plan import Edge, Guarantee, Level, Mechanism, Node, NodeKind, Output, Plan
 from dataflare.schema import Schema
 from dataflare.testing.simulation.world import World, store_of
-from examples.custom.at_least import AtLeast
-from examples.custom.dice import Dice
-from examples.custom.dry_run import DryRun
-from examples.custom.tally import Tally
 
 ROLLS = Output("", Schema.of({"die": "string", "roll": "int64", "value": "int64"}))
 REGISTRY = Registry.of(Dice, AtLeast, Tally)
