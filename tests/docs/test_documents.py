@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+from tests.docs.page import FENCE, blocks_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 SOURCE = ROOT / "src" / "dataflare"
 DATAFLARE = Path(sys.executable).with_name("dataflare")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def name(path: Path) -> str:
@@ -25,8 +25,8 @@ def name(path: Path) -> str:
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """Return the fenced blocks of one language."""
-    return [text for found, text in FENCE.findall(path.read_text()) if found == language]
+    """Return the fenced blocks of one language, without those that are files of a walk (test_walks.py)."""
+    return [block.text for block in blocks_of(path) if block.language == language and not block.title]
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

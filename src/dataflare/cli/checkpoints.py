@@ -32,7 +32,7 @@ def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
             write_json(asdict(info))
         return 0
     rows = [(str(i.epoch), str(i.attempt), i.status, _time(i.epoch_time), f"{i.rows:,}") for i in infos]
-    write(table(("epoch", "attempt", "status", "time", "rows out"), rows, right=(0, 1, 4)))
+    write(table(("epoch", "attempt", "status", "time", "rows read"), rows, right=(0, 1, 4)))
     return 0
 
 

@@ -63,9 +63,9 @@ def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
     for finding, (severity, place, message) in zip(findings, rows, strict=True):
         head = painted(filled(severity, left[0]), SEVERITIES.get(severity, ""), stream)
         middle = f"{filled(place, left[1])}  " if left[1] else ""
-        lines.append(f"{head}  {middle}{message}")
+        indent = " " * (left[0] + 2 + width(middle))
+        lines.append(f"{head}  {middle}{message.replace(chr(10), chr(10) + indent)}")
         if finding.hint:
-            indent = " " * (left[0] + 2 + width(middle))
             lines.append(f"{indent}{painted('hint:', DIM, stream)} {finding.hint}")
     return "\n".join(lines)
 

@@ -70,6 +70,9 @@ def run_(
         int | None, typer.Option(min=1, help="Tasks that share the work of a node.", show_default=False)
     ] = None,
     deadline: Annotated[str, typer.Option(help="Commit and stop before so long, such as 30s.", metavar="TIME")] = "",
+    run_id: Annotated[
+        str, typer.Option(help="Name this run: once it is complete, asking for it again does nothing.", metavar="NAME")
+    ] = "",
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
 ) -> int:
     """Run a workflow, or go on where a crash left it.
@@ -78,7 +81,7 @@ def run_(
     """
     from dataflare.cli.running import RunOptions, run_command
 
-    return run_command(file, RunOptions(as_json=as_json, log=log, parallelism=parallelism, deadline=deadline))
+    return run_command(file, RunOptions(as_json, log, parallelism, deadline, run_id))
 
 
 @app.command()

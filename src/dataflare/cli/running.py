@@ -34,12 +34,17 @@ SIGNAL_BASE = 128
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run and how to tell. `observers` hear of everything besides; with `bytes_total` progress has a bar."""
+    """How to run and how to tell.
+
+    `run_id` names the run (see RunContext.run). `observers` hear of everything besides; with `bytes_total` progress has
+    a bar.
+    """
 
     as_json: bool = False
     log: str = ""
     parallelism: int | None = None
     deadline: str = ""
+    run_id: str = ""
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
 
@@ -72,6 +77,8 @@ def run_command(file: Path, options: RunOptions) -> int:
     if outcome is not None and outcome.error is not None:
         say_error(outcome.error, as_json=options.as_json)
         return outcome.error.exit_code
+    if outcome is not None and outcome.status == "succeeded":  # the signal came too late to stop anything
+        return 0
     return SIGNAL_BASE + number if number else 0
 
 
@@ -99,6 +106,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 runtime=runtime,
                 store=store,
                 tenant=TENANT,
+                run=options.run_id,
                 deadline_seconds=options.deadline_seconds(),
                 socket=state.socket,
                 resolve=secrets,

@@ -54,6 +54,8 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
         head += f", {outcome.attempts} attempts"
     if outcome.more:
         head += "; there is more to read"
+    if outcome.error is not None and not any(n for counts in outcome.nodes.values() for n in counts.values()):
+        return head  # a table of nothing would push the error out of sight
     return "\n\n".join([head, rows_text(plan, outcome, stream), *promises_text(plan.guarantees)])
 
 

@@ -154,27 +154,26 @@ class PartialOperator(RunningOperator):
         self.id, self._node, self._processor = identity, node, processor
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
-        """Absorb the rows of a batch; those that come out as errors are dead."""
+        """Absorb the rows of a batch; those that come out as errors, perhaps of earlier batches, are dead."""
+        yield from self._settle(self._processor.process(batch.replace(batch.rows, ""), port), batch.num_rows, tally)
+
+    def flush(self, tally: Tally) -> Iterator[Emitted]:
+        """Send the partial states on."""
+        yield from self._settle(self._processor.flush(), 0, tally)
+
+    def finish(self, tally: Tally) -> Iterator[Emitted]:
+        """Send the rest on."""
+        yield from self._settle(self._processor.finish(), 0, tally)
+
+    def _settle(self, batches: Iterable[Batch], came: int, tally: Tally) -> Iterator[Emitted]:
         dead = 0
-        for out in self._processor.process(batch.replace(batch.rows, ""), port):
+        for out in batches:
             if out.stream == "errors":
                 dead += out.num_rows
                 yield self._node, "errors", out
             else:
                 yield self._node, "/partial", out
-        tally.add(self._node, **{"in": batch.num_rows, "absorbed": batch.num_rows - dead, "dead": dead})
-
-    def flush(self, tally: Tally) -> Iterator[Emitted]:
-        """Send the partial states on."""
-        del tally
-        for out in self._processor.flush():
-            yield self._node, "/partial", out
-
-    def finish(self, tally: Tally) -> Iterator[Emitted]:
-        """Send the rest on."""
-        del tally
-        for out in self._processor.finish():
-            yield self._node, "/partial", out
+        tally.add(self._node, **{"in": came, "absorbed": came - dead, "dead": dead})
 
 
 class FinalOperator(RunningOperator):

@@ -9,6 +9,7 @@ from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
 from dataflare.expression.grouping import EPOCH_MARK, grouping
+from dataflare.expression.keys import KEY_GROUPS, key_groups
 from dataflare.expression.reject import Rejecting
 from dataflare.expression.segment import segments
 from dataflare.expression.session import INPUT, Session, Statement, quoted
@@ -17,7 +18,7 @@ from dataflare.expression.typed import checked_steps
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from dataflare.expression.reject import Rejected
 
 _STATES = "__states"
+_REPEATING = 0.5
+_ROWS_THAT_TELL = 4096
+_PORTION_BYTES_MIN = 2 << 20
 _COUNTS = {"count", "count_star", "count_if", "countif", "approx_count_distinct"}
 
 
@@ -37,7 +41,11 @@ class AggregatePlan:
     `partial` turns rows into partial rows: the key columns and parts of state (sums, counts, lists, exported states).
     `merge` makes one partial row a group of many; `final` makes results. For any split of the rows into batches,
     `final(merge(partial(...) of each))` equals the aggregation of all rows, up to the order of floating-point sums
-    and, for first, last and lists without ORDER BY, the order of arrival. Nulls are keys like others.
+    and, for first, last and lists without ORDER BY or DISTINCT, the order of arrival. Nulls are keys like others.
+
+    The values of a DISTINCT are lists in partial rows. As soon as they are seen to repeat little within a batch,
+    only `merge` and `final` look for those that do. These take partial rows of many bytes in portions by key, so that
+    the memory they need beside them does not grow with their number.
     """
 
     def __init__(
@@ -54,7 +62,9 @@ class AggregatePlan:
         self._grouping = grouping(keys, aggregations, schema, checker)
         self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
         self.keys = tuple(name for name, _ in keys)
-        self._statements: dict[str, tuple[Statement, int]] = {}
+        self._statements: dict[str, tuple[Statement, str]] = {}
+        self._repeating: set[int] = set()
+        self._portion_bytes = max(_PORTION_BYTES_MIN, budget.memory_bytes_max // 32)
         self._locating: _Locating | None = None
         self._session: Session | None = None
         self.partial_schema = self._partial_schema()
@@ -88,15 +98,35 @@ class AggregatePlan:
         rows = pa.concat_tables(partials) if partials else self.partial_schema.empty_table()
         if not rows.num_rows:
             return rows
-        return self._guarded(lambda: self._over(rows, "merge").cast(self.partial_schema))
+        merged = [self._guarded(lambda p=p: self._over(p, "merge")) for p in self._portions(rows)]
+        return pa.concat_tables(m.cast(self.partial_schema) for m in merged)
 
     def final(self, partial: pa.Table) -> pa.Table:
-        """Return the results, sorted by key. Without keys they are one row, also of no rows at all."""
+        """Return the results, sorted by key. Without keys they are one row, also of no rows at all.
+
+        There may be several partial rows a group.
+        """
         import pyarrow as pa
 
         if not self.keys:
             partial = pa.concat_tables([self._partial_of_nothing(), partial])
-        return fit(self._guarded(lambda: self._over(partial, "final")), self.output.to_arrow())
+        results = [self._guarded(lambda p=p: self._over(p, "final")) for p in self._portions(partial)]
+        if len(results) > 1:
+            results = [self._prepared("sorted", pa.concat_tables(results), self._grouping.sorted_sql())]
+        return fit(results[0], self.output.to_arrow())
+
+    def _portions(self, rows: pa.Table) -> Iterator[pa.Table]:
+        """Cut partial rows that hold many values into portions; all rows of a key are in one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        count = min(KEY_GROUPS, rows.nbytes // self._portion_bytes + 1)
+        if count == 1 or not self.keys or not self._grouping.values:
+            yield rows
+            return
+        numbers = pc.divide(pc.multiply(key_groups(rows, self.keys), pa.scalar(count, pa.int32())), KEY_GROUPS)
+        for number in range(count):
+            yield rows.filter(pc.equal(numbers, number))
 
     def close(self) -> None:
         """Free the plans."""
@@ -119,7 +149,20 @@ class AggregatePlan:
 
     def _partial(self, rows: pa.Table) -> pa.Table:
         epoch = self._time() if _tells_time(self._grouping) else 0
-        return self._prepared("partial", self._entering(rows), epoch).cast(self.partial_schema)
+        sql = self._grouping.partial_sql(epoch, self._repeating)
+        partial = self._prepared("partial", self._entering(rows), sql).cast(self.partial_schema)
+        if rows.num_rows >= _ROWS_THAT_TELL:
+            self._look_at_values(partial, rows.num_rows)
+        return partial
+
+    def _look_at_values(self, partial: pa.Table, rows: int) -> None:
+        """Note which values repeat so little in a batch that looking for those that do costs more than it saves."""
+        import pyarrow.compute as pc
+
+        for number in self._grouping.values:
+            lengths = pc.list_value_length(partial.column(len(self.keys) + number))
+            if (pc.sum(lengths).as_py() or 0) > rows * _REPEATING:
+                self._repeating.add(number)
 
     def _entering(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -128,36 +171,32 @@ class AggregatePlan:
             return rows.select(self._grouping.reads)
         return pa.table({"_": pa.nulls(rows.num_rows, pa.bool_())})
 
-    def _prepared(self, phase: str, rows: pa.Table, epoch: int) -> pa.Table:
-        """Run the statement of a phase, preparing it at its first use and whenever the epoch's time has moved on."""
-        statement, prepared_for = self._statements.get(phase) or (Statement(rows.schema, self._budget), None)
-        if prepared_for != epoch:
-            statement.prepare(self._sql(phase, INPUT, epoch))
-            self._statements[phase] = statement, epoch
+    def _prepared(self, phase: str, rows: pa.Table, sql: str) -> pa.Table:
+        """Run the statement of a phase, preparing it at its first use and whenever its text is another one."""
+        statement, prepared = self._statements.get(phase) or (Statement(rows.schema, self._budget), "")
+        if prepared != sql:
+            statement.prepare(sql)
+            self._statements[phase] = statement, sql
         return statement.run(rows)
-
-    def _sql(self, phase: str, source: str, epoch: int) -> str:
-        if phase == "partial":
-            return self._grouping.partial_sql(epoch)
-        if phase == "merge":
-            return self._grouping.merge_sql(self._kinds, source)
-        return self._grouping.final_sql(source, epoch)
 
     def _over(self, partial: pa.Table, phase: str) -> pa.Table:
         """Run a phase over partial rows; exported states are readable only from a table of the engine's own."""
+        source = _STATES if self._grouping.has_states else INPUT
         epoch = self._time() if phase == "final" and _tells_time(self._grouping) else 0
-        if not self._grouping.has_states:
-            return self._prepared(phase, partial, epoch)
+        grouping = self._grouping
+        sql = grouping.merge_sql(self._kinds, source) if phase == "merge" else grouping.final_sql(source, epoch)
+        if not grouping.has_states:
+            return self._prepared(phase, partial, sql)
         session = self._states_of(partial)
         try:
-            return session.fetch(self._sql(phase, _STATES, epoch))
+            return session.fetch(sql)
         finally:
             session.execute(f"drop table {_STATES}")
 
     def _states_of(self, partial: pa.Table) -> Session:
         self._session = self._session or Session(self._budget)
         self._session.register(self._entering(self._input.empty_table()))
-        self._session.execute(f"create or replace temp table {_STATES} as {self._sql('partial', INPUT, 0)} limit 0")
+        self._session.execute(f"create or replace temp table {_STATES} as {self._grouping.partial_sql(0)} limit 0")
         self._session.register(partial, "__partial")
         self._session.execute(f"insert into {_STATES} select * from __partial")  # noqa: S608 - names of ours
         return self._session
@@ -171,7 +210,7 @@ class AggregatePlan:
         import pyarrow as pa
 
         try:
-            answer = self._prepared("partial", self._entering(self._input.empty_table()), 0)
+            answer = self._prepared("partial", self._entering(self._input.empty_table()), self._grouping.partial_sql(0))
         except duckdb.Error as error:
             raise _no_parts(error, self._grouping) from None
         keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]

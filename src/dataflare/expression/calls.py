@@ -1,7 +1,7 @@
 """Takes the text of an aggregate apart, and says how it is computed in two phases.
 
-Most aggregates are sums, counts, minima of partial ones. DISTINCT and a few without a state of their own gather the
-values. The rest export DuckDB's state, which is a plain Arrow column.
+Most aggregates are sums, counts, minima of partial ones. DISTINCT gathers values as lists, which are not looked into
+before the end; so do a few without a state of their own. The rest export DuckDB's state, which is a plain Arrow column.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _OF_DISTINCT = {
     *("count", "sum", "avg", "mean", "min", "max", "product", "list", "array_agg", "string_agg", "group_concat"),
     *("listagg", "median", "stddev", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "variance", "any_value"),
 }
+_IN_ORDER = {"list", "array_agg", "string_agg", "group_concat", "listagg"}
 _SUMMABLE = ("HUGEINT", "BIGINT", "DOUBLE", "FLOAT", "DECIMAL")
 
 
@@ -54,19 +55,33 @@ class CallText:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One column of partial state: how rows make it, and how partial rows make one of it (`{}` is the column)."""
+    """One column of partial state: how rows make it, and how partial rows make one of it (`{}` is the column).
+
+    Where it is a list of the values of a DISTINCT, `repeated` makes it faster, with every value as often as it comes;
+    `{}` in `merge` is then one value of the lists.
+    """
 
     partial: str
     merge: str
     is_state: bool = False
+    repeated: str = ""
+
+    @property
+    def is_values(self) -> bool:
+        """Whether it is a list of values, in which some may be there twice."""
+        return bool(self.repeated)
 
 
 @dataclass(frozen=True, slots=True)
 class TwoPhases:
-    """The parts of an aggregate, and its value over all partial rows (`{0}`, `{1}` are its columns)."""
+    """The parts of an aggregate, and its value over all partial rows (`{0}`, `{1}` are its columns).
+
+    Where the part is a list of values, `{0}` is one value, and `nothing` the result where there is none.
+    """
 
     parts: tuple[Part, ...]
     final: str
+    nothing: str = "null"
 
 
 def call_text(name: str, text: str) -> CallText:
@@ -172,10 +187,12 @@ def _of_distinct(call: CallText, kind: str) -> TwoPhases:
             hint="leave out distinct, or sort the list in a mapping behind: list_sort(...)",
         )
     value, *extra = call.arguments
-    part = Part(str(CallText("list", (value,), distinct=True, filter=call.filter)), "list_distinct(flatten(list({})))")
+    gathered = CallText("list", (value,), distinct=True, filter=call.filter)
+    part = Part(str(gathered), "list(distinct {})", repeated=str(replace(gathered, distinct=False)))
     more = "".join(f", {each}" for each in extra).replace("{", "{{").replace("}", "}}")
-    final = f"list_aggr(list_distinct(flatten(list({{0}}))), '{call.name}'{more})"
-    return TwoPhases((part,), _cast(f"coalesce({final}, 0)" if call.name == "count" else final, kind))
+    order = " order by {0}" if call.name in _IN_ORDER else ""
+    final = _cast(f"{call.name}(distinct {{0}}{more}{order})", kind)
+    return TwoPhases((part,), final, "0" if call.name == "count" else "null")
 
 
 def _cast(sql: str, kind: str) -> str:

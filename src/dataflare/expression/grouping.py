@@ -12,7 +12,7 @@ from dataflare.expression.explain import misread, wrong
 from dataflare.expression.session import INPUT, folded, quoted, select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -25,13 +25,25 @@ EPOCH_MARK = "__epoch_in_microseconds__"
 _WIDE = {"HUGEINT": "BIGINT", "UHUGEINT": "UBIGINT"}
 
 
+_GROUPS, _GROUP, _VALUE = "__groups", "__group", "__value"
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The value of an aggregate over partial rows; or over the values of part `values`, if there is any of them."""
+
+    sql: str
+    values: int | None = None
+    nothing: str = "null"
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result: its checked text, its aggregates and where their parts are, its type in DuckDB's words."""
+    """One result: its checked text, its aggregates and what they are made of, its type in DuckDB's words."""
 
     name: str
     expression: Expression
-    finals: tuple[str, ...]
+    finals: tuple[Final, ...]
     kind: str
 
     def sql(self, number: int, epoch: int) -> str:
@@ -63,33 +75,71 @@ class Grouping:
         """Whether a part is an exported state, which only a table of DuckDB's can take back."""
         return any(p.is_state for p in self.parts)
 
-    def partial_sql(self, epoch: int) -> str:
-        """Return the query from rows to partial rows; the epoch's time is in microseconds."""
+    @property
+    def values(self) -> list[int]:
+        """The numbers of the parts that are lists of values."""
+        return [n for n, p in enumerate(self.parts) if p.is_values]
+
+    def partial_sql(self, epoch: int, repeating: Collection[int] = ()) -> str:
+        """Return the query from rows to partial rows.
+
+        The epoch's time is in microseconds; lists of the values of the parts `repeating` may hold a value twice.
+        """
         keys = [f"{e.sql(epoch)} as {quoted(n)}" for n, e in self.keys]
-        parts = [f"{p.partial.replace(EPOCH_MARK, str(epoch))} as {column(n)}" for n, p in enumerate(self.parts)]
+        texts = [p.repeated if n in repeating else p.partial for n, p in enumerate(self.parts)]
+        parts = [f"{text.replace(EPOCH_MARK, str(epoch))} as {column(n)}" for n, text in enumerate(texts)]
         return select([*keys, *parts], INPUT, self._by_key())
 
     def merge_sql(self, kinds: Sequence[str], source: str) -> str:
         """Return the query from partial rows to one a group; `kinds` are the types of the parts in DuckDB's words."""
-        merged = [p.merge.format(column(n)) for n, p in enumerate(self.parts)]
-        parts = [
-            f"{sql if part.is_state else f'cast({sql} as {kind})'} as {column(n)}"
-            for n, (sql, part, kind) in enumerate(zip(merged, self.parts, kinds, strict=True))
-        ]
-        return select([*(quoted(n) for n, _ in self.keys), *parts], source, self._by_key())
+        merged = {}
+        for n, (part, kind) in enumerate(zip(self.parts, kinds, strict=True)):
+            sql = part.merge.format(_VALUE if part.is_values else column(n))
+            merged[column(n)] = Final(sql if part.is_state else f"cast({sql} as {kind})", n if part.is_values else None)
+        return self._regrouped(merged, source)
 
     def final_sql(self, source: str, epoch: int) -> str:
         """Return the query from partial rows to results, sorted by key."""
         keys = [quoted(n) for n, _ in self.keys]
-        values = [
-            f"{final} as {quoted(f'_a{number}_{n}')}"
+        finals = {
+            quoted(f"_a{number}_{n}"): final
             for number, result in enumerate(self.results)
             for n, final in enumerate(result.finals)
-        ]
-        grouped = select([*keys, *values], source, self._by_key())
+        }
         results = [f"{r.sql(n, epoch)} as {quoted(r.name)}" for n, r in enumerate(self.results)]
-        order = f"order by {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
-        return select([*keys, *results], f"({grouped})", order)
+        return select([*keys, *results], f"({self._regrouped(finals, source)})", self._in_order())
+
+    def sorted_sql(self) -> str:
+        """Return the query that sorts results by key."""
+        return select(["*"], INPUT, self._in_order())
+
+    def _regrouped(self, finals: Mapping[str, Final], source: str) -> str:
+        """Return the query from partial rows to the keys and `finals`, a row a group.
+
+        Values are told apart by the number of their group, which is far cheaper to hash than its keys.
+        """
+        keys = [quoted(n) for n, _ in self.keys]
+        own = [f"{final.sql} as {name}" for name, final in finals.items() if final.values is None]
+        if len(own) == len(finals):
+            return select([*keys, *own], source, self._by_key())
+        groups = select([*keys, *own] if keys else [*own, f"count(*) as {_GROUP}"], source, self._by_key())
+        if keys:
+            groups = select(["*", f"row_number() over () as {_GROUP}"], f"({groups})")
+        tables, joined = [f"{_GROUPS} as materialized ({groups})"], _GROUPS
+        same = " and ".join(f"r.{k} is not distinct from g.{k}" for k in keys) or "true"
+        for part in dict.fromkeys(f.values for f in finals.values() if f.values is not None):
+            name = f"__values{part}"
+            rows = select(
+                [f"g.{_GROUP}", f"unnest(r.{column(part)}) as {_VALUE}"], f"{source} as r join {_GROUPS} as g on {same}"
+            )
+            these = [f"{final.sql} as {n}" for n, final in finals.items() if final.values == part]
+            tables.append(f"{name} as ({select([_GROUP, *these], f'({rows})', f'group by {_GROUP}')})")
+            joined += f" left join {name} using ({_GROUP})"
+        answer = [n if f.values is None else f"coalesce({n}, {f.nothing}) as {n}" for n, f in finals.items()]
+        return f"with {', '.join(tables)} {select([*keys, *answer], joined)}"
+
+    def _in_order(self) -> str:
+        return f"order by {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
 
     def _by_key(self) -> str:
         return f"group by {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""
@@ -128,8 +178,11 @@ class _Reading:
         finals = []
         for text, kind in zip(texts, kinds[1:], strict=True):
             phases = two_phases(text, kind, self._sum_kind(text))
-            places = [column(self.parts.setdefault(p, len(self.parts))) for p in phases.parts]
-            finals.append(phases.final.format(*places))
+            numbers = [self.parts.setdefault(p, len(self.parts)) for p in phases.parts]
+            if phases.parts[0].is_values:
+                finals.append(Final(phases.final.format(_VALUE), numbers[0], phases.nothing))
+            else:
+                finals.append(Final(phases.final.format(*map(column, numbers))))
         return Result(name, expression, tuple(finals), kinds[0])
 
     def _kinds(self, columns: Sequence[str], text: str) -> list[str]:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from dataflare.schema import Schema
 
-ROWS_HELD_MAX = 1 << 16
+ROWS_HELD_MAX = 1 << 18
 BATCHES_HELD_MAX = 64
+BYTES_HELD_MAX = 32 << 20
+ROWS_MERGED_MIN = 1 << 20
+BYTES_MERGED_MIN = 64 << 20
+RESULT_ROWS = 1 << 16
 _FUNCTIONS = {
     "count_distinct": "count(distinct {})",
     "distinct_count": "count(distinct {})",
@@ -91,40 +95,48 @@ def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> Agg
 
 
 class PartialAggregate(Processor[AggregateConfig]):
-    """The first half: turns batches into partial rows, which it gathers for a while to send fewer of them."""
+    """The first half: turns batches into partial rows. It gathers batches for a while, as fewer groups come of many."""
 
     def __init__(self, config: AggregateConfig) -> None:
         """Hold nothing yet."""
         super().__init__(config)
-        self._held: list[pa.Table] = []
+        self._held: list[Batch] = []
+        self._rows_held = self._bytes_held = 0
+        self._bytes_held_max = BYTES_HELD_MAX
         self._plan: AggregatePlan | None = None
 
     def open(self) -> None:
         """Prepare the statements."""
         self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
+        self._bytes_held_max = min(BYTES_HELD_MAX, self.context.budget.memory_bytes_max // 8)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Absorb a batch; now and then yield partial rows. Rows that an expression fails for leave as errors."""
+        """Take a batch in; now and then yield partial rows, and as errors the rows that an expression fails for."""
         del port
-        assert self._plan is not None
-        partial, rejected = self._plan.partial(batch.rows, self.context.node, self.context.on_error)
-        if self.context.on_error == "dead_letter":
-            for each in rejected:
-                yield batch.replace(each.as_errors(), "errors")
-        self._held.append(partial)
-        if len(self._held) >= BATCHES_HELD_MAX or sum(t.num_rows for t in self._held) >= ROWS_HELD_MAX:
-            yield from self.flush()
+        self._held.append(batch)
+        self._rows_held += batch.num_rows
+        self._bytes_held += batch.rows.nbytes
+        full = self._rows_held >= ROWS_HELD_MAX or self._bytes_held >= self._bytes_held_max
+        return self.flush() if full or len(self._held) >= BATCHES_HELD_MAX else ()
 
     def flush(self) -> Iterable[Batch]:
-        """Yield what is held, merged."""
+        """Absorb what is held."""
+        import pyarrow as pa
+
         assert self._plan is not None
-        merged = self._plan.merge(self._held)
-        self._held = []
-        if merged.num_rows:
-            yield Batch(merged)
+        held, self._held, self._rows_held, self._bytes_held = self._held, [], 0, 0
+        if not held:
+            return
+        rows = pa.concat_tables([b.rows for b in held])
+        partial, rejected = self._plan.partial(rows, self.context.node, self.context.on_error)
+        if self.context.on_error == "dead_letter":
+            for each in rejected:
+                yield held[-1].replace(each.as_errors(), "errors")
+        if partial.num_rows:
+            yield Batch(partial)
 
     def finish(self) -> Iterable[Batch]:
-        """Yield what is held, merged."""
+        """Absorb what is held."""
         return self.flush()
 
     def close(self) -> None:
@@ -134,13 +146,16 @@ class PartialAggregate(Processor[AggregateConfig]):
 
 
 class FinalAggregate(Processor[AggregateConfig]):
-    """The second half: gathers partial rows; memory is bounded by the number of groups. Yields results at the end."""
+    """The second half: gathers partial rows, and yields results at the end.
+
+    Memory is bounded by the number of groups, and of different values for distinct.
+    """
 
     def __init__(self, config: AggregateConfig) -> None:
         """Hold nothing yet."""
         super().__init__(config)
         self._held: list[pa.Table] = []
-        self._merged_rows = 0
+        self._rows = self._bytes = self._merged_rows = self._merged_bytes = 0
         self._plan: AggregatePlan | None = None
 
     def keys(self) -> tuple[str, ...]:
@@ -154,24 +169,36 @@ class FinalAggregate(Processor[AggregateConfig]):
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Gather partial rows, and merge them whenever they have doubled."""
         del port
-        self._held.append(batch.rows)
-        if sum(t.num_rows for t in self._held) > max(ROWS_HELD_MAX, 2 * self._merged_rows):
+        self._take(batch.rows)
+        many = self._rows > max(ROWS_MERGED_MIN, 2 * self._merged_rows)
+        if many or self._bytes > max(BYTES_MERGED_MIN, 2 * self._merged_bytes):
             self._merge()
         return ()
 
+    def _take(self, rows: pa.Table) -> None:
+        self._held.append(rows)
+        self._rows += rows.num_rows
+        self._bytes += rows.nbytes
+
     def _merge(self) -> pa.Table:
         assert self._plan is not None
-        merged = self._plan.merge(self._held)
-        self._held, self._merged_rows = [merged], merged.num_rows
+        held, self._held = self._held, []
+        merged = self._plan.merge(held)
+        self._rows = self._bytes = 0
+        self._take(merged)
+        self._merged_rows, self._merged_bytes = self._rows, self._bytes
         return merged
 
     def finish(self) -> Iterable[Batch]:
         """Yield the results, sorted by key; nothing is held after that."""
+        import pyarrow as pa
+
         assert self._plan is not None
-        results = self._plan.final(self._merge())
-        self._held, self._merged_rows = [], 0
-        for start in range(0, results.num_rows, ROWS_HELD_MAX):
-            yield Batch(results.slice(start, ROWS_HELD_MAX))
+        held = pa.concat_tables(self._held or [self._plan.partial_schema.empty_table()])
+        self._held, self._rows, self._bytes, self._merged_rows, self._merged_bytes = [], 0, 0, 0, 0
+        results = self._plan.final(held)
+        for start in range(0, results.num_rows, RESULT_ROWS):
+            yield Batch(results.slice(start, RESULT_ROWS))
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the partial rows by key group, as Arrow streams."""
@@ -196,7 +223,8 @@ class FinalAggregate(Processor[AggregateConfig]):
         """Take over partial rows."""
         import pyarrow as pa
 
-        self._held += [pa.ipc.open_stream(state[group]).read_all() for group in sorted(state)]
+        for group in sorted(state):
+            self._take(pa.ipc.open_stream(state[group]).read_all())
 
     def close(self) -> None:
         """Free the plans."""
@@ -255,29 +283,31 @@ class Aggregate(TwoPhaseProcessor[AggregateConfig]):
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Absorb a batch."""
-        for out in self._partial.process(batch, port):
-            if out.stream:
-                yield out
-            else:
-                self._final.process(out)
+        return self._absorbed(self._partial.process(batch, port))
+
+    def flush(self) -> Iterable[Batch]:
+        """Let the second half have what the first one holds."""
+        return self._absorbed(self._partial.flush())
 
     def finish(self) -> Iterable[Batch]:
         """Yield the results."""
-        self._take()
+        yield from self.flush()
         yield from self._final.finish()
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the state of both halves."""
-        self._take()
+        """Return the state; nothing is held by the first half after `flush`."""
         return self._final.snapshot()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take over the state."""
         self._final.restore(state)
 
-    def _take(self) -> None:
-        for out in self._partial.flush():
-            self._final.process(out)
+    def _absorbed(self, out: Iterable[Batch]) -> Iterable[Batch]:
+        for batch in out:
+            if batch.stream:
+                yield batch
+            else:
+                self._final.process(batch)
 
     def close(self) -> None:
         """Free the plans."""

@@ -57,7 +57,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """One line of `checkpoint list`: `status` is `sealed`, `committed`, `finished` or `rollback`."""
+    """One line of `checkpoint list`: `status` is `sealed`, `committed`, `finished` or `rollback`.
+
+    `rows` are those that the sources read in this epoch.
+    """
 
     epoch: int
     attempt: int
@@ -177,7 +180,7 @@ class CheckpointManager:
                 self._status(p),
                 p.epoch_time,
                 p.last,
-                sum(c.get("out", 0) for c in p.counts.values()),
+                sum(p.counts.get(source, {}).get("in", 0) for source in p.positions),
             )
             for p in self.proposals()
         ]

@@ -143,7 +143,7 @@ def _text(source: Path | str) -> tuple[str | bytes | Finding, str, Path]:
         return path.read_bytes(), str(path), path.parent
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "check the path, or run `dataflare init` to make one"
+        hint = "check the path"
         return Finding("error", "workflow.unreadable", f"cannot be read: {reason}", hint, Place(str(path))), "", Path()
 
 

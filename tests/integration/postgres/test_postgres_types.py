@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.postgres
 
-MOMENT = dt.datetime(2026, 2, 28, 12, 30, 1, 5)
-UTC = MOMENT.replace(tzinfo=dt.UTC)
+UTC = dt.datetime(2026, 2, 28, 12, 30, 1, 5, tzinfo=dt.UTC)
+MOMENT = UTC.replace(tzinfo=None)
 
 
 @pytest.fixture

@@ -106,6 +106,23 @@ def test_a_state_store_with_wrong_settings_is_the_workflows_fault(
     assert "pth" in capsys.readouterr().err
 
 
+def test_a_named_run_that_is_complete_succeeds_at_once_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = workflow_in(tmp_path)
+    for name, rows in (("monday", 5), ("monday", 5), ("tuesday", 10), ("tuesday", 10)):
+        assert main(["run", str(file), "--run-id", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["status"] == "succeeded"
+        assert len(rows_out(tmp_path)) == rows
+
+
+def test_a_run_that_committed_nothing_shows_no_empty_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = workflow_in(tmp_path)
+    (tmp_path / "orders.csv").write_text("id,amount\n1,many\n")
+    assert main(["run", str(file)]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_a_deadline_without_a_unit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(workflow_in(tmp_path)), "--deadline", "30"]) == 2
     assert "--deadline" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_nothing_shows_the_password() -> None:
     assert config.shown() == "db.example:5433/shop"
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     sqlstate = ""
 
 
@@ -92,7 +92,7 @@ class Refusal(Exception):
 def test_what_the_server_refuses_is_said_with_who_can_cure_it(
     state: str, text: str, kind: type[DataFlareError], shown: str
 ) -> None:
-    error = Refusal(text)
+    error = RefusalError(text)
     error.sqlstate = state
     found = translated(error, "db/shop", lambda t: t)
     assert type(found) is kind

@@ -125,7 +125,7 @@ def test_staged_rows_that_are_gone_are_told(make: Any, tmp_path: Path) -> None:
     destination.write(rows((1, "a")))
     (handle,) = destination.prepare(Epoch(1, 1))
     query(tmp_path, f'drop table "{handle["table"]}"')
-    with pytest.raises(StateError, match="rows of epoch 1 that were staged in .* are gone"):
+    with pytest.raises(StateError, match=r"rows of epoch 1 that were staged in .* are gone"):
         destination.commit(Epoch(1, 1), [handle])
     assert destination.last_epoch() is None
 
@@ -211,7 +211,8 @@ EVERY = Schema.of(
         "j": "json",
     }
 )
-MOMENT = dt.datetime(2026, 2, 28, 12, 30, 1, 5)
+UTC = dt.datetime(2026, 2, 28, 12, 30, 1, 5, tzinfo=dt.UTC)
+MOMENT = UTC.replace(tzinfo=None)
 VALUES = {
     "i": 2**63 - 1,
     "s": -5,
@@ -224,7 +225,7 @@ VALUES = {
     "raw": b"\x00\xff",
     "day": MOMENT.date(),
     "at": MOMENT.time(),
-    "ts": MOMENT.replace(tzinfo=dt.UTC),
+    "ts": UTC,
     "dt": MOMENT,
     "j": '{"a": 1}',
 }

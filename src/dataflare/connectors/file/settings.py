@@ -64,7 +64,7 @@ class FileSourceConfig(TextConfig):
     escape: str = Field("", description='CSV: escapes a quote inside quotes; "" where it is doubled.')
     null_values: list[str] = Field([""], description="CSV: unquoted texts that mean null.")
     encoding: str = Field("utf-8", description="CSV and JSON lines: the text encoding.")
-    split_bytes: Size = Field(8 << 20, ge=1, description="About how much one task reads at a time.")
+    split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
     extra_columns: Literal["ignore", "error"] = Field("ignore", description="Columns that the plan does not know.")
     missing_columns: Literal["null", "error"] = Field("null", description="Planned columns that a file lacks.")

@@ -87,7 +87,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         self._detour = bool(self.merge_key()) or None in self._direct
         if self._detour and self.context.mechanism is Mechanism.DIRECT:
             session.run(create_table(POSTGRES_STAGING, Table(_ROWS.name), self._staging, kind="temporary table"))
-            session.run(self._numbered(_ROWS))
+            self._number(_ROWS)
 
     def casts(self) -> dict[str, str]:
         """Return the types of columns that text is not assigned to by itself, such as uuid and enums."""
@@ -160,14 +160,15 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
             part = f"{self.context.index}_open"
             self._stage = Table(stage_table(self._owner, self.context.attempt, 0, part), self.table.schema)
             session.run(create_table(POSTGRES_STAGING, self._stage, self._staging))
-            session.run(self._numbered(self._stage))
+            self._number(self._stage)
         session.ingest(self._stage, self._outgoing(rows, self._own))
         self._staged_rows += rows.num_rows
 
-    def _numbered(self, table: Table) -> str:
-        """Return the statement that lets a table number its rows."""
-        ordinal = f"{POSTGRES.ordinal} bigint generated always as identity"
-        return f"alter table {POSTGRES.reference(table)} add column {ordinal}"
+    def _number(self, table: Table) -> None:
+        """Let a staging table number its rows, where the last of a key must be told."""
+        if self.merge_key():
+            ordinal = f"{POSTGRES.ordinal} bigint generated always as identity"
+            self.session.run(f"alter table {POSTGRES.reference(table)} add column {ordinal}")
 
     def _outgoing(self, rows: pa.Table, kinds: list[pa.DataType | None]) -> pa.Table:
         columns = []

@@ -72,8 +72,8 @@ def _said(text: str, *, hide: bool = False) -> str:
     """Return what the server said in short, without the values of rows."""
     column = _COLUMN.search(text)
     short = _ASIDE.sub("", text)
-    _, _, after = short.rpartition("ERROR:")
-    line = " ".join((after or re.sub(r"^\w+: (\[libpq\] )?", "", short)).split())
+    _, said, after = short.rpartition("ERROR:")
+    line = " ".join((after if said else re.sub(r"^\w+: (\[libpq\] )?", "", short)).split())
     line = re.sub(r"\. SQLSTATE.*", "", line)
     line = _VALUE.sub("", line) if hide else line
     return f"{line} (column {column[1]})" if column else line

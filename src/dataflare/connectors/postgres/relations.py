@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema, canonical
-from dataflare.sql.dialect import Table
 from dataflare.sql.postgres_types import POSTGRES, column_type, is_native, type_text
 from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import Relation
@@ -30,7 +29,7 @@ _FACTS = (
 class PostgresRelation(Relation):
     """A relation with its schema. `kinds` are the database's types by column, for literals.
 
-    `unique` is its key; `proven`: by a unique index. `blocks` counts the blocks of a table on disk (0: it is none),
+    `unique` is its key; `proven`: by a primary key. `blocks` counts the blocks of a table on disk (0: it is none),
     `rows` estimates its rows.
     """
 
@@ -95,20 +94,11 @@ def _named(session: PostgresSession, name: str, config: PostgresSourceConfig) ->
         raise WorkflowError(f"there is no table {table}", hint="check its name, its schema and the database")
     ((_, rows, blocks),) = facts
     found = _described(session, POSTGRES.reference(table), config)
-    keys = session.keys(Table(table.name, table.schema))
-    key = tuple(config.key) or (tuple(keys[0]) if keys and _is_primary(session, table) else ())
-    proven = any(set(k) == set(key) for k in keys)
+    primary = session.primary_key(table)
+    key = tuple(config.key) or primary
     order = {k: POSTGRES.quote(k) for k in key}
+    proven = bool(key) and set(key) == set(primary)
     return replace(found, order=order, unique=key, proven=proven, blocks=blocks, rows=max(rows, 0))
-
-
-def _is_primary(session: PostgresSession, table: Table) -> bool:
-    """Tell whether there is a primary key: other unique indexes may have nulls, which have no place in an order."""
-    sql = (
-        "select 1 from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace "
-        "where n.nspname = $1::text and c.relname = $2::text and i.indisprimary"
-    )
-    return bool(session.run(sql, (table.schema, table.name)))
 
 
 def _described(session: PostgresSession, source: str, config: PostgresSourceConfig) -> PostgresRelation:

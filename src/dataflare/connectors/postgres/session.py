@@ -159,13 +159,15 @@ class PostgresSession:
         """Return tables by the beginning of their name."""
         return [name for (name,) in self.run(_TABLES, (prefix.schema, prefix.name))]
 
-    def keys(self, table: Table) -> list[list[str]]:
-        """Return the columns of the unique indexes, the primary key's first."""
-        return [list(names or ()) for _, names in self.run(_UNIQUE, (table.schema, table.name))]
+    def primary_key(self, table: Table) -> tuple[str, ...]:
+        """Return the columns of the primary key in its order; other unique indexes may hold nulls."""
+        found = self.run(_UNIQUE, (table.schema, table.name))
+        return next((tuple(names) for primary, names in found if primary), ())
 
     def unique(self, table: Table, columns: Sequence[str]) -> bool:
         """Tell whether a unique index covers exactly these columns."""
-        return any(set(key) == set(columns) for key in self.keys(table))
+        found = self.run(_UNIQUE, (table.schema, table.name))
+        return any(set(names) == set(columns) for _, names in found)
 
     def resolved(self, schema: str, name: str) -> Table:
         """Return a table with its schema: where none is told, the one in which it is found or would be made."""

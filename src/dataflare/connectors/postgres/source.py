@@ -109,6 +109,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
         """Yield ranges of keys or blocks; the last split of a table leads to the next table."""
         relation, resume = self._relations[name], {"table": number + 1}
+        self._refuse_nulls(relation)
         by_blocks = not relation.order and relation.blocks > 0
         key = relation.whole_key()
         if key is None and not by_blocks:
@@ -144,6 +145,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             if high is None:
                 continue
             assert self.config.incremental is not None
+            self._refuse_nulls(relation)
             window = Window(low, high, self.config.incremental.cursor_value)
             marks[name] = high.to_json()
             data = {"stream": name, "window": window.to_json()}
@@ -177,8 +179,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     def _ordered(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by key, some statements one after another."""
         position, end = (p["key"] if p else None for p in between)
-        if not relation.proven:
-            self._check_key(relation)
+        self._refuse_twins(relation, self._conditions(split, relation))
         extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
         while True:
             conditions = self._conditions(split, relation)
@@ -243,17 +244,22 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         self.bytes_read += table.nbytes
         return Batch(pa.table(columns, names=schema.names), stream, position)
 
-    def _check_key(self, relation: PostgresRelation) -> None:
-        """Refuse a key of the user's that does not tell rows apart: rows at the edge of a batch would be lost."""
-        names = ", ".join(relation.key().values())
+    def _refuse_nulls(self, relation: PostgresRelation) -> None:
+        """Refuse a key of the user's that some row lacks: it would be in no range and after no position."""
+        if relation.proven or not relation.order:
+            return
         nulls = " or ".join(f"{text} is null" for text in relation.key().values())
-        session, at = self._open_session(), relation.source
-        if session.run(f"select 1 from {at} where {nulls} limit 1"):  # noqa: S608 - quoted
-            raise DataError(
-                f"the key {names} does not tell rows apart: a row has none", hint="name other columns in key"
-            )
-        if session.run(f"select 1 from {at} group by {names} having count(*) > 1 limit 1"):  # noqa: S608 - quoted
-            raise DataError(f"the key {names} does not tell rows apart", hint="name more columns in key")
+        if self._open_session().run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
+            raise _no_key(relation, "a row has none")
+
+    def _refuse_twins(self, relation: PostgresRelation, conditions: list[str]) -> None:
+        """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
+        if relation.proven:
+            return
+        names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
+        sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
+        if self._open_session().run(sql):
+            raise _no_key(relation, "two rows have the same")
 
     # ---- small things -------------------------------------------------------------------------------------------
 
@@ -281,6 +287,11 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     def _open_session(self) -> PostgresSession:
         assert self._session is not None, "the source is not open"
         return self._session
+
+
+def _no_key(relation: PostgresRelation, what: str) -> DataError:
+    names = ", ".join(relation.key())
+    return DataError(f"the key {names} does not tell rows apart: {what}", hint="name columns in key that do")
 
 
 __all__ = ["PostgresSource"]
