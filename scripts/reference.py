@@ -1,29 +1,75 @@
-"""Writes docs/reference: a page for each built-in component, made of its own description; `--check` only compares."""
+"""Writes docs/reference, a page for each component, and the verbs in docs/command-line.md; `--check` only compares."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 import yaml
 
+from dataflare.cli.main import app
 from dataflare.component import Registry, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).parents[1] / "docs"
+COMMANDS = "command-line.md"
 NOTE = "<!-- Written by `make docs` from the component's own description; edit that. -->"
+VERBS = re.compile(r"(<!-- Verbs: .*? -->\n).*(<!-- End of the verbs. -->)", re.DOTALL)
+"""The part of the page about the command line that is written here."""
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page by file name, the index first."""
+    """Return the text of every page by its path in docs."""
     specs = [c.spec for c in Registry.installed() if c.__module__.startswith("dataflare.")]
     specs.sort(key=lambda spec: (spec.kind, spec.name))
-    return {"README.md": index(specs)} | {file_name(spec): page(spec) for spec in specs}
+    found = {"README.md": index(specs)} | {file_name(spec): page(spec) for spec in specs}
+    return {f"reference/{name}": text for name, text in found.items()} | {COMMANDS: command_line()}
+
+
+def command_line() -> str:
+    """Return the page about the command line with its verbs as they are now."""
+    text = (FOLDER / COMMANDS).read_text(encoding="utf-8")
+    verbs = "\n\n".join(commands(typer.main.get_command(app), ""))
+    return VERBS.sub(lambda found: f"{found[1]}\n{verbs}\n\n{found[2]}", text)
+
+
+def commands(group: Any, prefix: str) -> Iterable[str]:
+    """Yield a section for each command of a group, those of groups inside it too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield verb(f"{prefix}{name}", command)
+
+
+def verb(name: str, command: Any) -> str:
+    """Return the section of one command: how it is called, what it does, its options."""
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    called = [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments]
+    rows = [f"| `{word}` | {p.help} |" for word, p in zip(called, arguments, strict=True)]
+    rows += [f"| `{option(p)}` | {p.help}{default_words(p)} |" for p in command.params if p not in arguments]
+    head = f"### `{' '.join(['dataflare', name, *called])}`"
+    return "\n\n".join([head, inspect.cleandoc(command.help), "\n".join(["| | |", "|---|---|", *rows])])
+
+
+def option(parameter: Any) -> str:
+    """Return an option as one writes it."""
+    word = parameter.opts[0]
+    return word if parameter.is_flag else f"{word} {parameter.metavar or parameter.name.upper()}"
+
+
+def default_words(parameter: Any) -> str:
+    """Return the default of an option, where it has one."""
+    default = parameter.default
+    return "" if parameter.is_flag or default in (None, "") else f" Default: `{default}`."
 
 
 def file_name(spec: Spec) -> str:
@@ -40,7 +86,7 @@ def index(specs: Sequence[Spec]) -> str:
 def page(spec: Spec) -> str:
     """Return the page of one component."""
     kind = spec.kind.replace("_", " ")
-    parts = [f"# `{spec.name}`, a {kind}", NOTE, f"{spec.summary}\n\nStatus: {spec.status}.", spec.description]
+    parts = [f"# `{spec.name}`, {'an' if kind[0] in 'aeiou' else 'a'} {kind}", NOTE, f"{spec.summary}\n\nStatus: {spec.status}.", spec.description]
     if promises := list(traits(spec.traits)):
         parts.append("## Promises\n\n" + "\n".join(promises))
     schema = spec.schema()
@@ -85,7 +131,7 @@ def type_words(about: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if "$ref" in about:
         return type_words(schema["$defs"][about["$ref"].rpartition("/")[2]], schema)
     if "enum" in about:
-        return " or ".join(f"`{word}`" for word in about["enum"])
+        return " or ".join(f"`{word}`" for word in about["enum"] if word)
     if "const" in about:
         return f"`{about['const']}`"
     options = about.get("anyOf") or about.get("oneOf")
@@ -106,18 +152,19 @@ def example(spec: Spec, config: Mapping[str, Any]) -> str:
 def main() -> int:
     """Write the pages, or tell which ones are not up to date."""
     wanted = pages()
-    there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
+    known = [*FOLDER.glob("reference/*.md"), FOLDER / COMMANDS]
+    there = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in known}
     stale = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
     if "--check" in sys.argv:
-        print("\n".join(f"docs/reference/{name} is not up to date; cure: make docs" for name in stale) or "up to date")
+        print("\n".join(f"docs/{name} is not up to date; cure: make docs" for name in stale) or "up to date")
         return 1 if stale else 0
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "reference").mkdir(exist_ok=True)
     for name in stale:
         if name in wanted:
             (FOLDER / name).write_text(wanted[name], encoding="utf-8")
         else:
             (FOLDER / name).unlink()
-        print(f"docs/reference/{name}")
+        print(f"docs/{name}")
     return 0
 
 

@@ -26,7 +26,7 @@ class Dice(SourceConnector[DiceConfig]):
         return [Split(f"die-{number}") for number in range(self.config.dice)]
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
-        for roll in range(since["roll"] if since else 0, self.config.rolls):
+        for roll in range(since["roll"] if since else 0, until["roll"] if until else self.config.rolls):
             chance = random.Random(f"{self.config.seed} {split.id} {roll}")
             row = {"die": split.id, "roll": roll, "value": chance.randint(1, self.config.sides)}
             yield Batch.of([row], position={"roll": roll + 1})

@@ -67,7 +67,7 @@ def run_(
     *,
     as_json: AsJson = False,
     parallelism: Annotated[
-        int | None, typer.Option(min=1, help="Tasks that share the work of a node.", show_default=False)
+        int | None, typer.Option(min=1, help="Tasks that share a node's work.", metavar="N", show_default=False)
     ] = None,
     deadline: Annotated[str, typer.Option(help="Commit and stop before so long, such as 30s.", metavar="TIME")] = "",
     run_id: Annotated[

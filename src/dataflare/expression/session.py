@@ -1,12 +1,17 @@
 """The one place that opens DuckDB: locked-down in-memory instances, their cursors, and statements over changing rows.
 
 An instance sees no file, no network and no Python variable, loads no extension and lets nobody change its settings.
+The one exception is a folder of its own, which only this user may enter and which goes with it: what its memory does
+not hold, such as a great many groups, DuckDB spills to there.
 Instances are shared within a process, one for each memory limit; every statement has its own cursor, so a worker
 thread may run it while others run theirs. One cursor serves one thread at a time.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -30,7 +35,7 @@ _SETTINGS: dict[str, Any] = {
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "temp_directory": "",
+    "max_temp_directory_size": "64GiB",
 }
 _DISABLED = ",".join(
     (
@@ -48,10 +53,18 @@ class _Database:
     def __init__(self, memory_bytes_max: int) -> None:
         import duckdb
 
-        self.connection = duckdb.connect(config={**_SETTINGS, "memory_limit": f"{memory_bytes_max >> 10}KiB"})
+        folder = tempfile.mkdtemp(prefix="dataflare-spill-")
+        weakref.finalize(self, _remove, folder, os.getpid())
+        limits = {"memory_limit": f"{memory_bytes_max >> 10}KiB", "temp_directory": folder}
+        self.connection = duckdb.connect(config={**_SETTINGS, **limits})
         self.connection.execute("set timezone = 'UTC'")
         self.connection.execute(f"set disabled_optimizers = '{_DISABLED}'")
         self.connection.execute("set lock_configuration = true")
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process must not remove what is not its own
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _databases: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dataflare.schema import Schema
 
-ROWS_HELD_MAX = 1 << 18
+ROWS_HELD_MAX = 524288
 BATCHES_HELD_MAX = 64
 BYTES_HELD_MAX = 32 << 20
 ROWS_MERGED_MIN = 1 << 20
@@ -108,7 +108,7 @@ class PartialAggregate(Processor[AggregateConfig]):
     def open(self) -> None:
         """Prepare the statements."""
         self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
-        self._bytes_held_max = min(BYTES_HELD_MAX, self.context.budget.memory_bytes_max // 8)
+        self._bytes_held_max = min(BYTES_HELD_MAX, self.context.budget.memory_bytes_max // 4)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Take a batch in; now and then yield partial rows, and as errors the rows that an expression fails for."""

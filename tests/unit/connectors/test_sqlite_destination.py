@@ -86,8 +86,12 @@ def test_a_staged_zombie_cannot_commit_either(make: Any, tmp_path: Path) -> None
 
 def test_a_transaction_goes_on_in_another_thread(make: Any, tmp_path: Path) -> None:
     destination = make()
-    threading.Thread(target=lambda: destination.write(rows((1, "a")))).start()
-    for step in (lambda: destination.prepare(Epoch(1, 1)), lambda: destination.commit(Epoch(1, 1), [])):
+    steps = (
+        lambda: destination.write(rows((1, "a"))),
+        lambda: destination.prepare(Epoch(1, 1)),
+        lambda: destination.commit(Epoch(1, 1), []),
+    )
+    for step in steps:
         thread = threading.Thread(target=step)
         thread.start()
         thread.join()

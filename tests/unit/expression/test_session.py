@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -42,9 +45,24 @@ def test_a_session_does_not_see_python_variables() -> None:
 
 def test_settings_are_those_of_one_bounded_thread_in_utc() -> None:
     session = Session(Budget(memory_bytes_max=128 << 20))
-    names = ("threads", "async_threads", "memory_limit", "TimeZone", "temp_directory", "preserve_insertion_order")
+    names = ("threads", "async_threads", "memory_limit", "TimeZone", "preserve_insertion_order")
     found = [session.execute(f"select current_setting('{n}')::varchar")[0][0] for n in names]
-    assert found == ["1", "0", "128.0 MiB", "Etc/UTC", "", "true"]
+    assert found == ["1", "0", "128.0 MiB", "Etc/UTC", "true"]
+
+
+def test_what_memory_does_not_hold_is_spilled_to_a_folder_that_goes_with_the_instance() -> None:
+    session = Session(Budget(memory_bytes_max=65 << 20))
+    folder = Path(session.execute("select current_setting('temp_directory')")[0][0])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    rows = pa.table({"n": pa.array(range(1_500_000), pa.int64())})
+    session.register(rows)
+    many = select(["n", "cast(n as varchar) || repeat('x', 50) as s"])
+    assert session.execute(f"select count(*) from (select distinct s, n from ({many}))") == [(1_500_000,)]
+    assert list(folder.iterdir())
+    session.close()
+    del session
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_one_budget_has_one_instance_and_another_budget_another() -> None:

@@ -16,8 +16,8 @@ from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.listing import Listed, changed_files, names_of
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.storage import storage
-from dataflare.connectors.file.text import TextFile, is_stream
-from dataflare.errors import DataError, Place
+from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
+from dataflare.errors import DataError, Place, UnavailableError
 from dataflare.formats.csv.infer import first_record, unique_names
 from dataflare.monitoring.events import Noticed
 
@@ -50,6 +50,11 @@ class Enumerator:
 
     def _full(self, since: Position | None) -> Iterator[Split]:
         names = names_of(self._context, self._config.path, allow_empty=self._config.allow_empty)
+        if since is not None and not since.get("done") and since["path"] not in names:
+            raise UnavailableError(
+                f"{since['path']} is gone, and only a part of it has been read",
+                hint="put it back; or start anew with another state and another output",
+            )
         for name in names:
             offset = None
             if since is not None:
@@ -131,6 +136,8 @@ class Enumerator:
                 self._check_names(listed.name, names)
             start = max(begin, listed.start) if offset is None else offset
             end = file.size if listed.size < 0 else listed.size
+            if start > file.size and offset is not None:
+                raise became_shorter(listed.name)
             with storage(file.path):
                 for low, high in cuts(file.file, start, end, self._config.split_bytes, options):
                     yield low, high, high - low, data
@@ -162,6 +169,8 @@ class Enumerator:
 
         file = open_parquet(self._context.path(name), name)
         try:
+            if since > file.metadata.num_row_groups:
+                raise became_shorter(name)
             self._check_names(name, file.schema_arrow.names)
             for first, end, size in group_ranges(file, since, self._config.split_bytes):
                 yield first, end, size, {}

@@ -35,6 +35,15 @@ def is_stream(name: str, encoding: str) -> bool:
     return stateful or plain.encode(encoding) != plain.encode("ascii")
 
 
+def became_shorter(name: str) -> DataError:
+    """Return the error for a file that lost bytes after they were listed, or before all of them were read."""
+    return DataError(
+        "the file became shorter while it was read",
+        hint="write files under another name and move them into place when they are whole",
+        place=Place(name),
+    )
+
+
 class TextFile:
     """One open file of text; counts the bytes that it reads in `bytes_read`."""
 
@@ -79,11 +88,7 @@ class TextFile:
         """Return these bytes; raise DataError where the file ends before them."""
         data = self.peek(start, end)
         if len(data) < end - start:
-            raise DataError(
-                "the file became shorter while it was read",
-                hint="write files under another name and move them into place when they are whole",
-                place=Place(self.name),
-            )
+            raise became_shorter(self.name)
         self.bytes_read += len(data)
         return data
 
@@ -198,4 +203,4 @@ class TextFile:
             )
 
 
-__all__ = ["BLOCK_BYTES_MAX", "TextFile", "is_stream"]
+__all__ = ["BLOCK_BYTES_MAX", "TextFile", "became_shorter", "is_stream"]
