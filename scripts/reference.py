@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import re
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 import yaml
 
+from dataflare.cli.catalogue import settings_rows
 from dataflare.cli.main import app
 from dataflare.component import Registry, Spec
 
@@ -86,7 +86,12 @@ def index(specs: Sequence[Spec]) -> str:
 def page(spec: Spec) -> str:
     """Return the page of one component."""
     kind = spec.kind.replace("_", " ")
-    parts = [f"# `{spec.name}`, {'an' if kind[0] in 'aeiou' else 'a'} {kind}", NOTE, f"{spec.summary}\n\nStatus: {spec.status}.", spec.description]
+    parts = [
+        f"# `{spec.name}`, {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
+        NOTE,
+        f"{spec.summary}\n\nStatus: {spec.status}.",
+        spec.description,
+    ]
     if promises := list(traits(spec.traits)):
         parts.append("## Promises\n\n" + "\n".join(promises))
     schema = spec.schema()
@@ -119,28 +124,14 @@ def settings(schema: Mapping[str, Any]) -> Iterable[str]:
     """Yield the table of settings."""
     yield "| setting | type | default | meaning |"
     yield "|---|---|---|---|"
-    required = set(schema.get("required", ()))
-    for name, about in schema["properties"].items():
-        default = "required" if name in required else f"`{json.dumps(about.get('default'))}`"
-        meaning = str(about.get("description", "")).replace("|", "\\|").replace("\n", " ")
-        yield f"| `{name}` | {type_words(about, schema)} | {default} | {meaning} |"
-
-
-def type_words(about: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Return the type of a setting in words."""
-    if "$ref" in about:
-        return type_words(schema["$defs"][about["$ref"].rpartition("/")[2]], schema)
-    if "enum" in about:
-        return " or ".join(f"`{word}`" for word in about["enum"] if word)
-    if "const" in about:
-        return f"`{about['const']}`"
-    options = about.get("anyOf") or about.get("oneOf")
-    if options:
-        words = [type_words(option, schema) for option in options if option.get("type") != "null"]
-        return " or ".join(dict.fromkeys(words))
-    if about.get("type") == "array":
-        return f"list of {type_words(about.get('items', {}), schema)}"
-    return {"object": "map", "string": "text"}.get(str(about.get("type")), str(about.get("type", "any")))
+    for name, kind, default, meaning in settings_rows(schema):
+        default = default if default in ("", "required") else f"`{default}`"
+        kind = f"`{kind}`" if " | " in kind else kind
+        yield (
+            "| "
+            + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in (f"`{name}`", kind, default, meaning))
+            + " |"
+        )
 
 
 def example(spec: Spec, config: Mapping[str, Any]) -> str:

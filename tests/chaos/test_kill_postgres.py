@@ -33,7 +33,10 @@ THREE = (
     FILES.replace("{", "{{").replace("}", "}}")
     + ALONE
     + """
-  totals: {{type: postgres, inputs: [per_name], config: {{url: "${{DATAFLARE_TEST_POSTGRES}}", table: {schema}.totals}}}}
+  totals:
+    type: postgres
+    inputs: [per_name]
+    config: {{url: "${{DATAFLARE_TEST_POSTGRES}}", table: {schema}.totals}}
 """
 )
 

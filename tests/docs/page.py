@@ -111,4 +111,4 @@ class Shell:
 
 
 def _even(text: str) -> str:
-    return re.sub(r"\s+", " ", text).rstrip()
+    return re.sub(r"\s+", " ", text).strip()

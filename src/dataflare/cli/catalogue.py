@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dataflare.component import Kind, Registry, Spec
 
 
+_UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
+
+
 def kinds() -> dict[str, Kind[Any]]:
     """Return the kinds of components that there are, by name."""
     from dataflare.component import destination, lookup, processor, source, state_store
@@ -89,7 +92,7 @@ def settings_rows(schema: Mapping[str, Any], prefix: str = "") -> list[tuple[str
     required, definitions = schema.get("required", []), schema.get("$defs", {})
     rows: list[tuple[str, str, str, str]] = []
     for name, value in schema.get("properties", {}).items():
-        inner = definitions.get(str(value.get("$ref", "")).rpartition("/")[2], {})
+        inner = _inner(value, definitions)
         default = "required" if name in required else _default(value)
         meaning = value.get("description", inner.get("description", ""))
         if inner.get("properties"):
@@ -105,7 +108,9 @@ def type_text(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in value:
         return type_text(definitions.get(str(value["$ref"]).rpartition("/")[2], {}), definitions)
     if "enum" in value or "const" in value:
-        return " | ".join(str(v) for v in value.get("enum", [value.get("const")]))
+        return " | ".join(str(v) for v in value.get("enum", [value.get("const")]) if v != "")
+    if value.get("format") in ("duration", "size"):
+        return str(value["format"])
     if "anyOf" in value:
         parts = [type_text(v, definitions) for v in value["anyOf"] if v.get("type") != "null"]
         return " | ".join(dict.fromkeys(parts))
@@ -141,8 +146,21 @@ def _specs(name: str, registry: Registry) -> list[Spec]:
         ) from error
 
 
+def _inner(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of the settings that a setting consists of; empty where it is no such group, or may be more."""
+    options = [v for v in value.get("anyOf", [value]) if v.get("type") != "null"]
+    name = str(options[0].get("$ref", "")).rpartition("/")[2] if len(options) == 1 else ""
+    inner: Mapping[str, Any] = definitions.get(name, {})
+    return inner
+
+
 def _default(value: Mapping[str, Any]) -> str:
     default = value.get("default")
+    kinds = {v.get("format") for v in value.get("anyOf", [value])}
+    if isinstance(default, int | float) and "duration" in kinds:
+        return f"{default:g}s"
+    if isinstance(default, int) and "size" in kinds:
+        return next(f"{default >> bits}{unit}" for bits, unit in _UNITS if default % (1 << bits) == 0)
     return "" if default in (None, "", [], {}) else default if isinstance(default, str) else json.dumps(default)
 
 

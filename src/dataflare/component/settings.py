@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 __all__ = ["Config", "Duration", "Field", "Size", "seconds_of", "size_of"]
 
@@ -41,8 +41,8 @@ def size_of(value: Any) -> int:
     return int(float(match[1]) * _SIZES[match[2]])
 
 
-Duration = Annotated[float, BeforeValidator(seconds_of)]
+Duration = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema({"type": "string", "format": "duration"})]
 """Seconds; written with a unit."""
 
-Size = Annotated[int, BeforeValidator(size_of)]
+Size = Annotated[int, BeforeValidator(size_of), WithJsonSchema({"type": "string", "format": "size"})]
 """Bytes; written with a unit."""

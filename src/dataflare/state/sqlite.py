@@ -35,7 +35,7 @@ _SCHEMA = (
     "create table written (number integer not null) strict",
     "insert into written values (0)",
     *(
-        f"create trigger kv_{event} after {event} on kv begin update written set number = number + 1; end"
+        f"create trigger kv_{event} after {event} on kv begin update written set number = number + 1; end"  # noqa: S608
         for event in ("insert", "update", "delete")
     ),
 )
