@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[1] / "docs"
 COMMANDS = "command-line.md"
+PIPE = "\\|"
 NOTE = "<!-- Written by `make docs` from the component's own description; edit that. -->"
 VERBS = re.compile(r"(<!-- Verbs: .*? -->\n).*(<!-- End of the verbs. -->)", re.DOTALL)
 """The part of the page about the command line that is written here."""
@@ -125,13 +126,9 @@ def settings(schema: Mapping[str, Any]) -> Iterable[str]:
     yield "| setting | type | default | meaning |"
     yield "|---|---|---|---|"
     for name, kind, default, meaning in settings_rows(schema):
-        default = default if default in ("", "required") else f"`{default}`"
-        kind = f"`{kind}`" if " | " in kind else kind
-        yield (
-            "| "
-            + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in (f"`{name}`", kind, default, meaning))
-            + " |"
-        )
+        shown = default if default in ("", "required") else f"`{default}`"
+        cells = (f"`{name}`", f"`{kind}`" if " | " in kind else kind, shown, meaning)
+        yield f"| {' | '.join(cell.replace('|', PIPE).replace(chr(10), ' ') for cell in cells)} |"
 
 
 def example(spec: Spec, config: Mapping[str, Any]) -> str:

@@ -89,4 +89,4 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of the published files of JSON lines in a folder."""
-    return [json.loads(line) for f in sorted(path.glob("part-*.jsonl")) for line in f.read_text().splitlines()]
+    return [json.loads(line) for f in sorted(path.glob("part-*.jsonl")) for line in f.read_bytes().splitlines()]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.docs.page import Shell, blocks_of, commands_of, fits
-from tests.docs.test_documents import PAGES, name
+from tests.docs.test_documents import PAGES, ROOT, name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,12 @@ def test_every_file_that_a_page_shows_is_used_by_one_of_its_commands_or_files(pa
 
 def test_the_tutorial_is_walked() -> None:
     assert "docs/tutorial.md" in [name(page) for page in WALKS]
+
+
+def test_the_components_that_a_page_shows_are_those_of_the_examples() -> None:
+    shown = {block.title: block.text for block in blocks_of(ROOT / "docs" / "your-own-components.md") if block.title}
+    examples = {path.name: path.read_text() for path in (ROOT / "examples" / "custom").glob("[!_]*.py")}
+    assert examples == {title: text for title, text in shown.items() if title in examples}
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ class Cell:
     def post(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Put a message in without waiting."""
         if not self.dead:
-            self.mailbox.put_now(Message(method, arguments))
+            self.mailbox.put_soon(Message(method, arguments))
 
     def watch(self, callback: Callable[[BaseException | None], None]) -> None:
         """Call back once when the actor has ended; at once if it has."""

@@ -18,7 +18,7 @@ class Mailbox:
         self._capacity = capacity
         self._messages: deque[Message] = deque()
         self._getter: asyncio.Future[None] | None = None
-        self._putters: deque[tuple[asyncio.Future[None], Message]] = deque()
+        self._putters: deque[tuple[asyncio.Future[None] | None, Message]] = deque()
 
     def __len__(self) -> int:
         """Count the waiting messages."""
@@ -32,6 +32,13 @@ class Mailbox:
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._putters.append((room, message))
         await room
+
+    def put_soon(self, message: Message) -> None:
+        """Add a message whose sender does not wait; it never overtakes one who waits."""
+        if self._putters:
+            self._putters.append((None, message))
+        else:
+            self.put_now(message)
 
     def put_now(self, message: Message) -> None:
         """Add a message of the actor to itself, or of its system, whatever the mailbox holds."""
@@ -53,8 +60,9 @@ class Mailbox:
         messages = list(self._messages)
         self._messages.clear()
         for room, message in self._putters:
-            if not room.done():
+            if room is None or not room.done():
                 messages.append(message)
+            if room is not None and not room.done():
                 room.set_result(None)
         self._putters.clear()
         return messages
@@ -66,6 +74,7 @@ class Mailbox:
         """
         while self._putters and len(self._messages) < self._capacity:
             room, message = self._putters.popleft()
-            if not room.done():
+            if room is None or not room.done():
                 self.put_now(message)
+            if room is not None and not room.done():
                 room.set_result(None)

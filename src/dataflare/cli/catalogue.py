@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from dataflare.component import Kind, Registry, Spec
 
 
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true | false",
+    "object": "map",
+    "array": "list",
+    "duration": "duration",
+    "size": "size",
+}
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
 
 
@@ -92,14 +102,14 @@ def settings_rows(schema: Mapping[str, Any], prefix: str = "") -> list[tuple[str
     required, definitions = schema.get("required", []), schema.get("$defs", {})
     rows: list[tuple[str, str, str, str]] = []
     for name, value in schema.get("properties", {}).items():
-        inner = _inner(value, definitions)
+        inner, mark = _inner(value, definitions)
         default = "required" if name in required else _default(value)
         meaning = value.get("description", inner.get("description", ""))
-        if inner.get("properties"):
-            rows.append((f"{prefix}{name}", "map", "", meaning))
-            rows += settings_rows({**inner, "$defs": definitions}, f"{prefix}{name}.")
-        else:
-            rows.append((f"{prefix}{name}", type_text(value, definitions), default, meaning))
+        if mark == ".":
+            default = ""  # that of a group is told by its members
+        rows.append((f"{prefix}{name}", type_text(value, definitions), default, meaning))
+        if inner:
+            rows += settings_rows({**inner, "$defs": definitions}, f"{prefix}{name}{mark}")
     return rows
 
 
@@ -109,23 +119,14 @@ def type_text(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return type_text(definitions.get(str(value["$ref"]).rpartition("/")[2], {}), definitions)
     if "enum" in value or "const" in value:
         return " | ".join(str(v) for v in value.get("enum", [value.get("const")]) if v != "")
-    if value.get("format") in ("duration", "size"):
-        return str(value["format"])
     if "anyOf" in value:
         parts = [type_text(v, definitions) for v in value["anyOf"] if v.get("type") != "null"]
         return " | ".join(dict.fromkeys(parts))
-    if value.get("type") == "array":
-        return f"list of {type_text(value.get('items', {}), definitions)}"
-    if value.get("type") == "object" and isinstance(value.get("additionalProperties"), dict):
-        return f"map of {type_text(value['additionalProperties'], definitions)}"
-    words = {
-        "string": "text",
-        "integer": "whole number",
-        "number": "number",
-        "boolean": "true | false",
-        "object": "map",
-    }
-    return words.get(str(value.get("type")), "any")
+    inner = value.get("items") if value.get("type") == "array" else value.get("additionalProperties")
+    if isinstance(inner, dict):
+        word, many = type_text(inner, definitions), "list" if value["type"] == "array" else "map"
+        return f"{many} of ({word})" if " | " in word else f"{many} of {word}"
+    return _WORDS.get(str(value.get("format", value.get("type"))), "any")
 
 
 def _specs(name: str, registry: Registry) -> list[Spec]:
@@ -146,12 +147,17 @@ def _specs(name: str, registry: Registry) -> list[Spec]:
         ) from error
 
 
-def _inner(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of the settings that a setting consists of; empty where it is no such group, or may be more."""
+def _inner(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """Return the schema of the settings in a setting, in its items or in its values, and how their names begin."""
     options = [v for v in value.get("anyOf", [value]) if v.get("type") != "null"]
-    name = str(options[0].get("$ref", "")).rpartition("/")[2] if len(options) == 1 else ""
-    inner: Mapping[str, Any] = definitions.get(name, {})
-    return inner
+    if len(options) == 1:
+        values = options[0].get("additionalProperties")
+        found = ((options[0], "."), (options[0].get("items", {}), "[]."), (values, ".NAME."))
+        for part, mark in found:
+            name = str(part.get("$ref", "")).rpartition("/")[2] if isinstance(part, dict) else ""
+            if definitions.get(name, {}).get("properties"):
+                return definitions[name], mark
+    return {}, ""
 
 
 def _default(value: Mapping[str, Any]) -> str:

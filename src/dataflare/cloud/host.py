@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Cell
 from dataflare.actor.message import Message
+from dataflare.cloud.library import process_id, ray
 from dataflare.cloud.order import Gates
 from dataflare.cloud.ref import Failure, RayRef, portable
 from dataflare.errors import ActorDiedError, DataFlareError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataflare.actor.contract import ActorSystem
 
 ENDED_CELLS_MAX = 1000
@@ -37,9 +40,9 @@ class Host:
     Ray fails the pending call when the process has.
     """
 
-    def __init__(self, slots: int) -> None:
-        """Host nothing yet; `slots` is for the system of the actors in here."""
-        self._slots = slots
+    def __init__(self, make_system: Callable[[], ActorSystem]) -> None:
+        """Host nothing yet; `make_system` makes the system by which actors in here spawn others."""
+        self._make_system = make_system
         self._lives: dict[int, _Life] = {}
         self._ended: OrderedDict[int, DataFlareError | None] = OrderedDict()
         self._system: ActorSystem | None = None
@@ -107,14 +110,10 @@ class Host:
         life.end.set_result(told)
 
     def _ref(self, number: int, name: str) -> RayRef:
-        from dataflare.cloud.library import process_id, ray
-
         handle = ray().get_runtime_context().current_actor
         return RayRef(handle, (process_id(), number), name)
 
     def _own_system(self) -> ActorSystem:
         if self._system is None:
-            from dataflare.cloud.system import RayActorSystem
-
-            self._system = RayActorSystem(self._slots)
+            self._system = self._make_system()
         return self._system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -85,18 +86,19 @@ class RayActorSystem(ActorSystem):
         for host in self._hosts:
             if host.slot == slot:
                 return host
-        self._hosts.append(_HostedProcess(slot, self._slots, self._labels))
+        make_system = partial(RayActorSystem, self._slots, labels=self._labels)
+        self._hosts.append(_HostedProcess(slot, make_system, self._labels))
         return self._hosts[-1]
 
 
 class _HostedProcess:
     """A host as its maker sees it."""
 
-    def __init__(self, slot: int, slots: int, labels: dict[str, str] | None) -> None:
+    def __init__(self, slot: int, make_system: Callable[[], RayActorSystem], labels: dict[str, str] | None) -> None:
         self.slot, self.process, self.dead = slot, "", False
         self._numbers = count()
         placed = {"label_selector": labels} if labels else {}
-        self._handle = _host_class().options(**placed).remote(slots)
+        self._handle = _host_class().options(**placed).remote(make_system)
 
     async def spawn(self, kind: type[Any], arguments: tuple[Any, ...], name: str, mailbox: int) -> Any:
         try:

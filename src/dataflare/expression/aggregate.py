@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.check import DEFAULT, Checker
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dataflare.expression.check import Expression
     from dataflare.expression.grouping import Grouping
     from dataflare.expression.reject import Rejected
+
+P = ParamSpec("P")
 
 _STATES = "__states"
 _REPEATING = 0.5
@@ -89,7 +91,7 @@ class AggregatePlan:
             if self._locating is None:
                 self._locating = _Locating(self._grouping, self._schema, self._budget)
             good, rejected = self._locating.run(rows, self._time(), error, (node, policy))
-        return self._guarded(lambda: self._partial(good)), rejected
+        return self._guarded(self._partial, good), rejected
 
     def merge(self, partials: Sequence[pa.Table]) -> pa.Table:
         """Return one partial row a group."""
@@ -98,7 +100,7 @@ class AggregatePlan:
         rows = pa.concat_tables(partials) if partials else self.partial_schema.empty_table()
         if not rows.num_rows:
             return rows
-        merged = [self._guarded(lambda p=p: self._over(p, "merge")) for p in self._portions(rows)]
+        merged = [self._over(portion, "merge") for portion in self._portions(rows)]
         return pa.concat_tables(m.cast(self.partial_schema) for m in merged)
 
     def final(self, partial: pa.Table) -> pa.Table:
@@ -110,7 +112,7 @@ class AggregatePlan:
 
         if not self.keys:
             partial = pa.concat_tables([self._partial_of_nothing(), partial])
-        results = [self._guarded(lambda p=p: self._over(p, "final")) for p in self._portions(partial)]
+        results = [self._over(portion, "final") for portion in self._portions(partial)]
         if len(results) > 1:
             results = [self._prepared("sorted", pa.concat_tables(results), self._grouping.sorted_sql())]
         return fit(results[0], self.output.to_arrow())
@@ -135,11 +137,11 @@ class AggregatePlan:
         if self._session is not None:
             self._session.close()
 
-    def _guarded(self, run: Callable[[], pa.Table]) -> pa.Table:
+    def _guarded(self, run: Callable[P, pa.Table], *args: P.args, **kwargs: P.kwargs) -> pa.Table:
         import duckdb
 
         try:
-            return run()
+            return run(*args, **kwargs)
         except duckdb.Error as error:
             if not is_about_rows(error):
                 raise engine_failed(error) from error
@@ -180,6 +182,9 @@ class AggregatePlan:
         return statement.run(rows)
 
     def _over(self, partial: pa.Table, phase: str) -> pa.Table:
+        return self._guarded(self._run, partial, phase)
+
+    def _run(self, partial: pa.Table, phase: str) -> pa.Table:
         """Run a phase over partial rows; exported states are readable only from a table of the engine's own."""
         source = _STATES if self._grouping.has_states else INPUT
         epoch = self._time() if phase == "final" and _tells_time(self._grouping) else 0
@@ -231,8 +236,8 @@ class AggregatePlan:
         import duckdb
 
         try:
-            answer = self._over(self.partial_schema.empty_table(), "final")
-            self._over(self.partial_schema.empty_table(), "merge")
+            answer = self._run(self.partial_schema.empty_table(), "final")
+            self._run(self.partial_schema.empty_table(), "merge")
         except duckdb.Error as error:
             raise _no_parts(error, self._grouping) from None
         keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]

@@ -39,7 +39,7 @@ class PythonConfig(Config):
     """Exactly one of `module`, `code`, or `function` alone as `package.module:name`."""
 
     module: str | None = Field(None, description="A Python file, relative to the workflow file.")
-    code: str | None = Field(None, description="The code itself.")
+    code: str | None = Field(None, description="The code itself, in the place of a module.")
     function: str | None = Field(
         None, description=f"Name of the function in `module` or `code` ({FUNCTION}), or `package.module:name` alone."
     )
@@ -56,7 +56,7 @@ class PythonConfig(Config):
         min_length=1,
         description="Columns that the function is given (modes record and columns); without `output` the others pass.",
     )
-    timeout: Duration = Field(30.0, gt=0, description="Longest time for one batch.")
+    timeout: Duration = Field(30.0, gt=0, description="The longest time that a batch may take.")
     memory: Size = Field(512 << 20, ge=96 << 20, description="Most memory that the worker process may use.")
 
     @field_validator("output")

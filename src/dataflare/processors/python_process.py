@@ -30,6 +30,9 @@ LOAD_SECONDS = 120.0
 SAID_BYTES_MAX = 2000
 """How much of what the user's code prints during one batch is kept."""
 
+DIED, LATE = "worker_died", "timed_out"
+"""How the reasons begin for which a worker was lost; they are ours and hold nothing of a row."""
+
 _NO_ROW = 2**64 - 1
 _CHUNK = 1 << 20
 
@@ -166,7 +169,7 @@ class WorkerProcess:
                 self._channel.sendall(part)
             return read_frame(lambda size: self._read(size, until))
         except TimeoutError as error:
-            raise self._lost(f"timed_out: no answer within {seconds:g} s", late=True) from error
+            raise self._lost(f"{LATE}: no answer within {seconds:g} s", late=True) from error
         except (EOFError, OSError) as error:
             raise self._lost("", late=False) from error
         finally:
@@ -223,9 +226,9 @@ class WorkerProcess:
         row = int.from_bytes(self._progress[:], sys.byteorder)
         if not late:
             try:
-                what = f"worker_died: {_ending(self._process.wait(5))}"
+                what = f"{DIED}: {_ending(self._process.wait(5))}"
             except subprocess.TimeoutExpired:
-                what = "worker_died: it closed its channel"
+                what = f"{DIED}: it closed its channel"
         self._listen()
         self.stop()
         return WorkerLostError(what, late=late, row=None if row == _NO_ROW else row)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dataflare.processors.python_process import DIED, LATE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def errors_table(rows: pa.Table, rejected: MappingType[int, str], node: str, schema: pa.Schema) -> pa.Table:
     """Return a row (error, node, row as JSON) for each rejected one, in their order."""
     records = {row: _record(rows, row) for row in rejected}
-    errors = [without_values(reason, records[row]) for row, reason in rejected.items()]
+    errors = [_told(reason, records[row]) for row, reason in rejected.items()]
     texts = [json.dumps(_plain(record), ensure_ascii=False) for record in records.values()]
     return pa.Table.from_arrays(
         [pa.array(errors, pa.string()), pa.array([node] * len(errors), pa.string()), pa.array(texts, pa.string())],
@@ -27,7 +29,11 @@ def errors_table(rows: pa.Table, rejected: MappingType[int, str], node: str, sch
 
 def reason_without_values(reason: str, rows: pa.Table, row: int) -> str:
     """Return a reason in which no value of that row stands unchanged."""
-    return without_values(reason, _record(rows, row))
+    return _told(reason, _record(rows, row))
+
+
+def _told(reason: str, record: MappingType[str, Any]) -> str:
+    return reason if reason.startswith((DIED, LATE)) else without_values(reason, record)
 
 
 def without_values(reason: str, record: MappingType[str, Any]) -> str:

@@ -33,3 +33,14 @@ async def test_draining_takes_the_messages_of_those_who_wait_and_lets_them_go_on
     assert [m.method for m in box.drain()] == ["first", "waits"]
     await waiting[1]
     assert len(box) == 0
+
+
+async def test_one_who_does_not_wait_never_overtakes_one_who_does() -> None:
+    box = Mailbox(1)
+    await box.put(Message("first"))
+    waiting = asyncio.create_task(box.put(Message("asked")))
+    await asyncio.sleep(0)
+    box.put_soon(Message("told"))
+
+    assert [(await box.get()).method for _ in range(3)] == ["first", "asked", "told"]
+    await waiting

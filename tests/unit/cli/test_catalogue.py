@@ -50,20 +50,26 @@ class Outer(Config):
     """All shapes that settings have."""
 
     name: str = Field(description="Who.")
-    size: Size | None = Field(None, description="How large.")
+    size: Size | None = Field(4 << 20, description="How large.")
     names: list[str] = Field([], description="Who else.")
     columns: dict[str, str] = Field({}, description="Types by name.")
     loud: bool = Field(default=False, description="Whether.")
     inner: Inner = Field(Inner(), description="Inside.")
+    more: list[Inner] = Field([], description="Several inside.")
+    named: dict[str, Inner] | None = Field(None, description="Inside, by name.")
 
 
 def test_settings_of_all_shapes_become_rows() -> None:
     assert settings_rows(Outer.model_json_schema()) == [
         ("name", "text", "required", "Who."),
-        ("size", "whole number", "", "How large."),
+        ("size", "size", "4MiB", "How large."),
         ("names", "list of text", "", "Who else."),
         ("columns", "map of text", "", "Types by name."),
         ("loud", "true | false", "false", "Whether."),
         ("inner", "map", "", "Inside."),
-        ("inner.wait", "number", "1.5", "How long."),
+        ("inner.wait", "duration", "1.5s", "How long."),
+        ("more", "list of map", "", "Several inside."),
+        ("more[].wait", "duration", "1.5s", "How long."),
+        ("named", "map of map", "", "Inside, by name."),
+        ("named.NAME.wait", "duration", "1.5s", "How long."),
     ]

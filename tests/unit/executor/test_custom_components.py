@@ -8,6 +8,7 @@ import pytest
 from examples.custom.at_least import AtLeast
 from examples.custom.dice import Dice
 from examples.custom.dry_run import DryRun
+from examples.custom.shelf import Shelf
 from examples.custom.tally import Tally
 
 from dataflare.component import Config, Registry
@@ -86,7 +87,7 @@ async def test_the_failure_of_a_component_names_its_node(tmp_path: Path) -> None
     assert outcome.error.exit_code == 3
 
 
-@pytest.mark.parametrize("component", [Dice, AtLeast, Tally, DryRun], ids=lambda c: c.spec.name)
+@pytest.mark.parametrize("component", [Dice, AtLeast, Tally, Shelf, DryRun], ids=lambda c: c.spec.name)
 def test_examples_of_a_spec_are_valid_settings(component: Any) -> None:
     for example in component.spec.examples:
         component.spec.config(**example)

@@ -55,6 +55,12 @@ def node(schema: Schema = SCHEMA, on_error: str = "fail", **config: Any) -> Any:
     return opened(Aggregate(Aggregate.spec.config(**config)), schema=schema, on_error=on_error)
 
 
+def snapshot_of(component: Any) -> Any:
+    """Take a checkpoint as a task does."""
+    assert list(component.flush()) == []
+    return component.snapshot()
+
+
 def whole(batches: list[pa.Table], **config: Any) -> list[dict[str, Any]]:
     component = node(**config)
     for rows in batches:
@@ -106,7 +112,7 @@ def test_a_restore_in_the_middle_loses_and_doubles_nothing() -> None:
     first = node(**CONFIG)
     for rows in BATCHES[:3]:
         list(first.process(Batch(rows)))
-    state = first.snapshot()
+    state = snapshot_of(first)
     list(first.process(Batch(rows_of(99))))  # after the barrier: lost with the crash
     second = node(**CONFIG)
     second.restore(state)
@@ -119,7 +125,7 @@ def test_a_restore_in_the_middle_loses_and_doubles_nothing() -> None:
 def test_a_snapshot_is_kept_by_the_group_of_its_keys() -> None:
     component = node(**CONFIG)
     list(component.process(Batch(rows_of(1, count=3000, cities=600))))
-    state = component.snapshot()
+    state = snapshot_of(component)
     assert len(state) > 200
     for group, data in state.items():
         rows = pa.ipc.open_stream(data).read_all()
@@ -130,7 +136,7 @@ def test_groups_of_several_snapshots_may_come_together() -> None:
     halves = [node(**CONFIG), node(**CONFIG)]
     for n, rows in enumerate(BATCHES):
         list(halves[n % 2].process(Batch(rows)))
-    one, two = (h.snapshot() for h in halves)
+    one, two = map(snapshot_of, halves)
     together = node(**CONFIG)
     together.restore(one)
     together.restore(two)
@@ -145,12 +151,13 @@ def test_nothing_is_held_after_the_end() -> None:
 
 
 def test_what_is_held_is_bounded_by_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 100)
+    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 1000)
+    monkeypatch.setattr(aggregate, "ROWS_MERGED_MIN", 100)
     component = node(**CONFIG)
     for rows in BATCHES * 5:
         list(component.process(Batch(rows)))
         assert sum(t.num_rows for t in component._final._held) <= 200
-        assert sum(t.num_rows for t in component._partial._held) <= 100
+        assert sum(b.num_rows for b in component._partial._held) < 1000
     assert sum(r["rows"] for b in component.finish() for r in b.rows.to_pylist()) == 6 * 5 * 400
 
 
@@ -162,7 +169,7 @@ def test_the_first_half_sends_rows_on_after_a_number_of_batches() -> None:
 
 
 def test_many_results_come_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 10)
+    monkeypatch.setattr(aggregate, "RESULT_ROWS", 10)
     component = node(**CONFIG)
     list(component.process(Batch(BATCHES[0])))
     sizes = [b.num_rows for b in component.finish()]
@@ -179,7 +186,7 @@ def test_no_rows_without_keys_make_one_result() -> None:
 def test_state_without_keys_is_in_one_group() -> None:
     component = node(aggregations={"n": "count(*)"})
     list(component.process(Batch(BATCHES[0])))
-    assert list(component.snapshot()) == [0]
+    assert list(snapshot_of(component)) == [0]
 
 
 @pytest.mark.parametrize(
@@ -225,11 +232,14 @@ def test_rows_that_fail_leave_by_errors_or_fail_the_node() -> None:
     config = {"aggregations": {"t": "sum(cast(who as integer))"}}
     rows = pa.table({"city": ["a", "b"], "n": [1, 2], "who": ["5", "x"]})
     component = node(on_error="dead_letter", **config)
-    (errors,) = component.process(Batch(rows, position={"at": 1}))
+    assert list(component.process(Batch(rows, position={"at": 1}))) == []
+    (errors,) = component.flush()  # a barrier
     assert (errors.stream, errors.num_rows, errors.rows.schema.names) == ("errors", 1, ["error", "node", "row"])
     assert [b.rows.to_pylist() for b in component.finish()] == [[{"t": 5}]]
+    failing = node(**config)
+    list(failing.process(Batch(rows)))
     with pytest.raises(DataError):
-        list(node(**config).process(Batch(rows)))
+        list(failing.finish())
 
 
 def test_its_traits_and_examples_are_declared() -> None:

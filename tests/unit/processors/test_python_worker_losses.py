@@ -85,12 +85,12 @@ def test_the_row_that_kills_the_worker_is_rejected_and_no_other(make: Make, even
 
 def test_a_batch_function_that_dies_is_narrowed_down_by_halves(make: Make) -> None:
     node = make(
-        f"{IMPORTS}def process(t):\n    if 'kill' in t['name'].to_pylist():\n        os._exit(1)\n    return t\n",
+        f"{IMPORTS}def process(t):\n    if 'kill' in t['name'].to_pylist():\n        os._exit(5)\n    return t\n",
         mode="batch",
     )
     through, dead = split(node, numbered(16, r5="kill"))
     assert through == [n for n in range(16) if n != 5]
-    assert dead == {5: "worker_died: exit status 1"}
+    assert dead == {5: "worker_died: exit status 5"}
 
 
 def test_columns_that_pass_by_stay_with_their_rows_when_the_batch_is_cut(make: Make) -> None:

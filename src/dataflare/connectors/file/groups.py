@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from dataflare.batch import Batch
 from dataflare.connectors.file.storage import storage
-from dataflare.errors import DataError, Place
+from dataflare.errors import DataError, Place, UnavailableError
 from dataflare.formats.parquet import fitted
 
 if TYPE_CHECKING:
@@ -25,11 +26,23 @@ PART_BYTES = 16 << 20
 
 def open_parquet(path: Path, name: str) -> pq.ParquetFile:
     """Open a file; raise UnavailableError where that is not possible and DataError where it is no Parquet."""
+    with _sound(path, name, "not a Parquet file"):
+        return pq.ParquetFile(path)
+
+
+@contextmanager
+def _sound(path: Path | str, name: str, what: str) -> Iterator[None]:
+    """Translate what the system refuses, and what Arrow finds damaged: some of that are OSErrors without a number."""
     try:
         with storage(path):
-            return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise DataError("not a Parquet file", hint="is it still being written?", place=Place(name)) from error
+            yield
+    except (pa.ArrowException, UnavailableError) as error:
+        if isinstance(error, UnavailableError) and (not error.__cause__ or getattr(error.__cause__, "errno", None)):
+            raise
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise DataError(
+            f"{what}: {reason}", hint="is it still being written, or was it copied in part?", place=Place(name)
+        ) from error
 
 
 def group_ranges(file: pq.ParquetFile, since: int, split_bytes: int) -> Iterator[tuple[int, int, int]]:
@@ -61,11 +74,8 @@ class GroupReader:
         first = since["group"] if since else split.data["start"]
         skip = since.get("row", 0) if since else 0
         for number in range(first, split.data["end"]):
-            try:
-                with storage(self.name):
-                    yield from self._group(number, skip, memory_bytes_max // 4)
-            except pa.ArrowInvalid as error:
-                raise DataError(f"row group {number} cannot be read: {error}", place=Place(self.name)) from error
+            with _sound(self.name, self.name, f"row group {number} cannot be read"):
+                yield from self._group(number, skip, memory_bytes_max // 4)
             skip = 0
 
     def close(self) -> None:

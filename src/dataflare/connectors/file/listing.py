@@ -47,14 +47,15 @@ def names_of(context: StageContext, path: str, *, allow_empty: bool) -> list[str
     Raises UnavailableError where there is none, unless that is allowed. Hidden files are left out.
     """
     full = context.path(path)
-    if full.is_file():
-        found = [str(full)]
-    elif full.is_dir():
-        found = sorted(
-            str(p) for p in full.iterdir() if p.is_file() and p.name[0] != "." and _extension(p.name) in EXTENSIONS
-        )
-    else:
-        found = sorted(p for p in glob.glob(str(full), recursive=True) if os.path.isfile(p))  # noqa: PTH113, PTH207
+    with storage(full):
+        if full.is_file():
+            found = [str(full)]
+        elif full.is_dir():
+            found = sorted(
+                str(p) for p in full.iterdir() if p.is_file() and p.name[0] != "." and _extension(p.name) in EXTENSIONS
+            )
+        else:
+            found = sorted(p for p in glob.glob(str(full), recursive=True) if os.path.isfile(p))  # noqa: PTH113, PTH207
     if not found and not allow_empty:
         kind = "no file matches" if glob.has_magic(path) or full.is_dir() else "there is no file"
         raise UnavailableError(f"{kind} {full}", hint="check the path, or set allow_empty: true if there may be none")

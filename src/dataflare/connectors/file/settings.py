@@ -44,7 +44,7 @@ def format_of(path: str, told: str | None) -> str:
 class TextConfig(Config):
     """What both ends of a CSV file agree on."""
 
-    path: str = Field(description="File, glob or directory; relative to the workflow file.")
+    path: str = Field(description="File, glob or folder; relative to the workflow file.")
     format: Format | None = Field(None, description="csv, jsonl (json is the same) or parquet; default: by extension.")
     header: bool = Field(default=True, description="CSV: the first record names the columns.")
     delimiter: str = Field("", description="CSV: one character; default: a comma, a tab for .tsv.")
@@ -66,8 +66,12 @@ class FileSourceConfig(TextConfig):
     encoding: str = Field("utf-8", description="CSV and JSON lines: the text encoding.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
-    extra_columns: Literal["ignore", "error"] = Field("ignore", description="Columns that the plan does not know.")
-    missing_columns: Literal["null", "error"] = Field("null", description="Planned columns that a file lacks.")
+    extra_columns: Literal["ignore", "error"] = Field(
+        "ignore", description="What becomes of columns that the plan does not know."
+    )
+    missing_columns: Literal["null", "error"] = Field(
+        "null", description="What becomes of planned columns that a file lacks."
+    )
 
     @field_validator("split_bytes", mode="before")
     @classmethod
@@ -99,6 +103,7 @@ class FileSourceConfig(TextConfig):
 class FileDestinationConfig(TextConfig):
     """Settings of the file destination."""
 
+    path: str = Field(description="A folder, or one file where it has an extension; relative to the workflow file.")
     null_value: str = Field("", description="CSV: what is written for null.")
     compression: Compression = Field("zstd", description="Parquet: zstd (level 3), snappy or none.")
     row_group_rows: int = Field(1 << 17, ge=1, description="Parquet: rows in a row group at most.")

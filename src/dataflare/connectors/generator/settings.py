@@ -111,7 +111,7 @@ class GeneratorConfig(Config):
     )
     columns: dict[str, ColumnConfig] = Field(
         default_factory=lambda: {n: ColumnConfig.model_validate(v) for n, v in PRESET.items()},
-        description="Columns by name: a kind, a list of values, or {kind: ...}.",
+        description="Columns by name: a kind, a list of values to choose from, or the settings below.",
     )
     partitions: int = Field(1, ge=1, description="Splits that tasks read side by side.")
     seed: int = Field(0, ge=0, description="Same seed, same rows.")

@@ -86,7 +86,9 @@ class PostgresSourceConfig(PostgresConfig):
     key: list[str] = Field(
         [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
     )
-    incremental: PostgresIncremental | None = Field(None, description="mode: incremental: how new rows are found.")
+    incremental: PostgresIncremental | None = Field(
+        None, description="For `mode: incremental`: how new rows are found."
+    )
     types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
     split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
     fetch_rows: int = Field(250_000, ge=1, description="Rows that one statement reads at most.")
@@ -111,4 +113,4 @@ class PostgresDestinationConfig(PostgresConfig):
 
     table: str = Field(description="The table to write, as schema.table.")
     create: bool = Field(default=True, description="Make the table if it is not there.")
-    new_columns: Literal["add", "error"] = Field("add", description="Columns that the table lacks.")
+    new_columns: Literal["add", "error"] = Field("add", description="What becomes of columns that the table lacks.")

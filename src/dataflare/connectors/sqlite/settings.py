@@ -32,7 +32,7 @@ class SqliteSourceConfig(SqliteConfig):
     key: list[str] = Field(
         [], description="Columns that tell the rows of a query or view apart; its rows are then read in their order."
     )
-    incremental: SqliteIncremental | None = Field(None, description="mode: incremental: how new rows are found.")
+    incremental: SqliteIncremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
     types: dict[str, str] = Field({}, description="Types by column, where the declared ones are not what is in there.")
     split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
     batch_rows: int = Field(16_384, ge=1, description="Rows in a batch at most.")
@@ -54,4 +54,4 @@ class SqliteDestinationConfig(SqliteConfig):
 
     table: str = Field(description="The table to write.")
     create: bool = Field(default=True, description="Make the file and the table if they are not there.")
-    new_columns: Literal["add", "error"] = Field("add", description="Columns that the table lacks.")
+    new_columns: Literal["add", "error"] = Field("add", description="What becomes of columns that the table lacks.")
