@@ -18,7 +18,7 @@ suite() { # name, interpreter, arguments of pytest
     local name=$1 python=$2
     shift 2
     printf '\n== %s\n' "$name"
-    "$python" -m pytest -n 2 -m "not soak" --timeout 300 "$@" </dev/null 2>&1 | tee "$logs/$name.log" || failed=1
+    "$python" -m pytest -m "not soak" --timeout 300 "$@" </dev/null 2>&1 | tee "$logs/$name.log" || failed=1
 }
 
 closing() { # name: the line with which pytest ended
@@ -41,7 +41,7 @@ else
     echo "the test servers do not start: tests that need them will be skipped"
 fi
 
-suite all .venv/bin/python tests "$@"
+suite all .venv/bin/python -n 2 tests "$@"
 
 recap=()
 main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -49,7 +49,7 @@ if [ "$main" = 3.13 ]; then
     recap+=("second Python: not run, Python 3.13 is the main one")
 elif second=$(scripts/choose-python.sh 3.13); then
     if scripts/setup.sh .venv-313 "$second"; then
-        suite unit-on-3.13 .venv-313/bin/python tests/unit
+        suite unit-on-3.13 .venv-313/bin/python -n 2 tests/unit
         recap+=("$(closing unit-on-3.13)")
     else
         failed=1
@@ -57,6 +57,14 @@ elif second=$(scripts/choose-python.sh 3.13); then
     fi
 else
     recap+=("second Python: not run, this machine has no Python 3.13")
+fi
+
+if scripts/setup.sh .venv-cloud .venv/bin/python requirements/cloud.lock; then
+    suite cloud .venv-cloud/bin/python tests/integration/cloud
+    recap+=("$(closing cloud)")
+else
+    failed=1
+    recap+=("Ray: .venv-cloud could not be built")
 fi
 
 printf '\n== in short\n'

@@ -116,11 +116,12 @@ class Secrets:
 
     def __call__(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the settings with every reference replaced."""
-        from dataflare.workflow import resolve_secrets
+        from dataflare.workflow import resolve_secrets, secret_references
 
         put_in = partial(resolve_secrets, secrets=self.plan.secrets, environ=os.environ, directory=self.plan.directory)
         resolved = put_in(config)
-        found = set(_changed(config, resolved)) - {s.reveal() for s in self.known}
+        alone = put_in({reference: reference for reference in secret_references(config)})
+        found = {*_changed(config, resolved), *alone.values()} - {s.reveal() for s in self.known}
         self.known.extend(Secret(text) for text in found)
         return resolved
 

@@ -4,6 +4,16 @@ from dataflare.workflow.description import describe
 from dataflare.workflow.loading import Loaded, importable, load, plan_or_raise
 from dataflare.workflow.model import WorkflowText
 from dataflare.workflow.picture import picture
-from dataflare.workflow.references import resolve_secrets
+from dataflare.workflow.references import resolve_secrets, secret_references
 
-__all__ = ["Loaded", "WorkflowText", "describe", "importable", "load", "picture", "plan_or_raise", "resolve_secrets"]
+__all__ = [
+    "Loaded",
+    "WorkflowText",
+    "describe",
+    "importable",
+    "load",
+    "picture",
+    "plan_or_raise",
+    "resolve_secrets",
+    "secret_references",
+]

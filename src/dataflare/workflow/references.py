@@ -105,6 +105,17 @@ def resolve_secrets(
     return {k: stores.put_in(v) for k, v in config.items()}
 
 
+def secret_references(value: Any) -> set[str]:
+    """Return every `${secret:store/key}` in a value of settings, as it stands there."""
+    if isinstance(value, dict):
+        return {found for inner in value.values() for found in secret_references(inner)}
+    if isinstance(value, list | tuple):
+        return {found for inner in value for found in secret_references(inner)}
+    if not has_secret(value):
+        return set()
+    return {m[0] for m in _REFERENCE.finditer(value) if (m[1] or "").startswith("secret:")}
+
+
 class _Stores:
     def __init__(self, secrets: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str], directory: Path) -> None:
         self._secrets, self._environ, self._directory = secrets, environ, directory
