@@ -23,6 +23,7 @@ from dataflare.workflow.reading import read_document
 from dataflare.workflow.references import check_secrets, resolve_secrets, substitute, unescape
 from dataflare.workflow.row_steps import RowSteps
 from dataflare.workflow.tags import check_masked
+from dataflare.workflow.unheeded import tell_unheeded
 from dataflare.workflow.unused import check_unused
 from dataflare.workflow.wiring import wire
 
@@ -119,6 +120,7 @@ class _Loading:
         flow = FlowTyper(out, wiring, self._findings, steps, ask=ask).run()
         check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
+        tell_unheeded(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
         if self._findings.failed:
