@@ -165,6 +165,16 @@ def test_a_signal_to_a_run_that_is_complete_does_not_call_it_broken_off(tmp_path
     exact(tmp_path)
 
 
+def test_a_run_that_is_stopped_before_it_has_read_anything_has_not_failed(tmp_path: Path) -> None:
+    (tmp_path / "workflow.yaml").write_text(WORKFLOW.replace("rate: 1500, ", ""))
+    first = run(tmp_path, "--deadline", "1ms")
+    assert (first.code, first.summary["status"], first.summary["error"]) == (0, "stopped", None)
+    assert first.rows("made") == {}
+
+    assert run(tmp_path).code == 0
+    exact(tmp_path)
+
+
 def test_stop_without_a_run_says_so(tmp_path: Path) -> None:
     (tmp_path / "workflow.yaml").write_text(WORKFLOW)
     refused = dataflare(tmp_path, "stop", "workflow.yaml", "--json")

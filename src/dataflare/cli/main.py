@@ -260,8 +260,8 @@ def main(arguments: Sequence[str]) -> int:
     from dataflare.errors import DataFlareError, WorkflowError
 
     as_json = "--json" in arguments
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         code: Any = command.main(list(arguments) or ["--help"], prog_name="dataflare", standalone_mode=False)
     except DataFlareError as error:
         say_error(error, as_json=as_json)
