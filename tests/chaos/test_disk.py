@@ -138,7 +138,7 @@ def test_a_full_disk_ends_the_run_and_more_room_ends_it_exactly(
     assert told.code == 0, told.err
     assert told.rows("rows") == {"in": ROWS, "out": ROWS}
     assert visible(folder / path) == list(range(ROWS))
-    assert not [p for p in disk.path.rglob(".staged*")]
+    assert not list(disk.path.rglob(".staged*"))
 
 
 def test_ballast_that_is_deleted_is_room_too(folder: Path, disk: Disk) -> None:

@@ -102,7 +102,10 @@ def test_without_damage_the_run_goes_on(broken_off: Path, tmp_path: Path) -> Non
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a flipped bit early in the log": (lambda f: flip(f / LOG, 40_000), "lost"),
     "a flipped bit late in the log": (lambda f: flip(f / LOG, (f / LOG).stat().st_size - 9_000), "lost"),
-    "a log cut in half": (lambda f: (f / LOG).write_bytes((f / LOG).read_bytes()[: (f / LOG).stat().st_size // 2]), "lost"),
+    "a log cut in half": (
+        lambda f: (f / LOG).write_bytes((f / LOG).read_bytes()[: (f / LOG).stat().st_size // 2]),
+        "lost",
+    ),
     "an emptied log": (lambda f: (f / LOG).write_bytes(b""), "lost"),
     "a log that is gone": (lambda f: (f / LOG).unlink(), "lost"),
     "an emptied file": (lambda f: (f / "state/state.db").write_bytes(b""), "empty"),
@@ -230,7 +233,7 @@ def test_a_flipped_bit_anywhere_in_the_file_changes_nothing_or_is_reported(tmp_p
     whole = (tmp_path / "closed" / "state.db").read_bytes()
     expected = seen_in(copy(tmp_path / "closed", tmp_path / "expected"))
     reported = 0
-    for at in range(0, len(whole), len(whole) // 499):
+    for at in range(0, len(whole), len(whole) // 150):
         target = copy(tmp_path / "closed", tmp_path / f"flipped-{at}")
         flip(target / "state.db", at)
         try:
@@ -240,4 +243,4 @@ def test_a_flipped_bit_anywhere_in_the_file_changes_nothing_or_is_reported(tmp_p
             assert error.exit_code == 3
             assert "dataflare checkpoint import" in error.hint
         shutil.rmtree(target)
-    assert reported > 25
+    assert reported > 10

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.chaos.conftest import Case
+from tests.chaos.processes import COMMAND, Ended, lines, run
 
 from dataflare.cli.running import RunOptions, run_plan
 from dataflare.cli.surroundings import plan_of
 from dataflare.component import Registry
 from dataflare.errors import DataError, UnavailableError
-from tests.chaos.conftest import Case
-from tests.chaos.processes import COMMAND, Ended, lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,12 @@ def ids(folder: Path) -> list[int]:
 
 def broken(told: Ended, file: str, word: str, cure: str) -> None:
     """Assert that a file was named as what its data is not, with the reason and the cure."""
-    assert (told.code, told.error["code"], told.error["file"], told.error["path"]) == (1, "data.invalid", file, "orders")
+    assert (told.code, told.error["code"], told.error["file"], told.error["path"]) == (
+        1,
+        "data.invalid",
+        file,
+        "orders",
+    )
     assert word in told.error["message"]
     assert cure in told.error["hint"]
 
@@ -148,7 +153,9 @@ def test_a_parquet_file_with_a_torn_footer_is_named(tmp_path: Path, damage: str,
     broken(run(tmp_path), "in.parquet", "not a Parquet file", "still being written")
 
 
-def test_a_parquet_file_with_a_damaged_row_group_is_named_and_what_came_before_is_not_read_twice(tmp_path: Path) -> None:
+def test_a_parquet_file_with_a_damaged_row_group_is_named_and_what_came_before_is_not_read_twice(
+    tmp_path: Path,
+) -> None:
     parquet(tmp_path / "in.parquet")
     whole = (tmp_path / "in.parquet").read_bytes()
     at = pq.read_metadata(tmp_path / "in.parquet").row_group(12).column(1).data_page_offset

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.chaos.processes import Ended, lines, run
 
 if TYPE_CHECKING:
@@ -94,7 +93,10 @@ def test_malformed_rows_become_dead_letters_with_file_line_and_reason(tmp_path: 
 def test_many_malformed_rows_in_many_splits_are_neither_lost_nor_told_twice(tmp_path: Path) -> None:
     rows = [f"{n},n{n},{'many' if n % 7 == 0 else n}" + (",more" if n % 11 == 0 else "") for n in range(6000)]
     told = attempt(
-        tmp_path, {"in.csv": "\n".join(["id,name,qty", *rows]) + "\n"}, "dead_letter", settings=f"split_bytes: 3kB, {COLUMNS}"
+        tmp_path,
+        {"in.csv": "\n".join(["id,name,qty", *rows]) + "\n"},
+        "dead_letter",
+        settings=f"split_bytes: 3kB, {COLUMNS}",
     )
     bad = {n for n in range(6000) if n % 7 == 0 or n % 11 == 0}
     counted(told, tmp_path, good=6000 - len(bad), bad=len(bad))
@@ -146,7 +148,11 @@ def test_a_line_of_20_megabytes_is_a_row_like_others(tmp_path: Path) -> None:
     told = attempt(tmp_path, {"in.csv": content}, "fail")
     assert told.code == 0, told.err
     assert told.rows("rows") == {"in": 3, "out": 3}
-    assert [(r["id"], len(r["name"]), r["qty"]) for r in lines(tmp_path / "out")] == [(1, 1, 2), (2, len(LONG), 3), (3, 1, 4)]
+    assert [(r["id"], len(r["name"]), r["qty"]) for r in lines(tmp_path / "out")] == [
+        (1, 1, 2),
+        (2, len(LONG), 3),
+        (3, 1, 4),
+    ]
 
 
 def test_a_bad_line_of_20_megabytes_is_a_dead_letter_like_others(tmp_path: Path) -> None:
@@ -279,3 +285,12 @@ def test_more_bad_rows_than_allowed_fail_with_the_numbers(tmp_path: Path) -> Non
 
 def test_as_many_bad_rows_as_allowed_pass(tmp_path: Path) -> None:
     counted(limited(tmp_path, rows=2000, bad=20, rate="1%"), tmp_path, good=1980, bad=20)
+
+
+def test_the_share_of_bad_rows_is_also_judged_where_epochs_are_small(tmp_path: Path) -> None:
+    body = "".join(f"{n},a,{'x' if n % 2 else n}\n" for n in range(6000))
+    (tmp_path / "in.csv").write_text("id,name,qty\n" + body)
+    text = WORKFLOW.format(path="in.csv", settings=f"split_bytes: 1kB, {COLUMNS}", action="X")
+    text = text.replace("{action: X}", "{action: dead_letter, max_rate: 1%}").replace("50ms", "1ms")
+    (tmp_path / "workflow.yaml").write_text(text + DEAD)
+    assert run(tmp_path).code == 1

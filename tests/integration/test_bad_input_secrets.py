@@ -6,13 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.chaos.processes import Ended, dataflare, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSWORD = "Corr\"ect/h0rse b@ttery&$taple\\"
+PASSWORD = 'Corr"ect/h0rse b@ttery&$taple\\'
 SHELF = '''
 """A source and a destination that tell their password wherever they can."""
 
@@ -76,7 +75,10 @@ class ShelfDestination(DestinationConnector[ShelfConfig]):
 POINTS = "[dataflare.source]\nshelf = shelf:ShelfSource\n[dataflare.destination]\nshelf = shelf:ShelfDestination\n"
 WORKFLOW = """
 id: secretive
-runtime: {{checkpoint: {{interval: 50ms}}, restart: {{initial: 10ms, attempts: 1}}, state: {{type: sqlite, path: state}}}}
+runtime:
+  checkpoint: {{interval: 50ms}}
+  restart: {{initial: 10ms, attempts: 1}}
+  state: {{type: sqlite, path: state}}
 secrets:
   env: {{type: env, prefix: SHELF_}}
 sources:
@@ -86,7 +88,9 @@ destinations:
 """
 SHELF_SOURCE = """taken: {{type: shelf, config: {{url: "https://me:${{secret:env/PASSWORD}}@host/x", \
 password: "${{secret:env/PASSWORD}}", how: "{how}"}}}}"""
-SHELF_DESTINATION = """put: {{type: shelf, inputs: [taken], config: {{password: "${{secret:env/PASSWORD}}", how: "{how}"}}}}"""
+SHELF_DESTINATION = (
+    """put: {{type: shelf, inputs: [taken], config: {{password: "${{secret:env/PASSWORD}}", how: "{how}"}}}}"""
+)
 FORMS = {
     PASSWORD,
     json.dumps(PASSWORD)[1:-1],
@@ -104,8 +108,16 @@ def attempt(folder: Path, how: str, *arguments: str, side: str = "source") -> En
     (folder / "shelf-1.dist-info").mkdir(exist_ok=True)
     (folder / "shelf-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1\n")
     (folder / "shelf-1.dist-info" / "entry_points.txt").write_text(POINTS)
-    source = SHELF_SOURCE if side == "source" else 'taken: {{type: generator, config: {{rows: 10, columns: {{id: sequence}}}}}}'
-    kept = SHELF_DESTINATION if side != "source" else "put: {{type: file, inputs: [taken], config: {{path: out, format: jsonl}}}}"
+    source = (
+        SHELF_SOURCE
+        if side == "source"
+        else "taken: {{type: generator, config: {{rows: 10, columns: {{id: sequence}}}}}}"
+    )
+    kept = (
+        SHELF_DESTINATION
+        if side != "source"
+        else "put: {{type: file, inputs: [taken], config: {{path: out, format: jsonl}}}}"
+    )
     text = WORKFLOW.format(source=source.format(how=how), destination=kept.format(how=how))
     (folder / "workflow.yaml").write_text(text)
     return run(folder, *arguments, environ=surroundings(folder))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from dataflare.monitoring.observers import Observers
 from dataflare.monitoring.progress import LiveProgress, Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dataflare.component import Registry
@@ -66,6 +67,22 @@ def run_command(file: Path, options: RunOptions) -> int:
         raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
     registry = Registry.installed()
     plan = plan_of(file, registry, parallelism=options.parallelism)
+    with _deaf():  # once the run has ended, its summary is still to be told
+        return _told(plan, registry, options)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let signals that the executor does not take pass unheard."""
+    before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _told(plan: Plan, registry: Registry, options: RunOptions) -> int:
     outcome, number = run_plan(plan, registry, options)
     if outcome is None:
         sys.stderr.write("ended at once; run it again to go on from the last committed epoch\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from dataflare.state.checkpoint import CheckpointManager
 if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
     from dataflare.plan import Plan
+    from dataflare.state.checkpoint import Proposal
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class _Run:
     latest: int = 0
     first_epoch: int | None = None
     ending: Ending | None = None
-    labels: dict[str, str] = field(default_factory=dict)
+    checkpoints: CheckpointManager | None = None
 
 
 class CoordinatorActor(Actor):
@@ -94,7 +95,8 @@ class CoordinatorActor(Actor):
         run = self._runs.pop(workflow, None)
         if run is None or run.outcome.done():
             return
-        outcome = self._outcome(run, as_error(error) if error is not None else None)
+        proposal = run.ending.proposal if run.ending else await self._committed(run)
+        outcome = self._outcome(run, proposal, as_error(error) if error is not None else None)
         run.context.runtime.emit(RunEnded(workflow, outcome.status, outcome.epochs))
         run.outcome.set_result(outcome)
 
@@ -115,6 +117,7 @@ class CoordinatorActor(Actor):
             context.store, Codec(), plan.workflow, tenant=context.tenant, retained=plan.settings.checkpoints_retained
         )
         run.attempts += 1
+        run.checkpoints = checkpoints
         run.latest = await context.runtime.call(checkpoints.begin_attempt, context.runtime.clock.now())
         if run.first_epoch is None:
             known = await context.runtime.call(checkpoints.proposals)
@@ -131,9 +134,18 @@ class CoordinatorActor(Actor):
             resolve=context.resolve,
         )
 
-    def _outcome(self, run: _Run, error: DataFlareError | None) -> Outcome:
+    async def _committed(self, run: _Run) -> Proposal | None:
+        """Return what a run that failed had committed all the same, if the state can tell."""
+        if run.checkpoints is None:
+            return None
+        try:
+            found = await run.context.runtime.call(run.checkpoints.committed)
+        except DataFlareError:
+            return None  # the failure that ended the run is the one to tell
+        return found if found is not None and found.epoch > (run.first_epoch or 0) else None
+
+    def _outcome(self, run: _Run, proposal: Proposal | None, error: DataFlareError | None) -> Outcome:
         ending = run.ending
-        proposal = ending.proposal if ending else None
         status = "failed" if error is not None else ending.status if ending else "stopped"
         elapsed = run.context.runtime.clock.monotonic() - run.began
         return Outcome(

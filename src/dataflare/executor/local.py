@@ -44,18 +44,19 @@ class LocalExecutor(WorkflowExecutor[Config]):
             before = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_SECONDS)
             stack.callback(sys.setswitchinterval, before)
+            stack.push_async_callback(system.shutdown)  # where the lease is refused; else all is down by then
+            coordinator = await system.spawn(CoordinatorActor, name="coordinator")
+            stack.callback(self._on_signals(coordinator))
             lease = await context.runtime.call(context.store.lease, f"{context.tenant}/{plan.workflow}")
             stack.callback(lease.release)
             stack.push_async_callback(system.shutdown)
-            coordinator = await system.spawn(CoordinatorActor, name="coordinator")
             if context.socket is not None:
                 await stack.enter_async_context(ControlServer(context.socket, plan.workflow, coordinator))
-            stack.callback(self._on_signals(coordinator))
             outcome: Outcome = await coordinator.ask("submit", plan, context)
             return outcome
 
     def _on_signals(self, coordinator: ActorRef) -> Any:
-        """Drain at the first signal; return how to undo it."""
+        """Drain at the first signal; return how to go back to the handlers that were there."""
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
         def drain(number: int) -> None:
@@ -65,11 +66,18 @@ class LocalExecutor(WorkflowExecutor[Config]):
             elif main is not None:
                 main.cancel()
 
-        handled = []
+        handled = {}
         for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
             try:
                 loop.add_signal_handler(number, drain, number)
-                handled.append(number)
+                handled[number] = before
             except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread: the host owns signals
                 continue
-        return lambda: [loop.remove_signal_handler(number) for number in handled]
+
+        def undo() -> None:
+            for number, before in handled.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, before)
+
+        return undo

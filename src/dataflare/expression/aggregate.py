@@ -33,6 +33,7 @@ P = ParamSpec("P")
 _STATES = "__states"
 _REPEATING = 0.5
 _ROWS_THAT_TELL = 4096
+_GROUPS_PER_SAMPLE = 16
 _PORTION_BYTES_MIN = 2 << 20
 _COUNTS = {"count", "count_star", "count_if", "countif", "approx_count_distinct"}
 
@@ -45,9 +46,9 @@ class AggregatePlan:
     `final(merge(partial(...) of each))` equals the aggregation of all rows, up to the order of floating-point sums
     and, for first, last and lists without ORDER BY or DISTINCT, the order of arrival. Nulls are keys like others.
 
-    The values of a DISTINCT are lists in partial rows. As soon as they are seen to repeat little within a batch,
-    only `merge` and `final` look for those that do. These take partial rows of many bytes in portions by key, so that
-    the memory they need beside them does not grow with their number.
+    The values of a DISTINCT are lists in partial rows. Where they are seen to repeat within a batch, `partial` leaves
+    out those that do; else only `merge` and `final` look for them. These take partial rows of many bytes in portions
+    by key, so that the memory they need beside them does not grow with their number.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class AggregatePlan:
         self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
         self.keys = tuple(name for name, _ in keys)
         self._statements: dict[str, tuple[Statement, str]] = {}
-        self._repeating: set[int] = set()
+        self._thinned: set[int] | None = None
         self._portion_bytes = max(_PORTION_BYTES_MIN, budget.memory_bytes_max // 32)
         self._locating: _Locating | None = None
         self._session: Session | None = None
@@ -151,20 +152,21 @@ class AggregatePlan:
 
     def _partial(self, rows: pa.Table) -> pa.Table:
         epoch = self._time() if _tells_time(self._grouping) else 0
-        sql = self._grouping.partial_sql(epoch, self._repeating)
+        sql = self._grouping.partial_sql(epoch, self._thinned or ())
         partial = self._prepared("partial", self._entering(rows), sql).cast(self.partial_schema)
-        if rows.num_rows >= _ROWS_THAT_TELL:
-            self._look_at_values(partial, rows.num_rows)
+        if self._thinned is None and rows.num_rows >= _ROWS_THAT_TELL:
+            self._thinned = self._worth_thinning(partial) if self._grouping.values else set()
         return partial
 
-    def _look_at_values(self, partial: pa.Table, rows: int) -> None:
-        """Note which values repeat so little in a batch that looking for those that do costs more than it saves."""
-        import pyarrow.compute as pc
+    def _worth_thinning(self, partial: pa.Table) -> set[int]:
+        """Return the parts whose values repeat so much within a batch that it is cheaper not to send them all.
 
-        for number in self._grouping.values:
-            lengths = pc.list_value_length(partial.column(len(self.keys) + number))
-            if (pc.sum(lengths).as_py() or 0) > rows * _REPEATING:
-                self._repeating.add(number)
+        A few of the groups tell, as all values that a group has in the batch are in its list.
+        """
+        few = partial.slice(0, partial.num_rows // _GROUPS_PER_SAMPLE + 1)
+        thin = self._over(few, "merge")
+        places = {n: len(self.keys) + n for n in self._grouping.values}
+        return {n for n, at in places.items() if _values_in(thin, at) < _values_in(few, at) * _REPEATING}
 
     def _entering(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -248,6 +250,12 @@ class AggregatePlan:
                 tags = tuple(dict.fromkeys(t for n in result.expression.reads for t in self._schema[n].tags))
             results.append(Column(result.name, type_text(answer.schema.field(result.name).type), tags=tags))
         return Schema((*keys, *results))
+
+
+def _values_in(partial: pa.Table, column: int) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(pc.list_value_length(partial.column(column))).as_py() or 0
 
 
 class _Locating:

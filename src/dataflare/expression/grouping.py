@@ -80,13 +80,13 @@ class Grouping:
         """The numbers of the parts that are lists of values."""
         return [n for n, p in enumerate(self.parts) if p.is_values]
 
-    def partial_sql(self, epoch: int, repeating: Collection[int] = ()) -> str:
+    def partial_sql(self, epoch: int, thinned: Collection[int] = ()) -> str:
         """Return the query from rows to partial rows.
 
-        The epoch's time is in microseconds; lists of the values of the parts `repeating` may hold a value twice.
+        The epoch's time is in microseconds; lists of values hold none twice in the parts `thinned`.
         """
         keys = [f"{e.sql(epoch)} as {quoted(n)}" for n, e in self.keys]
-        texts = [p.repeated if n in repeating else p.partial for n, p in enumerate(self.parts)]
+        texts = [p.repeated if p.is_values and n not in thinned else p.partial for n, p in enumerate(self.parts)]
         parts = [f"{text.replace(EPOCH_MARK, str(epoch))} as {column(n)}" for n, text in enumerate(texts)]
         return select([*keys, *parts], INPUT, self._by_key())
 

@@ -1,8 +1,9 @@
 """The one place that opens DuckDB: locked-down in-memory instances, their cursors, and statements over changing rows.
 
 An instance sees no file, no network and no Python variable, loads no extension and lets nobody change its settings.
-The one exception is a folder of its own, which only this user may enter and which goes with it: what its memory does
-not hold, such as a great many groups, DuckDB spills to there.
+The one exception is a folder for what its memory does not hold, such as a great many groups: DuckDB spills there. Only
+this user may enter it; files are removed with their instance, and those of a process that was killed by the next one
+that spills.
 Instances are shared within a process, one for each memory limit; every statement has its own cursor, so a worker
 thread may run it while others run theirs. One cursor serves one thread at a time.
 """
@@ -10,10 +11,11 @@ thread may run it while others run theirs. One cursor serves one thread at a tim
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 import tempfile
 import threading
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,18 +55,24 @@ class _Database:
     def __init__(self, memory_bytes_max: int) -> None:
         import duckdb
 
-        folder = tempfile.mkdtemp(prefix="dataflare-spill-")
-        weakref.finalize(self, _remove, folder, os.getpid())
-        limits = {"memory_limit": f"{memory_bytes_max >> 10}KiB", "temp_directory": folder}
+        limits = {"memory_limit": f"{memory_bytes_max >> 10}KiB", "temp_directory": _spill_folder()}
         self.connection = duckdb.connect(config={**_SETTINGS, **limits})
         self.connection.execute("set timezone = 'UTC'")
         self.connection.execute(f"set disabled_optimizers = '{_DISABLED}'")
         self.connection.execute("set lock_configuration = true")
 
 
-def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked process must not remove what is not its own
-        shutil.rmtree(folder, ignore_errors=True)
+def _spill_folder() -> str:
+    """Return the folder to spill to, made if need be; "", so that nothing is spilled, where others may enter it."""
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"dataflare-spill-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return ""
+    private = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
+    return str(folder) if private else ""
 
 
 _databases: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()

@@ -171,6 +171,10 @@ class CheckpointManager:
         """Return all proposals that are kept, oldest first."""
         return [_proposal(r) for _, r in sorted(self._log().items()) if r["kind"] == "sealed"]
 
+    def committed(self) -> Proposal | None:
+        """Return the newest proposal that every destination has."""
+        return next((p for p in reversed(self.proposals()) if self._was_committed(p)), None)
+
     def checkpoints(self) -> list[CheckpointInfo]:
         """Return what `checkpoint list` shows, oldest first."""
         return [

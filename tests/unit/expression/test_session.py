@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
+import tempfile
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -11,6 +12,9 @@ import pytest
 
 from dataflare.component import Budget
 from dataflare.expression.session import INPUT, Session, Statement, quoted, select
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BUDGET = Budget()
 NUMBERS = pa.schema([("n", pa.int64())])
@@ -50,19 +54,38 @@ def test_settings_are_those_of_one_bounded_thread_in_utc() -> None:
     assert found == ["1", "0", "128.0 MiB", "Etc/UTC", "true"]
 
 
-def test_what_memory_does_not_hold_is_spilled_to_a_folder_that_goes_with_the_instance() -> None:
-    session = Session(Budget(memory_bytes_max=65 << 20))
-    folder = Path(session.execute("select current_setting('temp_directory')")[0][0])
+MANY = f"select count(*) from (select distinct n, cast(n as varchar) || repeat('x', 50) from {INPUT})"
+
+
+def of_little_memory(mib: int) -> Session:
+    session = Session(Budget(memory_bytes_max=mib << 20))
+    session.register(pa.table({"n": pa.array(range(1_500_000), pa.int64())}))
+    return session
+
+
+def test_what_memory_does_not_hold_is_spilled_and_removed_with_the_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    session = of_little_memory(65)
+    (folder,) = tmp_path.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
-    rows = pa.table({"n": pa.array(range(1_500_000), pa.int64())})
-    session.register(rows)
-    many = select(["n", "cast(n as varchar) || repeat('x', 50) as s"])
-    assert session.execute(f"select count(*) from (select distinct s, n from ({many}))") == [(1_500_000,)]
+    assert session.execute(MANY) == [(1_500_000,)]
     assert list(folder.iterdir())
     session.close()
     del session
     gc.collect()
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
+
+
+def test_nothing_is_spilled_to_a_folder_that_others_may_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    of_little_memory(66)
+    (folder,) = tmp_path.iterdir()
+    folder.chmod(0o755)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        of_little_memory(67).execute(MANY)
+    assert list(folder.iterdir()) == []
 
 
 def test_one_budget_has_one_instance_and_another_budget_another() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any, cast
+import tempfile
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -11,11 +12,15 @@ import pytest
 
 from dataflare.batch import Batch
 from dataflare.component import Budget, StageContext
+from dataflare.errors import UnavailableError
 from dataflare.executor.partition import partitions, task_of
 from dataflare.expression.aggregate import AggregatePlan
 from dataflare.processors import aggregate
 from dataflare.processors.aggregate import Aggregate
 from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA = Schema.of({"city": "string", "day": "date", "who": "string", "n": "int64", "price": "float64"})
 RESULTS = {
@@ -139,16 +144,20 @@ def test_portions_equal_the_whole(keys: list[str]) -> None:
     assert same(plan.final(merged).to_pylist(), wanted)
 
 
-def test_values_that_repeat_little_are_no_longer_looked_through_batch_by_batch() -> None:
+def test_values_that_repeat_within_a_batch_are_sent_once_and_others_are_not_looked_through() -> None:
     plan = AggregatePlan([("city", "city")], [("few", "count(distinct who)"), ("many", "count(distinct n)")], SCHEMA)
     rows = rows_of(0, 6000).set_column(3, "n", pa.array(range(6000), pa.int64()))
-    partials = [plan.partial(rows)[0] for _ in range(2)]
-    assert sum(len(v) for v in partials[1].column("_s0").to_pylist()) <= 5 * 7
-    doubled = pa.concat_tables([rows, rows])
-    assert sum(len(v) for v in plan.partial(doubled)[0].column("_s1").to_pylist()) == 12_000
-    merged = plan.merge([*partials, plan.partial(doubled)[0]])
-    assert sum(len(v) for v in merged.column("_s1").to_pylist()) == 6000
+    first, second = plan.partial(rows)[0], plan.partial(pa.concat_tables([rows, rows]))[0]
+    assert [held(first, "_s0"), held(first, "_s1")] == [6000, 6000]
+    assert [held(second, "_s0"), held(second, "_s1")] == [5 * 7, 12_000]
+    merged = plan.merge([first, second])
+    assert [held(merged, "_s0"), held(merged, "_s1")] == [5 * 7, 6000]
+    assert plan.final(merged).equals(plan.final(pa.concat_tables([first, second])))
     assert sum(plan.final(merged).column("many").to_pylist()) == 6000
+
+
+def held(partial: pa.Table, name: str) -> int:
+    return sum(len(values) for values in partial.column(name).to_pylist())
 
 
 def test_several_results_over_the_same_values_share_them() -> None:
@@ -170,22 +179,19 @@ def test_distinct_beside_a_state_of_the_engines_own() -> None:
     assert approximately == wanted.to_arrow_table().to_pylist()
 
 
-def test_many_values_need_little_memory() -> None:
-    """A group by (key, value) over all of them at once would need some 150 MB."""
-    count, groups = 1_500_000, 1000
-    plan = AggregatePlan(
-        [("g", "g")], [("d", "count(distinct v)")], Schema.of({"g": "int64", "v": "int64"}), budget=Budget(64 << 20)
-    )
+def test_many_values_need_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group by (key, value) over all of them at once would need some 200 MB; nothing can be spilled here."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    count, groups = 3_000_000, 1000
+    schema, budget = Schema.of({"g": "int64", "v": "int64"}), Budget(68 << 20)
+    plan = AggregatePlan([("g", "g")], [("d", "count(distinct v)")], schema, budget=budget)
     partials = []
-    for start in range(0, count, 250_000):
-        values = pa.array(range(start, start + 250_000), pa.int64())
-        keys = pa.array([v % groups for v in range(start, start + 250_000)], pa.int64())
+    for start in range(0, count, 500_000):
+        values = pa.array(range(start, start + 500_000), pa.int64())
+        keys = pa.array([v % groups for v in range(start, start + 500_000)], pa.int64())
         partials.append(plan.partial(pa.table({"g": keys, "v": values}))[0])
-    spilled = duckdb_spilled(plan)
-    assert plan.final(pa.concat_tables(partials)).column("d").to_pylist() == [count // groups] * groups
-    assert duckdb_spilled(plan) == spilled == 0
-
-
-def duckdb_spilled(plan: AggregatePlan) -> int:
-    session = plan._statements["partial"][0]._session
-    return int(session.execute("select coalesce(sum(size), 0) from duckdb_temporary_files()")[0][0])
+    whole = pa.concat_tables(partials)
+    assert plan.final(whole).column("d").to_pylist() == [count // groups] * groups
+    plan._portion_bytes = 1 << 40
+    with pytest.raises(UnavailableError, match="no memory left"):
+        plan.final(whole)

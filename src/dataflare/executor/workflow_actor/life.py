@@ -49,6 +49,7 @@ class Life:
         self.enumerators: dict[str, ActorRef] = {}
         self.idle: set[str] = set()
         self.reports: dict[int, list[Report]] = {}
+        self.rejected: dict[str, tuple[int, int]] = {}
         self.base: Proposal | None = None
         self.round = 0
         self.epoch_time = 0

@@ -13,8 +13,11 @@ from dataflare.state.checkpoint import Proposal
 from dataflare.state.ledger import Counts, add, check_edge, check_node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataflare.executor.task import Report
     from dataflare.executor.workflow_actor.life import Life
+    from dataflare.plan import Node
 
 TIMEOUTS_IN_A_ROW_MAX = 3
 RATE_ROWS_MIN = 1000
@@ -120,15 +123,23 @@ def _balance(life: Life, counts: Counts, edges: dict[str, int]) -> None:
         rows = counts.get(node.id, {})
         traits = registry.find(KINDS[node.kind], node.type).spec.traits
         check_node(node.id, rows, getattr(traits, "counts", ()))
-        seen, dead = rows.get("in", 0), rows.get("dead", 0) + rows.get("skipped", 0)
-        if seen >= RATE_ROWS_MIN and dead > seen * node.on_error.rate_max:
-            raise DataError(
-                f"{dead:,} of {seen:,} rows were rejected, more than the {node.on_error.rate_max:.2%} allowed",
-                hint="correct the data or the node, or raise on_error.max_rate",
-                place=Place(path=node.id),
-            )
+        _judge(life, node, rows)
     for edge, rows_left in edges.items():
         check_edge(edge, rows_left, 0)
+
+
+def _judge(life: Life, node: Node, rows: Mapping[str, int]) -> None:
+    """Compare the share of rejected rows with its limit, over as many epochs as make up enough rows."""
+    seen, dead = life.rejected.pop(node.id, (0, 0))
+    seen, dead = seen + rows.get("in", 0), dead + rows.get("dead", 0) + rows.get("skipped", 0)
+    if seen < RATE_ROWS_MIN:
+        life.rejected[node.id] = seen, dead
+    elif dead > seen * node.on_error.rate_max:
+        raise DataError(
+            f"{dead:,} of {seen:,} rows were rejected, more than the {node.on_error.rate_max:.2%} allowed",
+            hint="correct the data or the node, or raise on_error.max_rate",
+            place=Place(path=node.id),
+        )
 
 
 def _missing(life: Life) -> str:
