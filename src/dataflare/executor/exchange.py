@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch
+    from dataflare.component import Runtime
 
 CREDITS_PER_CHANNEL = 2
 
@@ -72,8 +73,11 @@ class Channel:
 class Outlet:
     """The sending end of an exchange: routes each batch to one, some or all channels."""
 
-    def __init__(self, routing: Routing, keys: tuple[str, ...], channels: list[Channel], index: int) -> None:
+    def __init__(
+        self, routing: Routing, keys: tuple[str, ...], channels: list[Channel], index: int, runtime: Runtime
+    ) -> None:
         """`index` is the partition of the sending task; `channels` are by partition of the receiving stage."""
+        self._runtime = runtime
         self._routing, self._keys, self._channels = routing, keys, channels
         self._next = index % len(channels)
         self._index = index
@@ -81,7 +85,7 @@ class Outlet:
     async def send(self, batch: Batch) -> None:
         """Route a batch."""
         if self._routing is Routing.HASH and len(self._channels) > 1:
-            for number, part in partitions(batch.rows, self._keys, len(self._channels)):
+            for number, part in await self._runtime.call(partitions, batch.rows, self._keys, len(self._channels)):
                 await self._channels[number].send(batch.replace(part))
         elif self._routing is Routing.BROADCAST:
             for channel in self._channels:

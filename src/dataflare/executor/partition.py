@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
@@ -26,7 +26,7 @@ def groups_of(index: int, parallelism: int) -> range:
     return range(owned[0], owned[-1] + 1) if owned else range(0)
 
 
-def partitions(rows: pa.Table, keys: Sequence[str], parallelism: int) -> Iterator[tuple[int, pa.Table]]:
+def partitions(rows: pa.Table, keys: Sequence[str], parallelism: int) -> list[tuple[int, pa.Table]]:
     """Split rows by their key group over tasks; order within each part is kept; empty parts are left out."""
     import pyarrow.compute as pc
 
@@ -34,7 +34,5 @@ def partitions(rows: pa.Table, keys: Sequence[str], parallelism: int) -> Iterato
 
     groups = key_groups(rows, keys)
     owner = pc.divide(pc.multiply(groups, parallelism), KEY_GROUPS)
-    for number in range(parallelism):
-        part = rows.filter(pc.equal(owner, number))
-        if part.num_rows:
-            yield number, part
+    parts = ((number, rows.filter(pc.equal(owner, number))) for number in range(parallelism))
+    return [(number, part) for number, part in parts if part.num_rows]

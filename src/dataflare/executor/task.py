@@ -89,7 +89,7 @@ class TaskActor(Actor):
         """Learn the channels of each outlet, by partition of the stage that they lead to."""
         for routing, keys, ends in outlets:
             channels = [Channel(ref, number, self.context.fail) for ref, number in ends]
-            self._outlets.append(Outlet(routing, keys, channels, self._index))
+            self._outlets.append(Outlet(routing, keys, channels, self._index, self._job.runtime))
 
     async def restore(self, keys: Mapping[str, Sequence[str]]) -> None:
         """Give the operators the state of their key groups, from the snapshots of all former instances."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
-
-import pytest
 
 from dataflare.batch import Batch
 from dataflare.connectors.stdout.destination import StdoutConfig, StdoutDestination
-from dataflare.errors import UnavailableError
 from dataflare.testing.destination_suite import SUITE_SCHEMA, rows
 from dataflare.testing.stage import staged
 
@@ -42,15 +39,27 @@ def test_a_table_is_aligned_and_has_one_header(capsys):
     ]
 
 
-def test_a_closed_pipe_is_told(monkeypatch):
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w", closefd=False) as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        one = stdout()
-        with pytest.raises(UnavailableError, match="standard output is closed"):
-            one.write(rows([1]))
-        out.buffer.raw.close = lambda: None
-        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
-    os.close(writing)
-    one.close()
+WRITER = """
+import sys
+from dataflare.connectors.stdout.destination import StdoutConfig, StdoutDestination
+from dataflare.errors import UnavailableError
+from dataflare.testing.destination_suite import SUITE_SCHEMA, rows
+from dataflare.testing.stage import staged
+
+one = staged(StdoutDestination(StdoutConfig()), schemas={"0": SUITE_SCHEMA})
+one.open()
+sys.stdin.read()
+try:
+    one.write(rows([1]))
+except UnavailableError as error:
+    sys.stderr.write(str(error))
+"""
+
+
+def test_a_closed_pipe_is_told():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", WRITER], **pipes) as writer:
+        writer.stdout.close()
+        writer.stdin.close()
+        told = writer.stderr.read().decode()
+    assert "standard output is closed" in told

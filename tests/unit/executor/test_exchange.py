@@ -10,6 +10,7 @@ from dataflare.batch import Batch
 from dataflare.executor.exchange import CREDITS_PER_CHANNEL, Barrier, Channel, Inlet, Inlets, Outlet
 from dataflare.executor.graph import Routing
 from dataflare.executor.partition import partitions
+from dataflare.executor.runtime import LocalRuntime
 
 
 class _Task:
@@ -90,7 +91,7 @@ async def test_a_failed_delivery_is_told_to_the_sender() -> None:
 )
 async def test_routing(routing: Routing, per_task: list[list[int]]) -> None:
     tasks = [_Task(), _Task()][: 1 if routing is Routing.MERGE else 2]
-    outlet = Outlet(routing, (), [Channel(t, 0, _fail) for t in tasks], 1)
+    outlet = Outlet(routing, (), [Channel(t, 0, _fail) for t in tasks], 1, LocalRuntime())
     for number in (1, 2, 3, 4):
         await outlet.send(_batch(number))
     await outlet.barrier(Barrier(1, 1))
@@ -103,7 +104,7 @@ async def test_routing(routing: Routing, per_task: list[list[int]]) -> None:
 
 async def test_rows_of_a_key_always_go_to_one_task_and_none_is_lost() -> None:
     tasks = [_Task(), _Task(), _Task()]
-    outlet = Outlet(Routing.HASH, ("k",), [Channel(t, 0, _fail) for t in tasks], 0)
+    outlet = Outlet(Routing.HASH, ("k",), [Channel(t, 0, _fail) for t in tasks], 0, LocalRuntime())
     for start in (0, 50, 0):
         await outlet.send(_batch(*range(start, start + 100)))
     await asyncio.sleep(0.01)
