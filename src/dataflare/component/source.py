@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
+from dataflare.errors import WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,7 @@ class SourceConnector(Component[C]):
     def streams(self) -> MaybeAsync[Mapping[str, Stream]]:
         """Return the streams by output name; may open files and connections (called without `open`)."""
         declared = self.declared()
-        if declared is None:
-            raise NotImplementedError(f"{type(self).__name__} tells its streams neither declared nor found")
-        return declared
+        return self._sampled() if declared is None else declared
 
     def splits(self, since: Position | None) -> Iterable[Split] | AsyncIterator[Split]:
         """Yield the splits after `since`, the `resume` of the last one handed out (None: from the start).
@@ -78,6 +78,18 @@ class SourceConnector(Component[C]):
 
         Every batch carries the position after it.
         """
+
+    def _sampled(self) -> Mapping[str, Stream]:
+        """Return the one stream that the first batch shows; for sources whose `read` needs no `open`."""
+        splits = self.splits(None)
+        for split in splits if isinstance(splits, Iterable) else ():
+            read = self.read(split, None, None)
+            for batch in read if isinstance(read, Iterable) else ():
+                return {batch.stream: Stream(Schema.from_arrow(batch.rows.schema))}
+        raise WorkflowError(
+            f"{type(self).__name__} does not tell its columns, and has no first batch that shows them",
+            hint="let it override `declared` or `streams`",
+        )
 
     def acknowledge(self, positions: Mapping[str, Position]) -> MaybeAsync[None]:
         """Learn that everything up to these positions (by split id) is committed everywhere (invariant 1)."""

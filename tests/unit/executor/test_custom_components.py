@@ -93,3 +93,23 @@ def test_examples_of_a_spec_are_valid_settings(component: Any) -> None:
         component.spec.config(**example)
     for setting in component.spec.schema().get("properties", {}).values():
         assert setting.get("description")
+
+
+def test_a_source_that_declares_nothing_shows_its_columns_by_its_first_batch() -> None:
+    class Plain(Dice):
+        """Declares nothing."""
+
+        def declared(self) -> None:  # type: ignore[override]
+            return None
+
+    class Empty(Plain):
+        """Has nothing to show."""
+
+        def splits(self, since: Any) -> list[Any]:
+            return []
+
+    config = Dice.spec.config()
+    found: Any = Plain(config).streams()  # type: ignore[arg-type]
+    assert str(found[""].schema) == "die string, roll int64, value int64"
+    with pytest.raises(WorkflowError, match="does not tell its columns"):
+        Empty(config).streams()  # type: ignore[arg-type]
