@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,7 +60,6 @@ class Job:
     tenant: str = "default"
     run: str = ""
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     def component(self, node: Node, index: int, parallelism: int, epoch_time: Callable[[], int]) -> Component[Any]:
         """Build a node's component with its settings and its context; not opened yet."""
