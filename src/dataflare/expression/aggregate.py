@@ -8,6 +8,7 @@ from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
+from dataflare.expression.gathering import Gathering
 from dataflare.expression.grouping import EPOCH_MARK, grouping
 from dataflare.expression.keys import KEY_GROUPS, key_groups
 from dataflare.expression.reject import Rejecting
@@ -71,6 +72,7 @@ class AggregatePlan:
         self._locating: _Locating | None = None
         self._session: Session | None = None
         self.partial_schema = self._partial_schema()
+        self._gathering = Gathering(self._grouping, self._input, self.partial_schema)
         self._kinds = self._kinds_of_parts(checker)
         self.output = self._output()
 
@@ -151,9 +153,12 @@ class AggregatePlan:
             ) from error
 
     def _partial(self, rows: pa.Table) -> pa.Table:
-        epoch = self._time() if _tells_time(self._grouping) else 0
-        sql = self._grouping.partial_sql(epoch, self._thinned or ())
-        partial = self._prepared("partial", self._entering(rows), sql).cast(self.partial_schema)
+        gathers = self._gathering.possible and not self._thinned
+        partial = self._gathering.run(rows) if gathers else None
+        if partial is None:
+            epoch = self._time() if _tells_time(self._grouping) else 0
+            sql = self._grouping.partial_sql(epoch, self._thinned or ())
+            partial = self._prepared("partial", self._entering(rows), sql).cast(self.partial_schema)
         if self._thinned is None and rows.num_rows >= _ROWS_THAT_TELL:
             self._thinned = self._worth_thinning(partial) if self._grouping.values else set()
         return partial

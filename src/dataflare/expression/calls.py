@@ -58,13 +58,14 @@ class Part:
     """One column of partial state: how rows make it, and how partial rows make one of it (`{}` is the column).
 
     Where it is a list of the values of a DISTINCT, `repeated` makes it faster, with every value as often as it comes;
-    `{}` in `merge` is then one value of the lists.
+    `{}` in `merge` is then one of its different values. `call` is the aggregate that makes it (the faster one), if it is one.
     """
 
     partial: str
     merge: str
     is_state: bool = False
     repeated: str = ""
+    call: CallText | None = None
 
     @property
     def is_values(self) -> bool:
@@ -76,7 +77,7 @@ class Part:
 class TwoPhases:
     """The parts of an aggregate, and its value over all partial rows (`{0}`, `{1}` are its columns).
 
-    Where the part is a list of values, `{0}` is one value, and `nothing` the result where there is none.
+    Where the part is a list of values, `{0}` is each different one, and `nothing` the result where there is none.
     """
 
     parts: tuple[Part, ...]
@@ -165,15 +166,15 @@ def two_phases(call: CallText, kind: str, sum_kind: str) -> TwoPhases:
     call = replace(call, distinct=False)
     if call.name in _COUNTS and plain:
         total = "coalesce(sum({0}), 0)" if call.name in ("count", "count_star") else "sum({0})"
-        return TwoPhases((Part(str(call), "sum({})"),), _cast(total, kind))
+        return TwoPhases((Part(str(call), "sum({})", call=call),), _cast(total, kind))
     if call.name in _AVERAGES and plain and kind == "DOUBLE" and sum_kind.startswith(_SUMMABLE):
-        parts = Part(str(replace(call, name="sum")), "sum({})"), Part(str(replace(call, name="count")), "sum({})")
+        parts = tuple(Part(str(c), "sum({})", call=c) for c in (replace(call, name="sum"), replace(call, name="count")))
         return TwoPhases(parts, _cast("cast(sum({0}) as double) / sum({1})", kind))
     if call.name in _ITSELF and (plain or call.distinct) and len(call.arguments) == 1:
         summable = call.name != "sum" or kind.startswith(_SUMMABLE)
         if summable and not (call.name in _BY_ARRIVAL and call.filter):
             merge = f"{call.name}({{}})"
-            return TwoPhases((Part(str(call), merge),), _cast(merge.replace("{}", "{0}"), kind))
+            return TwoPhases((Part(str(call), merge, call=call),), _cast(merge.replace("{}", "{0}"), kind))
     if call.name in _GATHERED and plain and len(call.arguments) == 1:
         part = Part(str(replace(call, name="list")), "flatten(list({}))")
         return TwoPhases((part,), _cast(f"list_aggr(flatten(list({{0}})), '{call.name}')", kind))
@@ -188,10 +189,11 @@ def _of_distinct(call: CallText, kind: str) -> TwoPhases:
         )
     value, *extra = call.arguments
     gathered = CallText("list", (value,), distinct=True, filter=call.filter)
-    part = Part(str(gathered), "list(distinct {})", repeated=str(replace(gathered, distinct=False)))
+    repeated = replace(gathered, distinct=False)
+    part = Part(str(gathered), "list({})", repeated=str(repeated), call=repeated)
     more = "".join(f", {each}" for each in extra).replace("{", "{{").replace("}", "}}")
     order = " order by {0}" if call.name in _IN_ORDER else ""
-    final = _cast(f"{call.name}(distinct {{0}}{more}{order})", kind)
+    final = _cast(f"{call.name}({{0}}{more}{order})", kind)
     return TwoPhases((part,), final, "0" if call.name == "count" else "null")
 
 

@@ -132,6 +132,7 @@ class Grouping:
             rows = select(
                 [f"g.{_GROUP}", f"unnest(r.{column(part)}) as {_VALUE}"], f"{source} as r join {_GROUPS} as g on {same}"
             )
+            rows = select([_GROUP, _VALUE], f"({rows})", f"group by {_GROUP}, {_VALUE}")
             these = [f"{final.sql} as {n}" for n, final in finals.items() if final.values == part]
             tables.append(f"{name} as ({select([_GROUP, *these], f'({rows})', f'group by {_GROUP}')})")
             joined += f" left join {name} using ({_GROUP})"
