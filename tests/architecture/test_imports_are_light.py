@@ -25,8 +25,8 @@ def imported_by(code: str) -> set[str]:
     [
         "import dataflare",
         "import dataflare.plan",
-        "import sys; sys.argv = ['dataflare', '--help']; from dataflare.cli.main import run; run()",
-        "import sys; sys.argv = ['dataflare', '--version']; from dataflare.cli.main import run; run()",
+        "import sys; from dataflare.cli.main import main; sys.exit(main(['--help']))",
+        "import sys; from dataflare.cli.main import main; sys.exit(main(['--version']))",
     ],
 )
 def test_no_data_library_is_imported_before_it_is_needed(code: str) -> None:

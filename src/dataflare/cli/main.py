@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -271,8 +271,7 @@ def main(arguments: Sequence[str]) -> int:
         return WorkflowError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:  # whoever reads stdout has enough; let the interpreter not complain about it at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever reads stdout has enough
         return FAILED
     return int(code or 0)
 
@@ -281,9 +280,19 @@ def _path(error: Any) -> str:
     return error.ctx.command_path if error.ctx is not None else "dataflare"
 
 
-def run() -> None:
-    """Do what the arguments of this process say, and end it."""
+def run() -> NoReturn:
+    """Do what the arguments of this process say, and end it.
+
+    Nothing is left to do by then but to give memory back, piece by piece, for a twentieth of a second: the system is
+    quicker at that.
+    """
     if sys.platform == "linux":
         # Arrow's default allocator keeps a fifth more of what was freed (measured on CSV to Parquet), for no speed.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = FAILED
+    os._exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ParamSpec
 
 from dataflare.errors import DataError, WorkflowError
-from dataflare.expression.check import DEFAULT, Checker
+from dataflare.expression.check import DEFAULT, Checker, Memory
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
 from dataflare.expression.gathering import Gathering
@@ -36,6 +36,8 @@ _REPEATING = 0.5
 _ROWS_THAT_TELL = 4096
 _GROUPS_PER_SAMPLE = 16
 _PORTION_BYTES_MIN = 2 << 20
+_Shape = tuple["pa.Schema", list[str], Schema]
+_shapes: Memory[tuple[Grouping, Schema], _Shape] = Memory()
 _COUNTS = {"count", "count_star", "count_if", "countif", "approx_count_distinct"}
 
 
@@ -62,7 +64,7 @@ class AggregatePlan:
         epoch_time: Callable[[], int] = lambda: 0,
     ) -> None:
         """Check (name, expression) pairs; raise WorkflowError."""
-        checker = Checker(budget)
+        checker = Checker()
         self._grouping = grouping(keys, aggregations, schema, checker)
         self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
         self.keys = tuple(name for name, _ in keys)
@@ -71,10 +73,9 @@ class AggregatePlan:
         self._portion_bytes = max(_PORTION_BYTES_MIN, budget.memory_bytes_max // 32)
         self._locating: _Locating | None = None
         self._session: Session | None = None
-        self.partial_schema = self._partial_schema()
+        shape = _shapes.get((self._grouping, schema)) or self._shape(checker)
+        self.partial_schema, self._kinds, self.output = shape
         self._gathering = Gathering(self._grouping, self._input, self.partial_schema)
-        self._kinds = self._kinds_of_parts(checker)
-        self.output = self._output()
 
     def partial(self, rows: pa.Table, node: str = "", policy: str = "fail") -> tuple[pa.Table, list[Rejected]]:
         """Return the partial rows of a batch, and the rows that an expression fails for.
@@ -216,6 +217,13 @@ class AggregatePlan:
     def _partial_of_nothing(self) -> pa.Table:
         return self._partial(self._input.empty_table())
 
+    def _shape(self, checker: Checker) -> _Shape:
+        """Find the schema of partial rows, the types of parts in DuckDB's words, and the output; once in a process."""
+        self.partial_schema = self._partial_schema()
+        self._kinds = checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
+        shape = self.partial_schema, self._kinds, self._output()
+        return _shapes.keep((self._grouping, self._schema), shape)
+
     def _partial_schema(self) -> pa.Schema:
         """Ask for the columns of partial rows; keys have the types that the planner knows them by."""
         import duckdb
@@ -235,9 +243,6 @@ class AggregatePlan:
             return Column(name, known.type, known.nullable, known.tags)
         tags = tuple(dict.fromkeys(t for n in expression.reads for t in self._schema[n].tags))
         return Column(name, type_text(kind), tags=tags)
-
-    def _kinds_of_parts(self, checker: Checker) -> list[str]:
-        return checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
 
     def _output(self) -> Schema:
         import duckdb
@@ -280,7 +285,7 @@ class _Locating:
         node, policy = who
         columns = [(n, quoted(n)) for n in self._schema.names]
         columns += [(f"_tried{n}", text.replace(EPOCH_MARK, str(epoch))) for n, text in enumerate(self._texts)]
-        steps, problems = checked_steps([Step(node, tuple(columns))], self._schema, Checker(self._budget))
+        steps, problems = checked_steps([Step(node, tuple(columns))], self._schema, Checker())
         if problems:
             raise problems[0].error
         (segment,) = segments(steps)

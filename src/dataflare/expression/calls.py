@@ -58,7 +58,7 @@ class Part:
     """One column of partial state: how rows make it, and how partial rows make one of it (`{}` is the column).
 
     Where it is a list of the values of a DISTINCT, `repeated` makes it faster, with every value as often as it comes;
-    `{}` in `merge` is then one of its different values. `call` is the aggregate that makes it (the faster one), if it is one.
+    `{}` in `merge` is then one of its different values. `call` is the aggregate that makes it, if it is one.
     """
 
     partial: str

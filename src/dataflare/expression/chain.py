@@ -64,7 +64,7 @@ class Chain:
         epoch_time: Callable[[], int] = lambda: 0,
     ) -> None:
         """Check all steps; raise the WorkflowError of the first wrong one. Statements are prepared at the first run."""
-        self._checked, problems = checked_steps(steps, schema, Checker(budget))
+        self._checked, problems = checked_steps(steps, schema, Checker())
         if problems:
             raise problems[0].error
         policies = policies or ["fail"] * len(steps)

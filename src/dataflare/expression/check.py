@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dataflare.component import Budget
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from dataflare.errors import WorkflowError
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 DEFAULT = Budget()
+_REMEMBERED_MAX = 4096
 _OPEN, _CLOSE = "(\n", "\n)"
 _BEFORE = len(f"select {_OPEN}")
 _NOWHERE = 1 << 62
@@ -94,15 +98,44 @@ def spliced_text(text: str, parts: Sequence[tuple[int, int, str]]) -> str:
     return raw.decode()
 
 
-class Checker:
-    """Checks expressions and finds their types, touching nothing but its own empty table."""
+class Memory(dict[K, V]):
+    """What was found out once; forgotten as a whole when it is much. The answers depend on their keys alone."""
 
-    def __init__(self, budget: Budget) -> None:
-        """Open a session, which ends with the checker's last reference."""
-        self._session = Session(budget)
+    def keep(self, key: K, value: V) -> V:
+        """Remember an answer and return it."""
+        if len(self) >= _REMEMBERED_MAX:
+            self.clear()
+        self[key] = value
+        return value
+
+
+_read: Memory[tuple[str, tuple[str, ...], bool], Expression] = Memory()
+_typed: Memory[tuple[str, pa.Schema], list[pa.DataType]] = Memory()
+_described: Memory[tuple[str, pa.Schema], list[str]] = Memory()
+
+
+class Checker:
+    """Checks expressions and finds their types, touching nothing but its own empty table.
+
+    The planner and all tasks of a process ask the same questions: what is right is remembered, what is wrong is not.
+    """
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._opened: Session | None = None
+
+    @property
+    def _session(self) -> Session:
+        """The session, which ends with the checker's last reference."""
+        self._opened = self._opened or Session(None)
+        return self._opened
 
     def read(self, text: str, names: Sequence[str], *, aggregates: bool = False) -> Expression:
         """Check an expression over columns of these names; raise WorkflowError."""
+        key = text, tuple(names), aggregates
+        return _read.get(key) or _read.keep(key, self._read(text, names, aggregates=aggregates))
+
+    def _read(self, text: str, names: Sequence[str], *, aggregates: bool) -> Expression:
         bare = _BARE.fullmatch(text)
         if bare and (name := bare[1] or bare[2].replace('""', '"')) in names:
             return Expression(text, (name,), name)
@@ -145,12 +178,15 @@ class Checker:
 
         fields = [schema.field(n) for n in _read_by(expressions)] or [pa.field("_", pa.bool_())]
         query = select(f"{e.sql()} as c{n}" for n, e in enumerate(expressions))
+        key = query, pa.schema(fields)
+        if (known := _typed.get(key)) is not None:
+            return list(known)
         for rows in (1, 0):
             self._session.register(
                 pa.Table.from_arrays([pa.nulls(rows, f.type) for f in fields], [f.name for f in fields])
             )
             try:
-                return list(self._session.fetch(query).schema.types)
+                return list(_typed.keep(key, self._session.fetch(query).schema.types))
             except duckdb.Error as error:
                 if not rows or not is_about_rows(error) or points_at_literal(error):
                     raise
@@ -158,8 +194,11 @@ class Checker:
 
     def described(self, sql: str, schema: pa.Schema) -> list[str]:
         """Return DuckDB's names of the types of a query over rows of this schema; raise duckdb.Error."""
-        self._session.register(schema.empty_table())
-        return [str(row[1]) for row in self._session.execute(f"describe {sql}")]
+        if (known := _described.get((sql, schema))) is None:
+            self._session.register(schema.empty_table())
+            rows = self._session.execute(f"describe {sql}")
+            known = _described.keep((sql, schema), [str(row[1]) for row in rows])
+        return list(known)
 
 
 def _advice(text: str, names: Sequence[str]) -> str:

@@ -84,7 +84,8 @@ def _groups(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     t = pa.types
-    return t.is_string(kind) or t.is_integer(kind) or t.is_boolean(kind) or t.is_date(kind) or t.is_timestamp(kind)
+    tests = (t.is_string, t.is_integer, t.is_boolean, t.is_date, t.is_timestamp)
+    return any(test(kind) for test in tests)
 
 
 def _sums(kind: pa.DataType) -> bool:
@@ -103,7 +104,7 @@ def _sum_fits(column: pa.ChunkedArray) -> bool:
     if column.type.bit_width < 64:  # noqa: PLR2004
         return len(column) < 1 << 31
     ends = pc.min_max(column).as_py()
-    return max(abs(ends["min"] or 0), abs(ends["max"] or 0)) * len(column) <= _SUM_MAX
+    return bool(max(abs(ends["min"] or 0), abs(ends["max"] or 0)) * len(column) <= _SUM_MAX)
 
 
 __all__ = ["Gathering"]

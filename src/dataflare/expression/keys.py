@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from dataflare.component import Budget
 from dataflare.expression.session import Statement, quoted, select
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 KEY_GROUPS = 256
 
 _STATEMENTS_MAX = 64
-_BUDGET = Budget()
 
 
 class _Statements(threading.local):
@@ -34,7 +32,7 @@ class _Statements(threading.local):
         if found is None:
             if len(self._by_keys) >= _STATEMENTS_MAX:
                 self._by_keys.pop(next(iter(self._by_keys))).close()
-            found = Statement(schema, _BUDGET)
+            found = Statement(schema, None)
             found.prepare(query)
             self._by_keys[query, schema] = found
         return found

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError
-from dataflare.expression.check import DEFAULT
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit_column
 from dataflare.expression.session import INPUT, Session, Statement, select
@@ -49,7 +48,7 @@ class Rejected:
         rows = self.rows
         for name in self.tagged:
             rows = rows.set_column(rows.schema.get_field_index(name), name, pa.repeat(HIDDEN, rows.num_rows))
-        session = Session(DEFAULT)
+        session = Session(None)
         session.register(rows)
         texts = session.fetch(select([f"cast(to_json({INPUT}) as varchar) as r"])).column(0)
         session.close()

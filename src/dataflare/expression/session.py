@@ -29,6 +29,7 @@ INPUT = "__input"
 """The name under which statements read their rows; no expression can say it (check.py knows columns only)."""
 
 _MEMORY_BYTES_MIN = 64 << 20
+_SMALL_BYTES = 256 << 20
 _ROWS_PER_ARROW_BATCH = 1 << 20
 _SETTINGS: dict[str, Any] = {
     "threads": 1,
@@ -75,20 +76,40 @@ def _spill_folder() -> str:
     return str(folder) if private else ""
 
 
-_databases: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()
-_opening = threading.Lock()
+class _Databases:
+    """The open instances: one for each memory limit while it has a session, and one that stays open, for small work.
+
+    The latter spills nothing; to open it takes 15 ms.
+    """
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()
+        self._small: _Database | None = None
+        self._lock = threading.Lock()
+
+    def get(self, budget: Budget | None) -> tuple[_Database, Any]:
+        """Return an instance and a cursor on it."""
+        with self._lock:
+            if budget is None:
+                found = self._small = self._small or _Database(_SMALL_BYTES)
+            else:
+                limit = max(budget.memory_bytes_max, _MEMORY_BYTES_MIN)
+                found = self._open[limit] = self._open.get(limit) or _Database(limit)
+            return found, found.connection.cursor()
+
+
+_databases = _Databases()
 
 
 class Session:
     """One cursor on the process's instance for this budget; cheap to make (a few microseconds once it is open)."""
 
-    def __init__(self, budget: Budget) -> None:
-        """Open a cursor, and the instance if it is the first. Its memory is shared by all sessions of that limit."""
-        limit = max(budget.memory_bytes_max, _MEMORY_BYTES_MIN)
-        with _opening:
-            self._database = _databases.get(limit) or _Database(limit)
-            _databases[limit] = self._database
-            self._cursor: Any = self._database.connection.cursor()
+    def __init__(self, budget: Budget | None) -> None:
+        """Open a cursor, and the instance if it is the first. Its memory is shared by all sessions of that limit.
+
+        Without a budget it is on the one for small work: types, keys, rows one by one.
+        """
+        self._database, self._cursor = _databases.get(budget)
 
     def register(self, source: Any, name: str = INPUT) -> None:
         """Let statements read an Arrow table, or anything that exports an Arrow stream, under `name`."""
@@ -130,7 +151,7 @@ class _Slot:
 class Statement:
     """A query over `INPUT`, prepared once and executed for each batch of rows of one schema."""
 
-    def __init__(self, schema: pa.Schema, budget: Budget) -> None:
+    def __init__(self, schema: pa.Schema, budget: Budget | None) -> None:
         """Reads rows of `schema`; `prepare` says the query."""
         self._session = Session(budget)
         self._slot = _Slot(schema)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
-from dataflare.expression.check import DEFAULT, Checker, Expression
+from dataflare.expression.check import Checker, Expression
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dataflare.component import Budget
     from dataflare.expression.step import Step
 
 
@@ -38,13 +37,13 @@ class CheckedStep:
     condition: Expression | None = None
 
 
-def typed(steps: Sequence[Step], schema: Schema, budget: Budget = DEFAULT) -> tuple[list[Schema], list[Problem]]:
+def typed(steps: Sequence[Step], schema: Schema) -> tuple[list[Schema], list[Problem]]:
     """Return the schema after each step and all that is wrong, touching no file.
 
     A column whose expression is wrong has the type `null` and makes whatever reads it unchecked, so that one mistake
     is told once.
     """
-    checked, problems = checked_steps(steps, schema, Checker(budget))
+    checked, problems = checked_steps(steps, schema, Checker())
     return [step.after for step in checked], problems
 
 

@@ -57,7 +57,7 @@ class Route(Processor[RouteConfig]):
         for name, condition in self.config.routes.items():
             if not name or "." in name or name == _ERRORS:
                 raise WorkflowError(f"an output cannot be called {name!r}", hint="use a plain word, not `errors`")
-            _, problems = typed([Step(self.context.node, condition=condition)], schema, self.context.budget)
+            _, problems = typed([Step(self.context.node, condition=condition)], schema)
             if problems:
                 raise problems[0].error
         return dict.fromkeys(self.config.routes, schema)

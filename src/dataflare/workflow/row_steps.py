@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.component import Budget
 from dataflare.errors import DataFlareError
 from dataflare.expression.step import RowProcessor
 
@@ -59,7 +58,7 @@ class RowSteps:
     def _engine(self) -> Checker:
         from dataflare.expression.check import Checker
 
-        self._checker = self._checker or Checker(Budget())
+        self._checker = self._checker or Checker()
         return self._checker
 
     def check(self, step: Step, schema: Schema) -> tuple[CheckedStep, list[Problem]]:

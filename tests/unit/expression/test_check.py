@@ -5,7 +5,6 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from dataflare.component import Budget
 from dataflare.errors import WorkflowError
 from dataflare.expression.check import Checker, Expression
 from dataflare.schema import Schema
@@ -26,7 +25,7 @@ SCHEMA = Schema.of(
 
 @pytest.fixture(scope="module")
 def checker() -> Checker:
-    return Checker(Budget())
+    return Checker()
 
 
 def kind(checker: Checker, text: str) -> pa.DataType:
