@@ -42,7 +42,7 @@ class CsvReader:
 
     def read(self, data: bytes) -> pa.Table:
         """Return all rows; raise ArrowInvalid when one is bad, without saying which of several."""
-        if not data.strip(b"\r\n"):
+        if not data[:64].strip(b"\r\n") and not data.strip(b"\r\n"):  # to strip is to copy
             return self.target.empty_table()
         turned: set[str] = set()
         while True:
