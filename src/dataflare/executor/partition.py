@@ -28,11 +28,15 @@ def groups_of(index: int, parallelism: int) -> range:
 
 def partitions(rows: pa.Table, keys: Sequence[str], parallelism: int) -> list[tuple[int, pa.Table]]:
     """Split rows by their key group over tasks; order within each part is kept; empty parts are left out."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from dataflare.expression.keys import key_groups
 
+    def whole(number: int) -> pa.Scalar:
+        return pa.scalar(number, pa.int32())
+
     groups = key_groups(rows, keys)
-    owner = pc.divide(pc.multiply(groups, parallelism), KEY_GROUPS)
-    parts = ((number, rows.filter(pc.equal(owner, number))) for number in range(parallelism))
+    owner = pc.divide(pc.multiply(groups, whole(parallelism)), whole(KEY_GROUPS))
+    parts = ((number, rows.filter(pc.equal(owner, whole(number)))) for number in range(parallelism))
     return [(number, part) for number, part in parts if part.num_rows]
