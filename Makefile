@@ -6,6 +6,7 @@ SHELL := /bin/bash
 bin := .venv/bin
 stamp := .venv/stamp
 BENCH ?=
+SOAK ?=
 UPGRADE ?=
 
 help: ## Print this list
@@ -36,8 +37,8 @@ services: setup ## Install and start the private test servers (stop: python scri
 bench: setup ## Measure the workloads against their bounds and peers (BENCH="W1 W3" chooses)
 	@$(bin)/python -m benchmarks $(BENCH)
 
-soak: setup ## Run the long tests: hours of rows, faults and restarts
-	@$(bin)/python -m pytest -m soak --timeout 7200 tests
+soak: setup ## Kill, restart and compare for 25 minutes, then write docs/soak.md (SOAK="--kills 5 ..." for less)
+	@$(bin)/python scripts/soak.py $(SOAK)
 
 docs: setup ## Write docs/reference from the components' own descriptions
 	@$(bin)/python scripts/reference.py

@@ -4,6 +4,7 @@ import pytest
 
 from dataflare.testing.simulation import simulate
 from tests.mutations.planted import PLANTED, Mutation
+from tests.soak.figures import note
 
 SEEDS_MAX = 2000
 
@@ -14,3 +15,4 @@ def test_the_simulator_finds_a_planted_bug(mutation: Mutation) -> None:
         found = next((r for seed in range(SEEDS_MAX) if (r := simulate(seed)).violation), None)
 
     assert found is not None, f"{mutation.name}: not found within {SEEDS_MAX} seeds"
+    note("planted", name=mutation.name, seed=found.seed)

@@ -23,10 +23,8 @@ def test_a_seed_replays_the_same_run() -> None:
     assert [simulate(seed) for seed in range(20)] == [simulate(seed) for seed in range(20)]
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("chunk", range(100))
-def test_tens_of_thousands_of_schedules(chunk: int) -> None:
-    results = [simulate(seed) for seed in range(1_000_000 + chunk * 300, 1_000_000 + (chunk + 1) * 300)]
-
-    assert [r for r in results if r.violation] == []
+def test_an_epoch_that_needs_more_than_its_time_out_is_sealed_with_a_longer_one() -> None:
+    result = simulate(1_000_022)
+    assert result.violation == ""
+    assert result.processes == 2
+    assert result.epochs > 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Config
+from dataflare.errors import StalledError
 from dataflare.executor.contract import Outcome, RunContext
 from dataflare.executor.coordinator import CoordinatorActor
+from dataflare.monitoring.events import AttemptFailed
 from dataflare.testing.simulation.components import components
 from dataflare.testing.simulation.loop import DeadlockError, SimulatedLoop
 from dataflare.testing.simulation.process import Process
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 RUN_SECONDS_MAX = 3600.0
+PATIENCE_SECONDS = 600.0
+TIMEOUT_RAISED_SECONDS = 30.0
 AFTERWARDS_SECONDS = 120.0
 
 
@@ -77,7 +81,11 @@ class _Run:
         for fault in self.case.faults:
             await self._strike(fault)
             self._check()
-        await asyncio.wait_for(self._success(), RUN_SECONDS_MAX)
+        try:
+            await asyncio.wait_for(self._success(), PATIENCE_SECONDS)
+        except TimeoutError:
+            self._raise_timeout()
+            await asyncio.wait_for(self._success(), RUN_SECONDS_MAX)
         for process in self.world.processes:
             process.thaw()
         await asyncio.sleep(AFTERWARDS_SECONDS)
@@ -132,6 +140,17 @@ class _Run:
     async def _wake(self, process: Process) -> None:
         await asyncio.sleep(self.random.random() * 10.0)
         process.thaw()
+
+    def _raise_timeout(self) -> None:
+        """Begin with a longer time-out of epochs, as the hint says, where messages travel too slowly for this one."""
+        newest = self.world.newest
+        failures = {e.code for e in newest.events if isinstance(e, AttemptFailed)}
+        settings = self.case.plan.settings
+        if failures == {StalledError.code} and settings.checkpoint_timeout_seconds < TIMEOUT_RAISED_SECONDS:
+            settings = replace(settings, checkpoint_timeout_seconds=TIMEOUT_RAISED_SECONDS)
+            self.case = replace(self.case, plan=replace(self.case.plan, settings=settings))
+            newest.crash()
+            self._own(self._start())
 
     async def _success(self) -> None:
         while self.outcome is None:
