@@ -152,6 +152,60 @@ def test_a_damaged_record_is_named(broken_off: Path, tmp_path: Path) -> None:
     assert told.error["path"].startswith("default/torn/log/")
 
 
+def damaged_record(folder: Path, like: str) -> str:
+    """Spoil the newest record under a key, and return the key."""
+    return with_record(folder, like, lambda value: value[:-1] + bytes([value[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("like", ["default/torn/log/%", "default/torn/compacted/%"])
+def test_a_rollback_is_a_way_on_from_a_damaged_record_and_names_it(broken_off: Path, tmp_path: Path, like: str) -> None:
+    folder = copy(broken_off, tmp_path / "run")
+    key = damaged_record(folder, like)
+    assert refused(folder, "damaged").error["path"] == key
+
+    listed = dataflare(folder, "checkpoint", "list", "workflow.yaml", "--json")
+    assert listed.code == 0
+    assert listed.error["path"] == key
+    epochs = [e["epoch"] for line in listed.out.splitlines() if (e := json.loads(line))["status"] == "committed"]
+    told = dataflare(folder, "checkpoint", "rollback", "workflow.yaml", str(epochs[-1]))
+    assert told.code == 0
+    assert "this record is passed over" in told.err
+    assert key in told.err
+    after = dataflare(folder, "checkpoint", "list", "workflow.yaml")
+    assert (after.code, after.err) == (0, "")
+    assert run(folder).code == 0
+    assert result(folder)[1] == wanted()[1]
+    assert set(result(folder)[0]) == set(range(ROWS))
+
+
+def test_a_savepoint_is_a_way_on_from_a_damaged_record(broken_off: Path, savepoint: Path, tmp_path: Path) -> None:
+    folder = copy(broken_off, tmp_path / "run")
+    key = damaged_record(folder, "default/torn/log/%")
+    told = dataflare(folder, "checkpoint", "import", "workflow.yaml", str(savepoint), "--json")
+    assert told.code == 0
+    assert told.error["path"] == key
+    assert run(folder).code == 0
+    assert result(folder) == wanted()
+
+
+def test_what_is_exported_beside_a_damaged_record_must_be_named(broken_off: Path, tmp_path: Path) -> None:
+    folder = copy(broken_off, tmp_path / "run")
+    damaged_record(folder, "default/torn/log/%")
+    told = dataflare(folder, "checkpoint", "export", "workflow.yaml", "epoch.save")
+    assert told.code == 3
+    assert "--epoch N" in told.err
+    assert not (folder / "epoch.save").exists()
+
+
+def test_a_rollback_to_an_epoch_that_is_not_there_leaves_the_damage_to_be_seen(
+    broken_off: Path, tmp_path: Path
+) -> None:
+    folder = copy(broken_off, tmp_path / "run")
+    damaged_record(folder, "default/torn/log/%")
+    assert dataflare(folder, "checkpoint", "rollback", "workflow.yaml", "99").code == 3
+    refused(folder, "damaged")
+
+
 def test_a_damaged_snapshot_is_named_and_an_older_checkpoint_is_a_way_on(broken_off: Path, tmp_path: Path) -> None:
     folder = copy(broken_off, tmp_path / "run")
     key = with_record(folder, "default/torn/state/%", lambda value: value[:50])

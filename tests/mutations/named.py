@@ -58,10 +58,16 @@ def _retention_frees_slots() -> Any:
 
     def retire(self: Any, proposal: Any) -> None:
         original(self, proposal)
-        keys = self._store.keys(f"{self._prefix}log/")
-        self._store.delete([k for k in keys if self._get(k.removeprefix(self._prefix))["kind"] == "attempt"])
+        records = self.records
+        records.delete([k for k in records.keys("log/") if records.get(k)["kind"] == "attempt"])
 
     return patch.object(CheckpointManager, "retire", retire)
+
+
+def _compaction_frees_slots() -> Any:
+    from dataflare.state.checkpoint import Compacted
+
+    return patch.object(Compacted, "counts", lambda _self, _slot: True)
 
 
 def _uncounted_rows() -> Any:
@@ -122,6 +128,10 @@ NAMED = {
     "retention frees the slots that fence old attempts": Named(
         "4", "retire() deletes attempt records",
         f"{STATE}/test_checkpoints.py::test_retention_never_frees_the_slot_that_fences_an_old_attempt", _retention_frees_slots,
+    ),
+    "compaction frees the slots that fence old attempts": Named(
+        "4", "every slot counts", f"{STATE}/test_compaction.py::test_an_attempt_whose_slot_was_removed_is_fenced",
+        _compaction_frees_slots,
     ),
     "counts of tasks are not added up": Named(
         "5", "add() adds nothing", f"{STATE}/test_ledger_and_keyed_state.py::test_counts_add_up_over_tasks", _uncounted_rows

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from dataflare.executor import exchange, task
 from dataflare.executor.workflow_actor import finishing, resuming, sealing, steps
 from dataflare.plan import Mechanism
-from dataflare.state.checkpoint import CheckpointManager
+from dataflare.state.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,15 +98,13 @@ def _seal_over() -> Any:
     """A proposal overwrites the slot instead of creating it."""
 
     def create(self: Any, key: str, value: Any) -> bool:
-        import json
-
-        if value["kind"] == "sealed":
-            self._store.put(self._prefix + key, self._codec.encode(json.dumps(value).encode()))
+        if value.get("kind") == "sealed":
+            self.put(key, value)
             return True
         return original(self, key, value)
 
-    original: Any = CheckpointManager._create
-    return patch.object(CheckpointManager, "_create", create)
+    original: Any = Records.create
+    return patch.object(Records, "create", create)
 
 
 def _forgotten_handles() -> Any:

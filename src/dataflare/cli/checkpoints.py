@@ -9,10 +9,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import table, write, write_json
+from dataflare.cli.console import say_warning, table, write, write_json
 from dataflare.cli.controlling import ask, manager_of
 from dataflare.cli.surroundings import TENANT, Secrets, StateOf, plan_of
-from dataflare.errors import StateError, UnavailableError, WorkflowError
+from dataflare.errors import Finding, StateError, UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     """Print the epochs that are kept, oldest first."""
-    with _kept(workflow, state) as manager:
+    with _kept(workflow, state, as_json=as_json) as manager:
         infos = manager.checkpoints()
     if as_json:
         for info in infos:
@@ -38,7 +38,7 @@ def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
 
 def show_command(workflow: str, epoch: int, state: Path | None, *, as_json: bool) -> int:
     """Print all that an epoch remembers."""
-    with _kept(workflow, state) as manager:
+    with _kept(workflow, state, as_json=as_json) as manager:
         found = next((p for p in reversed(manager.proposals()) if p.epoch == epoch), None)
         status = next((i.status for i in reversed(manager.checkpoints()) if i.epoch == epoch), "")
     if found is None:
@@ -63,14 +63,20 @@ def now_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
 
 def rollback_command(file: Path, epoch: int, *, as_json: bool) -> int:
     """Let the next run go on from an older epoch; what destinations hold stays there."""
-    with _owned(file) as (plan, manager, decided):
+    with _owned(file, as_json=as_json) as (plan, manager, decided):
         proposal = manager.rollback(epoch, decided, has_decider=plan.decider() is not None, now=_now())
     return _taken_over(plan, proposal, f"from epoch {epoch}, kept as epoch {proposal.epoch}", as_json=as_json)
 
 
 def export_command(workflow: str, target: Path, epoch: int | None, state: Path | None, *, as_json: bool) -> int:
     """Write a committed epoch, the newest by default, into one file, whole or not at all."""
-    with _kept(workflow, state) as manager:
+    with _kept(workflow, state, as_json=as_json) as manager:
+        if epoch is None and manager.records.passed_over:
+            raise StateError(
+                "the newest epoch may be the one that cannot be read",
+                hint=f"say which one: dataflare checkpoint export {workflow} {target} --epoch N; "
+                f"see: dataflare checkpoint list {workflow}",
+            )
         data = manager.export(epoch)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -95,25 +101,30 @@ def import_command(file: Path, savepoint: Path, *, as_json: bool) -> int:
         data = savepoint.read_bytes()
     except OSError as error:
         raise UnavailableError(f"the savepoint {savepoint} cannot be read: {error.strerror}") from error
-    with _owned(file) as (plan, manager, decided):
+    with _owned(file, as_json=as_json) as (plan, manager, decided):
         proposal = manager.restore(data, decided, _now())
     return _taken_over(plan, proposal, f"from {savepoint}, kept as epoch {proposal.epoch}", as_json=as_json)
 
 
 @contextmanager
-def _kept(workflow: str, state: Path | None) -> Iterator[CheckpointManager]:
-    """Give the checkpoints of a workflow for reading; it may run meanwhile."""
+def _kept(workflow: str, state: Path | None, *, as_json: bool) -> Iterator[CheckpointManager]:
+    """Give the checkpoints of a workflow for reading; it may run meanwhile. Damaged records are told, not read."""
     from dataflare.component import Registry
     from dataflare.executor.runtime import LocalRuntime
 
     where = StateOf.named(workflow, state)
     with where.existing_store(Registry.installed(), LocalRuntime()) as store:
-        yield manager_of(store, where.workflow)
+        manager = manager_of(store, where.workflow)
+        _pass_over_damaged(manager, as_json=as_json)
+        yield manager
 
 
 @contextmanager
-def _owned(file: Path) -> Iterator[tuple[Plan, CheckpointManager, Epoch | None]]:
-    """Give the checkpoints of a workflow that does not run, and the epoch that its decider holds."""
+def _owned(file: Path, *, as_json: bool) -> Iterator[tuple[Plan, CheckpointManager, Epoch | None]]:
+    """Give the checkpoints of a workflow that does not run, and the epoch that its decider holds.
+
+    Damaged records are told, not read, and removed when something has taken their place.
+    """
     from dataflare.component import Registry
     from dataflare.executor.runtime import LocalRuntime
 
@@ -128,9 +139,18 @@ def _owned(file: Path) -> Iterator[tuple[Plan, CheckpointManager, Epoch | None]]
         with where.store(registry, runtime) as store:
             store.lease(f"{TENANT}/{plan.workflow}")  # given back when the store is closed
             manager = manager_of(store, plan.workflow)
+            _pass_over_damaged(manager, as_json=as_json)
             yield plan, manager, asyncio.run(_decided(plan, registry, runtime, manager))
     finally:
         runtime.close()
+
+
+def _pass_over_damaged(manager: CheckpointManager, *, as_json: bool) -> None:
+    damaged = manager.damaged()
+    for error in damaged.values():
+        what = f"{error.what}; this record is passed over"
+        say_warning(Finding("warning", error.code, what, place=error.place), as_json=as_json)
+    manager.pass_over(damaged)
 
 
 async def _decided(plan: Plan, registry: Registry, runtime: Runtime, manager: CheckpointManager) -> Epoch | None:

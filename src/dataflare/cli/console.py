@@ -55,6 +55,15 @@ def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     sys.stderr.write("\n".join(lines) + "\n")
 
 
+def say_warning(finding: Finding, *, as_json: bool) -> None:
+    """Tell on stderr what is not as it should be, while the command goes on."""
+    if as_json:
+        write_json(finding.as_json(), stream=sys.stderr)
+        return
+    where = f"\n  at {_where(finding)}" if _where(finding) else ""
+    sys.stderr.write(f"{painted('warning:', YELLOW, sys.stderr)} {finding.message}{where}\n")
+
+
 def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
     """Return findings in columns: severity, place, message; the cure under the message."""
     rows = [(f.severity, _where(f), f.message) for f in findings]
