@@ -297,6 +297,58 @@ def test_a_file_that_was_read_in_part_and_is_not_there_any_more_is_no_end(
     assert sorted(ids(tmp_path)) == list(range(6000))
 
 
+def another(file: Path) -> None:
+    """Replace a file by another of the same size, with the same names and types of columns."""
+    if file.suffix == ".parquet":
+        parquet(file, 7000)
+    else:
+        header, _, rows = file.read_text().partition("\n")
+        file.write_text(f"{header}\n{rows.replace('name', 'NAME')}")
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("csv", "full"), ("csv", "incremental"), ("parquet", "full")])
+def test_a_file_that_was_replaced_before_a_resume_is_named(tmp_path: Path, kind: str, mode: str) -> None:
+    """Half of its rows would be those of one file, half those of another."""
+    before = broken_off(tmp_path, kind, mode)
+    file = tmp_path / "in" / f"0.{kind}"
+    content = file.read_bytes()
+    another(file)
+
+    for _ in range(2):
+        told = run(tmp_path)
+        assert told.code == 1, told.err
+        assert told.error["file"] == f"in/0.{kind}"
+        assert "was replaced or changed" in told.error["message"]
+        assert "put back" in told.error["hint"]
+        assert before == set(ids(tmp_path))
+
+    file.write_bytes(content)
+    told = run(tmp_path)
+    assert told.code == 0
+    assert "taken for the same file" in told.err or kind == "parquet"
+    assert sorted(ids(tmp_path)) == list(range(6000))
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_a_file_that_grew_before_a_resume_is_the_same_file(tmp_path: Path, mode: str) -> None:
+    broken_off(tmp_path, "csv", mode)
+    with (tmp_path / "in" / "0.csv").open("a") as file:
+        file.write("6000,late\n")
+
+    assert run(tmp_path).code == 0
+    if mode == "incremental":
+        assert run(tmp_path).code == 0
+    assert sorted(ids(tmp_path)) == list(range(6001))
+
+
+def test_files_that_were_not_begun_may_be_replaced_before_a_resume(tmp_path: Path) -> None:
+    broken_off(tmp_path, "csv", "full")
+    (tmp_path / "in" / "2.csv").write_text("id,name\n6000,another\n")
+
+    assert run(tmp_path).code == 0
+    assert sorted(ids(tmp_path)) == [*range(4000), 6000]
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
     from dataflare.connectors.file.settings import FileSourceConfig
     from dataflare.connectors.file.text import TextFile

@@ -1,8 +1,8 @@
 """Lists the splits of files lazily, and says after each where to go on.
 
-Mode full: `{"path", "offset"}`, and `{"path", "done"}` after the last split of a file; files before that path are
-read. Mode incremental: `{"files", "listing", "at", "offset"}`; `files` is what earlier passes read (name to size,
-time, mark), `listing` what this pass reads, fixed when it began, `at` and `offset` how far it has come. Both parts
+Mode full: `{"path", "offset", "was"}`, and `{"path", "done"}` after the last split of a file; files before that path are
+read. `was` is the fingerprint of the file, which each of its splits carries too. Mode incremental: `{"files", "listing", "at", "offset"}`; `files` is what earlier passes read (name to size,
+time, mark), `listing` what this pass reads, fixed when it began, `at` and `offset` how far it has come, `was` as above. Both parts
 are shared by all positions of a pass, so that they cost nothing a split.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
 from dataflare.connectors.file.cutting import cuts
+from dataflare.connectors.file.fingerprint import fingerprint, is_known
 from dataflare.connectors.file.listing import Listed, changed_files, names_of
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.storage import storage
@@ -61,12 +62,16 @@ class Enumerator:
                 if name < since["path"] or (name == since["path"] and since.get("done")):
                     continue
                 offset = since["offset"] if name == since["path"] else None
+            if since is not None and "was" in since and offset is not None:
+                self._recognise(name, since["was"])
             yield from self._file(Listed(name, -1, 0, 0), offset, partial(_after, name))
 
     def _incremental(self, since: Position | None) -> Iterator[Split]:
         files: Mapping[str, list[int]] = {}
         if since is not None:
             found = False
+            if "was" in since:
+                self._recognise(since["listing"][since["at"]][0], since["was"])
             for split in self._pass(since["files"], since["listing"], since["at"], since["offset"]):
                 found = True
                 yield split
@@ -98,6 +103,14 @@ class Enumerator:
 
     # ---- one file -----------------------------------------------------------------------------------------------
 
+    def _recognise(self, name: str, was: list[int]) -> None:
+        """Refuse to go on in a file that is not the one of which a part was read."""
+        if not is_known(self._context.path(name), name, was):
+            message = (
+                f"{name} has another time than when a part of it was read, but the same content where it was looked"
+            )
+            self._notice("file.touched", f"{message}: it is taken for the same file")
+
     def _file(
         self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]
     ) -> Iterator[Split]:
@@ -109,19 +122,21 @@ class Enumerator:
             found = self._stream(listed.name, kind)
         else:
             found = self._ranges(listed, kind, offset)
+        was = fingerprint(self._context.path(listed.name))
         previous: Cut | None = None
         for cut in found:  # one ahead, to know the last
             if previous is not None:
-                yield self._split(listed, previous, after(previous[1], False))  # noqa: FBT003
+                yield self._split(listed, was, previous, after(previous[1], False))  # noqa: FBT003
             previous = cut
         if previous is not None:
-            yield self._split(listed, previous, after(previous[1], True))  # noqa: FBT003
+            yield self._split(listed, was, previous, after(previous[1], True))  # noqa: FBT003
 
     @staticmethod
-    def _split(listed: Listed, cut: Cut, resume: dict[str, Any]) -> Split:
+    def _split(listed: Listed, was: list[int], cut: Cut, resume: dict[str, Any]) -> Split:
         start, end, size, data = cut
         identity = f"{listed.name}@{start}-{end}"
-        return Split(identity, {"path": listed.name, "start": start, "end": end, **data}, resume, size)
+        position = resume if resume.get("offset") is None else {**resume, "was": was}
+        return Split(identity, {"path": listed.name, "start": start, "end": end, "was": was, **data}, position, size)
 
     def _ranges(self, listed: Listed, kind: str, offset: int | None) -> Iterator[Cut]:
         file = TextFile(self._context.path(listed.name), listed.name, self._config)

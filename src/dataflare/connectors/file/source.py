@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
+from dataflare.connectors.file.fingerprint import is_known
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
@@ -36,7 +37,8 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     Mode `full` reads every file behind `path`, in order of their names. Mode `incremental` remembers what it has read
     (size, time and a checksum of the last kilobyte of each file): the next run reads new files, and of text files that
-    grew only what was appended. A run is bounded: it reads what was there when it began.
+    grew only what was appended. A run is bounded: it reads what was there when it began. Where a run was broken off
+    in the middle of a file and that file was replaced or changed since, the next run says so and reads no row of it.
 
     Columns are matched by name. Types are those of `columns`, or guessed from a sample of at most a megabyte of the
     first files; numbers with leading zeros stay strings. A `timestamp` without a zone is UTC.
@@ -55,6 +57,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._groups: GroupReader | None = None
         self._csv: dict[tuple[str, ...], CsvDecoder] = {}
         self._jsonl: JsonlDecoder | None = None
+        self._known: tuple[str, list[int] | None] = ("", None)
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the declared columns, if they are declared."""
@@ -77,6 +80,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         says so, and a resume from there yields only the bad ones.
         """
         kind = format_of(split.data["path"], self.config.format)
+        self._recognise(split)
         batches = self._read_groups(split, since) if kind == "parquet" else self._read_text(split, since, kind)
         for batch in batches:
             yield batch
@@ -93,6 +97,13 @@ class FileSource(SourceConnector[FileSourceConfig]):
             self._jsonl.close()
         self._file = self._groups = self._jsonl = None
         self._csv.clear()
+
+    def _recognise(self, split: Split) -> None:
+        """Refuse a file that is not the one that was cut into splits; each is looked at once."""
+        known = (split.data["path"], split.data.get("was"))
+        if known[1] is not None and known != self._known:
+            is_known(self.context.path(known[0]), *known)
+            self._known = known
 
     @staticmethod
     def _streams(schema: Schema) -> Mapping[str, Stream]:
