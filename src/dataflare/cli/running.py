@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataflare.cli.console import YELLOW, painted, say_error, write_json
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dataflare.monitoring.events import Observer
     from dataflare.plan import Plan
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_BASE = 128
 """What a shell adds to the number of the signal that ended a process."""
 
@@ -37,8 +38,8 @@ SIGNAL_BASE = 128
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run (see RunContext.run). `observers` hear of everything besides; with `bytes_total` progress has
-    a bar.
+    `run_id` names the run (see RunContext.run). `observers` hear of everything besides; `counters` are those of this
+    process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -48,6 +49,7 @@ class RunOptions:
     run_id: str = ""
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
+    counters: Counters = field(default_factory=Counters)
 
     def deadline_seconds(self) -> float | None:
         """Return the deadline in seconds; raise WorkflowError where it has no unit."""
@@ -67,14 +69,14 @@ def run_command(file: Path, options: RunOptions) -> int:
         raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
     registry = Registry.installed()
     plan = plan_of(file, registry, parallelism=options.parallelism)
-    with _deaf():  # once the run has ended, its summary is still to be told
+    with signals_restored():
         return _told(plan, registry, options)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let signals that the executor does not take pass unheard."""
-    before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGINT, signal.SIGTERM)}
+def signals_restored() -> Iterator[None]:
+    """Go back to the handlers of signals that were there: a run leaves them deaf, for its summary is still to be told."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     finally:
@@ -90,7 +92,7 @@ def _told(plan: Plan, registry: Registry, options: RunOptions) -> int:
         write_json(outcome_json(plan, outcome))
     else:
         stream = sys.stderr if _rows_on_stdout(plan) else sys.stdout
-        stream.write(summary_text(plan, outcome, stream) + "\n")
+        stream.write(summary_text(plan, outcome, stream, options.counters.read().rows_committed) + "\n")
     if outcome is not None and outcome.error is not None:
         say_error(outcome.error, as_json=options.as_json)
         return outcome.error.exit_code
@@ -107,7 +109,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
     from dataflare.executor.contract import RunContext
     from dataflare.executor.runtime import LocalRuntime
 
-    secrets, counters, clock = Secrets(plan), Counters(), SystemClock()
+    secrets, counters, clock = Secrets(plan), options.counters, SystemClock()
     shown = Shown(plan.workflow, [(n.id, n.kind.value) for n in plan.topological()], options.bytes_total)
     live = LiveProgress(shown, counters, clock, sys.stderr)
     teller: Observer = Warnings(live, secrets.hide, as_json=options.as_json)
@@ -142,6 +144,8 @@ def _execute(plan: Plan, context: RunContext) -> tuple[Outcome | None, int]:
     from dataflare.executor.contract import executor
 
     chosen = context.registry.find(executor, "local")(Config())
+    for number in SIGNALS:  # what the executor does not take, at the very beginning and after the end, passes unheard
+        signal.signal(number, lambda *_: None)
     try:
         outcome: Outcome | None = asyncio.run(chosen.execute(plan, context))
     except asyncio.CancelledError:  # the second signal

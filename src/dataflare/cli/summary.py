@@ -45,8 +45,11 @@ def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, 
     }
 
 
-def summary_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
-    """Return the summary for people: how it ended, rows by node and fate, the guarantee of each path."""
+def summary_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the summary for people: how it ended, rows by node and fate, the guarantee of each path.
+
+    Rows are those since the run began, also in other processes; `moved` are those that this one committed.
+    """
     status = painted(outcome.status, COLOURS.get(outcome.status, ""), stream)
     epochs = f"{outcome.epochs} epoch{'s' * (outcome.epochs != 1)}"
     head = f"{painted(plan.workflow, BOLD, stream)} {status} in {outcome.elapsed_seconds:,.2f} s, {epochs} committed"
@@ -56,18 +59,18 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
         head += "; there is more to read"
     if outcome.error is not None and not any(n for counts in outcome.nodes.values() for n in counts.values()):
         return head  # a table of nothing would push the error out of sight
-    return "\n\n".join([head, rows_text(plan, outcome, stream), *promises_text(plan.guarantees)])
+    return "\n\n".join([head, rows_text(plan, outcome, stream, moved), *promises_text(plan.guarantees)])
 
 
-def rows_text(plan: Plan, outcome: Outcome, stream: TextIO) -> str:
-    """Return rows by node and fate; fates that no row had are left out."""
+def rows_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[str, Mapping[str, int]]) -> str:
+    """Return rows by node and fate; fates that no row had are left out. The rate is that of the rows of this process."""
     kinds = list(dict.fromkeys(k for counts in outcome.nodes.values() for k in counts))
     shown = [k for k in kinds if any(c.get(k) for c in outcome.nodes.values())]
     rows = []
     for node in plan.topological():
         counts = outcome.nodes.get(node.id, {})
         cells = [f"{counts[k]:,}" if counts.get(k) else "" for k in shown]
-        most = max((counts.get(k, 0) for k in ("rows_in", "rows_out")), default=0)
+        most = max((moved.get(node.id, {}).get(k, 0) for k in ("in", "out")), default=0)
         rate = f"{most / outcome.elapsed_seconds:,.0f}" if most and outcome.elapsed_seconds > 0 else ""
         rows.append([node.id, node.kind.value, node.type, *cells, rate])
     head = ["node", "kind", "type", *(k.removeprefix("rows_") for k in shown), "rows/s"]

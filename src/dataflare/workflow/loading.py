@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -145,8 +146,17 @@ def _text(source: Path | str) -> tuple[str | bytes | Finding, str, Path]:
         return path.read_bytes(), str(path), path.parent
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "check the path"
+        close = difflib.get_close_matches(path.name, _beside(path), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "check the path"
         return Finding("error", "workflow.unreadable", f"cannot be read: {reason}", hint, Place(str(path))), "", Path()
+
+
+def _beside(path: Path) -> list[str]:
+    """Return the names of the files in the same folder that may be workflows."""
+    try:
+        return [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml", ".json")]
+    except OSError:
+        return []
 
 
 def _override(document: Document, path: str, value: Any) -> None:

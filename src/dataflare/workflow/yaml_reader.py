@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -35,7 +36,7 @@ def read_yaml(text: str, findings: Findings) -> Value | None:
     positions stay true) and reading goes on, so that the rest of the file is checked too.
     """
     for _ in range(_REPAIRS_MAX):
-        builder = _Builder(findings.file)
+        builder = _Builder(findings.file, text)
         try:
             for event in yaml.parse(text, Loader=_LOADER):
                 builder.take(event)
@@ -105,15 +106,26 @@ def _mark(event: Any) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
+def _is_cut(plain: str | None) -> bool:
+    """Tell whether plain text opens a parenthesis that it does not close."""
+    return plain is not None and plain.count("(") > plain.count(")")
+
+
 class _StopReadingError(Exception):
     """A bound is passed; the reason is among the findings."""
 
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or map that is being filled; `key` is the key whose value comes next."""
+    """A list or map that is being filled; `key` is the key whose value comes next.
+
+    `flow` is set inside `{}` and `[]`, where a comma ends a plain value; `cut` is the value before, if it opened a
+    parenthesis and did not close it.
+    """
 
     value: Value
+    flow: bool = False
+    cut: Value | None = None
     key: Any = None
     key_mark: Mark = NOWHERE
     merges: list[Value] = field(default_factory=list)
@@ -122,9 +134,9 @@ class _Frame:
 class _Builder:
     """Takes events, makes values."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self._found = Findings(file)
-        self._file = file
+        self._file, self._text = file, text
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Value] = {}
         self._count = 0
@@ -180,6 +192,9 @@ class _Builder:
         self._counted(1, mark)
         frame = self._stack[-1] if self._stack else None
         plain = event.style is None or event.style == ""
+        if frame is not None and frame.cut is not None and frame.key is None and plain:
+            self._rejoin(frame, frame.cut, event)
+            return
         if frame is not None and isinstance(frame.value.data, dict) and frame.key is None:
             self._key(frame, event.value, mark, plain=plain)
             return
@@ -190,6 +205,21 @@ class _Builder:
             value = Value(event.value, mark)
         self._anchor(event, value)
         self._attach(value)
+
+    def _rejoin(self, frame: _Frame, cut: Value, event: yaml.ScalarEvent) -> None:
+        """Put together what commas have cut, such as decimal(10,2), and say that it must be quoted."""
+        start = SimpleNamespace(line=cut.mark.line - 1, column=cut.mark.column - 1)
+        whole = self._text[_offset(self._text, start) : _offset(self._text, event.end_mark)]
+        cut.data = cut.text = whole
+        if isinstance(frame.value.data, dict):
+            frame.key = _SKIPPED
+        if not _is_cut(whole):
+            frame.cut = None
+            self._unquoted(whole, cut.mark, f'write "{whole}" in double quotes')
+
+    def _unquoted(self, text: str, mark: Mark, hint: str) -> None:
+        what = f"{text} must be quoted here: inside {{}} and [] a comma ends a value"
+        self._found.error("unquoted_comma", what, self._place(mark), hint)
 
     def _key(self, frame: _Frame, text: str, mark: Mark, *, plain: bool) -> None:
         frame.key_mark = mark
@@ -225,7 +255,7 @@ class _Builder:
         else:
             self._attach(value)
         self._anchor(event, value)
-        self._stack.append(_Frame(value))
+        self._stack.append(_Frame(value, flow=bool(event.flow_style)))
 
     def _too_deep(self, mark: Mark) -> None:
         self._found.error(
@@ -236,6 +266,8 @@ class _Builder:
     def _close(self, event: yaml.Event) -> None:
         del event
         frame = self._stack.pop()
+        if frame.cut is not None and "," in str(frame.cut.text):  # something was put to it, and it is still not whole
+            self._unquoted(str(frame.cut.text), frame.cut.mark, "close the parenthesis, and write it in double quotes")
         for merged in frame.merges:
             for source in merged.list if isinstance(merged.data, list) else [merged]:
                 if not isinstance(source.data, dict):
@@ -271,6 +303,7 @@ class _Builder:
                 self.root = value
             return
         frame = self._stack[-1]
+        frame.cut = value if frame.flow and frame.key is not _SKIPPED and _is_cut(value.text) else frame.cut
         if isinstance(frame.value.data, list):
             frame.value.data.append(value)
             return

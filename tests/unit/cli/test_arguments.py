@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dataflare.cli.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMANDS = (
     *("run", "validate", "plan", "status", "pause", "resume", "stop", "list", "describe", "demo"),
@@ -59,6 +63,52 @@ def test_wrong_arguments_are_said_with_a_cure(
     assert err.startswith("error: ")
     assert said in err
     assert cure in err.partition("hint: ")[2]
+
+
+FILE_COMMANDS = (
+    *(["run"], ["validate"], ["plan"], ["status"], ["pause"], ["resume"], ["stop"]),
+    *(["checkpoint", word] for word in ("list", "now")),
+)
+
+
+@pytest.mark.parametrize("command", FILE_COMMANDS, ids=" ".join)
+def test_a_workflow_file_that_is_not_there_is_a_wrong_argument(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "orders.yaml").write_text("id: orders\n")
+    assert main([*command, str(tmp_path / "order.yaml"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(err or out)
+    finding = told["findings"][0] if "findings" in told else told
+    assert finding["file"].endswith("order.yaml")
+    assert finding["hint"] == "did you mean 'orders.yaml'?"
+
+
+@pytest.mark.parametrize("rest", [["rollback", "1"], ["import", "epoch.save"], ["show", "1"], ["export", "x.save"]])
+def test_a_workflow_file_that_is_not_there_is_told_before_anything_else(
+    rest: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["checkpoint", rest[0], str(tmp_path / "no.yaml"), *rest[1:]]) == 2
+    assert "no.yaml" in capsys.readouterr().err
+
+
+def test_a_group_of_commands_alone_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoint"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "Usage: dataflare checkpoint" in said
+    assert "rollback" in said
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("arguments", [["--help"], ["checkpoint", "--help"]])
+def test_help_fits_a_narrow_terminal(
+    arguments: list[str], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert [line for line in lines if line.endswith("...") and not line.startswith("Usage")] == []
 
 
 def test_wrong_arguments_have_the_shape_of_a_finding_where_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,16 +92,28 @@ def test_a_running_workflow_is_controlled(
 ) -> None:
     assert main(["status", str(file), "--json"]) == 0
     assert said(capsys)["status"] == "running"
-    assert main(["pause", str(file)]) == 0
+    assert main(["pause", str(file), "--json"]) == 0
+    paused = said(capsys)
+    assert paused == {
+        "workflow": "counting",
+        "done": "pause",
+        "status": "paused",
+        "attempt": 1,
+        "epoch": paused["epoch"],
+    }
     assert main(["status", str(file), "--json"]) == 0
     assert said(capsys)["status"] == "paused"
-    assert main(["resume", str(file)]) == 0
+    assert main(["resume", str(file), "--json"]) == 0
+    resumed = said(capsys)
+    assert [resumed[key] for key in ("done", "status")] == ["resume", "running"]
     assert main(["checkpoint", "now", str(file), "--json"]) == 0
     first = said(capsys)
     assert main(["checkpoint", "now", "counting", "--state", str(file.parent / ".dataflare"), "--json"]) == 0
     assert said(capsys)["epoch"] > first["epoch"]
     assert main(["stop", str(file), "--json"]) == 0
-    assert said(capsys)["workflow"] == "counting"
+    stopped = said(capsys)
+    assert [stopped[key] for key in ("workflow", "done", "status", "attempt")] == ["counting", "stop", "stopping", 1]
+    assert stopped["epoch"] > first["epoch"]
 
     out, err = running.communicate(timeout=60)
     line = json.loads(out.splitlines()[-1])
@@ -140,3 +152,28 @@ def test_a_killed_run_leaves_a_socket_that_nobody_answers_and_goes_on_later(
     assert main(["run", str(file), "--deadline", "200ms"]) == 0
     assert "there is more to read" in capsys.readouterr().out
     assert numbers(file) == list(range(1, len(numbers(file)) + 1))
+
+
+def test_ctrl_c_before_anything_runs_ends_at_once_and_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, threading\npathlib.Path(__file__).with_name('planning').touch()\nthreading.Event().wait(60)\n"
+    )
+    (tmp_path / "slow.yaml").write_text(WORKFLOW.replace("endless:Endless", "slow:Slow"))
+    command = [sys.executable, "-m", "dataflare.cli", "run", str(tmp_path / "slow.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: process.poll() is not None or (tmp_path / "planning").exists())
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)
+    assert (process.returncode, *told) == (130, "", "")
+
+
+def test_the_rate_of_a_run_that_goes_on_is_that_of_its_own_rows(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["run", str(file), "--deadline", "300ms"]) == 0
+    text = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in text if line.startswith("numbers")]
+    seconds = [float(line.split(" in ")[1].split(" s,")[0]) for line in text if line.startswith("counting")]
+    read = [int(row[3].replace(",", "")) for row in rows]
+    assert read[1] > read[0]
+    rate = int(rows[1][-1].replace(",", ""))
+    assert rate * seconds[1] == pytest.approx(read[1] - read[0], rel=0.05)

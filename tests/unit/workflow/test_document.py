@@ -93,6 +93,10 @@ def test_bad_json_is_told_at_its_place(text, expected):
         ("a: {b: ${X}}\n", ("unquoted_reference", 1, 8)),
         ("a:\n  - {b: p, c: x${X:-y}z}\n", ("unquoted_reference", 2, 16)),
         ("a: [${X}, 1]\n", ("unquoted_reference", 1, 5)),
+        ("a: {b: decimal(10,2), c: 1}\n", ("unquoted_comma", 1, 8)),
+        ("a: {c: 1, b: coalesce(x, f(y, 2), 3)}\n", ("unquoted_comma", 1, 14)),
+        ("a: [decimal(10, 2), x]\n", ("unquoted_comma", 1, 5)),
+        ("a: {b: decimal(10, c: 1, d: 2}\n", ("unquoted_comma", 1, 8)),
         ("a: b: c\n", ("syntax", 1, 5)),
         ("? [a]\n: 1\n", ("complex_key", 1, 3)),
         ("a: !!python/object:os.system x\n", ("yaml_tag", 1, 4)),
@@ -119,6 +123,13 @@ def test_the_rest_of_a_file_is_checked_behind_an_unquoted_reference():
         ("duplicate_key", 3, 1),
     ]
     assert findings[0].hint == 'write "${X}" in double quotes'
+
+
+def test_what_commas_have_cut_is_put_together_and_nothing_else_is_said_of_it():
+    value, findings = read('a: {b: decimal( 10, 2 ), c: "f(x, y)", d: g(1)}\nb:\n  c: decimal(10,2)\n')
+    assert [f.hint for f in findings] == ['write "decimal( 10, 2 )" in double quotes']
+    read_as = value.root.plain()
+    assert read_as == {"a": {"b": "decimal( 10, 2 )", "c": "f(x, y)", "d": "g(1)"}, "b": {"c": "decimal(10,2)"}}
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "[" * 200_000 + "]" * 200_000, "{a: " * 100_000, "- " * 100_000])

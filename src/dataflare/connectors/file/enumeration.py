@@ -1,9 +1,10 @@
 """Lists the splits of files lazily, and says after each where to go on.
 
-Mode full: `{"path", "offset", "was"}`, and `{"path", "done"}` after the last split of a file; files before that path are
-read. `was` is the fingerprint of the file, which each of its splits carries too. Mode incremental: `{"files", "listing", "at", "offset"}`; `files` is what earlier passes read (name to size,
-time, mark), `listing` what this pass reads, fixed when it began, `at` and `offset` how far it has come, `was` as above. Both parts
-are shared by all positions of a pass, so that they cost nothing a split.
+Mode full: `{"path", "offset", "was"}`, and `{"path", "done"}` after the last split of a file; files before that path
+are read. `was` is the fingerprint of the file, which each of its splits carries too. Mode incremental: `{"files",
+"listing", "at", "offset", "was"}`; `files` is what earlier passes read (name to size, time, mark), `listing` what this
+pass reads, fixed when it began, `at` and `offset` how far it has come. Those two parts are shared by all positions of
+a pass, so that they cost nothing a split.
 """
 
 from __future__ import annotations

@@ -100,10 +100,10 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def _recognise(self, split: Split) -> None:
         """Refuse a file that is not the one that was cut into splits; each is looked at once."""
-        known = (split.data["path"], split.data.get("was"))
-        if known[1] is not None and known != self._known:
-            is_known(self.context.path(known[0]), *known)
-            self._known = known
+        name, was = split.data["path"], split.data.get("was")
+        if was is not None and (name, was) != self._known:
+            is_known(self.context.path(name), name, was)
+            self._known = (name, was)
 
     @staticmethod
     def _streams(schema: Schema) -> Mapping[str, Stream]:
