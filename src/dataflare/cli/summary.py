@@ -63,7 +63,7 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[st
 
 
 def rows_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[str, Mapping[str, int]]) -> str:
-    """Return rows by node and fate; fates that no row had are left out. The rate is that of the rows of this process."""
+    """Return rows by node and fate; fates that no row had are left out. Rates are of `moved`."""
     kinds = list(dict.fromkeys(k for counts in outcome.nodes.values() for k in counts))
     shown = [k for k in kinds if any(c.get(k) for c in outcome.nodes.values())]
     rows = []
