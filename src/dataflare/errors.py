@@ -44,7 +44,7 @@ class DataFlareError(Exception):
     code: ClassVar[str] = "internal"
     fault: ClassVar[Fault] = Fault.INTERNAL
     retry: ClassVar[Retry] = Retry.NEVER
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, what: str, *, hint: str = "", place: Place | None = None) -> None:
         """Say what is wrong, where it is and what to do about it."""
@@ -163,12 +163,18 @@ class Finding:
 
 
 class InvalidWorkflowError(WorkflowError):
-    """A workflow with errors; carries every finding, not the first."""
+    """A workflow with errors; carries every finding, not the first.
+
+    Where the text is well and only what it names is not there or does not answer, the exit code is that of the
+    surroundings.
+    """
 
     def __init__(self, findings: list[Finding]) -> None:
         """Keep all findings; the text is the list of them."""
         self.findings = findings
         errors = [f for f in findings if f.severity == "error"]
+        if errors and {f.code for f in errors} <= {UnavailableError.code, ExternalError.code}:
+            self.exit_code = UnavailableError.exit_code
         super().__init__("\n".join(str(f) for f in findings), place=errors[0].place if errors else None)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -75,7 +75,7 @@ def run_command(file: Path, options: RunOptions) -> int:
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """Go back to the handlers of signals that were there: a run leaves them deaf, for its summary is still to be told."""
+    """Go back to the handlers that were there: a run leaves signals unheard, for its summary is still to be told."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

@@ -27,7 +27,8 @@ class Faults:
         place = self.place(draft, column, text)
         own = "workflow.expression" if column or text else "workflow.component"
         code = own if error.code == WorkflowError.code else error.code
-        self._findings.add(Finding("error", code, f"{draft.id}: {error.what}", error.hint, place))
+        what = f"{error.place}: {error.what}" if error.place.file else error.what
+        self._findings.add(Finding("error", code, f"{draft.id}: {what}", error.hint, place))
 
     def foreign(self, draft: Draft, error: Exception) -> None:
         """Report an exception that the code of a component let through."""

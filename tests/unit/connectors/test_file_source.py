@@ -265,7 +265,7 @@ def test_empty_files_have_no_rows(tmp_path):
     one = source(tmp_path, path="*.csv", columns={"id": "int64"})
     assert read(one)[""] == [{"id": 1}]
     assert read(source(tmp_path, path="d.jsonl", columns={"id": "int64"}))[""] == []
-    with pytest.raises(UnavailableError, match="declare"):
+    with pytest.raises(DataError, match="declare"):
         source(tmp_path, path="d.jsonl")
 
 

@@ -16,6 +16,7 @@ from dataflare.component import Split
 from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.fingerprint import fingerprint, is_known
 from dataflare.connectors.file.listing import Listed, changed_files, names_of
+from dataflare.connectors.file.nature import other_delimiter
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.storage import storage
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
@@ -224,6 +225,9 @@ class Enumerator:
                 hint="is the header there? set header: false if not; check delimiter and encoding",
                 place=Place(name),
             )
+        if delimiter := other_delimiter(found) if format_of(name, self._config.format) == "csv" else "":
+            message = f"{name} has one column, {found[0]!r}: if that is no name, set delimiter: {delimiter}"
+            self._notice("file.delimiter", message)
         known = set(self._config.columns or self._planned())
         extra = [c for c in found if c not in known] if known else []
         if extra and self._config.extra_columns == "error":

@@ -57,8 +57,13 @@ def names_of(context: StageContext, path: str, *, allow_empty: bool) -> list[str
         else:
             found = sorted(p for p in glob.glob(str(full), recursive=True) if os.path.isfile(p))  # noqa: PTH113, PTH207
     if not found and not allow_empty:
-        kind = "no file matches" if glob.has_magic(path) or full.is_dir() else "there is no file"
-        raise UnavailableError(f"{kind} {full}", hint="check the path, or set allow_empty: true if there may be none")
+        if full.is_dir():
+            what = f"{full} is a folder without a file that can be read ({', '.join(sorted(EXTENSIONS))})"
+        elif full.exists():
+            what = f"{full} is neither a file nor a folder"
+        else:
+            what = f"{'no file matches' if glob.has_magic(path) else 'there is no file'} {full}"
+        raise UnavailableError(what, hint="check the path, or set allow_empty: true if there may be none")
     root = f"{context.directory}{os.sep}"
     return [f.removeprefix(root) if context.directory.is_absolute() else f for f in found]
 

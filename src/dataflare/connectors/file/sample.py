@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.file.listing import names_of
+from dataflare.connectors.file.nature import check_lines
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.text import TextFile
-from dataflare.errors import DataError, Place, UnavailableError
+from dataflare.errors import DataError, Place
 from dataflare.formats import guess
 from dataflare.formats.csv import infer as csv
 from dataflare.formats.jsonl import infer as jsonl
@@ -23,12 +24,19 @@ FILES_MAX = 4
 def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
     """Return the union of the columns of the sampled files; columns of which only nulls were seen are strings.
 
-    Raises UnavailableError where there is no file, DataError where files do not name their columns alike.
+    Raises UnavailableError where there is no file, DataError where files tell no columns, or not the same ones.
     """
     names = names_of(context, config.path, allow_empty=False)
     spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
     picked = [names[n] for n in spread]
-    kind = format_of(picked[0], config.format)
+    kinds = {name: format_of(name, config.format) for name in picked}
+    kind = kinds[picked[0]]
+    if len({*kinds.values()}) > 1:
+        shown = ", ".join(f"{name} ({kinds[name]})" for name in picked)
+        raise DataError(
+            f"files of several formats: {shown}",
+            hint="name those of one format, such as folder/*.csv, or declare `columns`",
+        )
     if kind == "parquet":
         return _parquet(context, picked)
     found: dict[str, str | None] = {}
@@ -39,12 +47,20 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
         finally:
             file.close()
         if kind == "jsonl":
+            check_lines(head, name)
             found = jsonl.unite(found, jsonl.infer(head))
         else:
-            for column, guessed in _csv(head, config).items():
+            columns = _csv(head, config)
+            if found and columns and config.header and not found.keys() & columns.keys():
+                raise DataError(
+                    f"the file has none of the columns of {picked[0]}: it has {', '.join(map(repr, columns))}",
+                    hint="is its header there? else declare `columns`, or read these files by a source of their own",
+                    place=Place(name),
+                )
+            for column, guessed in columns.items():
                 found[column] = guess.wider(found.get(column), guessed) if guessed else found.get(column)
     if not found:
-        raise UnavailableError(
+        raise DataError(
             f"{config.path} holds no {'header' if kind == 'csv' else 'row'} to tell the columns from",
             hint="declare them: columns: {id: int64, ...}",
         )

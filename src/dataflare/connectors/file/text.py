@@ -9,6 +9,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
+from dataflare.connectors.file.nature import HEAD_BYTES, check_header, check_text
+from dataflare.connectors.file.settings import format_of
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place
 from dataflare.formats.csv.infer import first_record, unique_names
@@ -48,13 +50,19 @@ class TextFile:
     """One open file of text; counts the bytes that it reads in `bytes_read`."""
 
     def __init__(self, path: Path, name: str, config: FileSourceConfig) -> None:
-        """Open; raise UnavailableError where that is not possible."""
+        """Open; raise UnavailableError where that is not possible, DataError where it is no text at all."""
         self.path, self.name, self._config = path, name, config
         self.bytes_read = 0
         with storage(path):
             self.file = io.FileIO(path)
             self.size = os.fstat(self.file.fileno()).st_size
         self._counted = (0, 1)
+        if not name.lower().endswith(".gz"):
+            try:
+                check_text(self.peek(0, HEAD_BYTES), name, format_of(name, config.format), config.encoding)
+            except DataError:
+                self.file.close()
+                raise
 
     def head(self, limit: int) -> bytes:
         """Return about the first `limit` bytes of text, in UTF-8 and without a byte order mark."""
@@ -69,7 +77,10 @@ class TextFile:
         fields, end = first_record(raw, self._config.csv_options())
         if not raw or end == 0:
             return [], self.size
-        recoded, _ = first_record(self.recoded(raw[:end]), self._config.csv_options())
+        header = self.recoded(raw[:end])
+        if self._config.header:
+            check_header(header, self.name)
+        recoded, _ = first_record(header, self._config.csv_options())
         return unique_names(recoded or fields), start + end
 
     def start(self) -> int:
@@ -142,8 +153,6 @@ class TextFile:
 
     @property
     def _is_csv(self) -> bool:
-        from dataflare.connectors.file.settings import format_of
-
         return format_of(self.name, self._config.format) == "csv"
 
     def _decoded(self) -> Iterator[bytes]:
