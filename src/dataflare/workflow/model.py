@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from dataflare.component.settings import Config, Duration, Size
 from dataflare.plan_words import Action, Level
@@ -23,7 +23,9 @@ def _rate(value: Any) -> float:
     return rate
 
 
-Rate = Annotated[float, BeforeValidator(_rate)]
+Rate = Annotated[
+    float, BeforeValidator(_rate), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}], "format": "rate"})
+]
 """A share of rows; written as `1%` or `0.01`."""
 
 
