@@ -40,7 +40,7 @@ bench: setup ## Measure the workloads against their bounds and peers (BENCH="W1 
 soak: setup ## Kill, restart and compare for 25 minutes, then write docs/soak.md (SOAK="--kills 5 ..." for less)
 	@$(bin)/python scripts/soak.py $(SOAK)
 
-docs: setup ## Write docs/reference from the components' own descriptions
+docs: setup ## Write docs/reference from the descriptions of components and of the workflow file
 	@$(bin)/python scripts/reference.py
 
 lock: ## Write requirements/*.lock anew (UPGRADE=--upgrade takes newer versions)

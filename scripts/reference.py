@@ -1,4 +1,4 @@
-"""Writes docs/reference, a page for each component, and the verbs in docs/command-line.md; `--check` only compares."""
+"""Writes docs/reference, and the verbs in docs/command-line.md; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+import workflow_page
 import yaml
 
 from dataflare.cli.catalogue import settings_rows
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
     specs = [c.spec for c in Registry.installed() if c.__module__.startswith("dataflare.")]
     specs.sort(key=lambda spec: (spec.kind, spec.name))
     found = {"README.md": index(specs)} | {file_name(spec): page(spec) for spec in specs}
+    found |= {"workflow.md": workflow_page.page(), "workflow.schema.json": workflow_page.schema_file()}
     return {f"reference/{name}": text for name, text in found.items()} | {COMMANDS: command_line()}
 
 
@@ -81,7 +83,8 @@ def file_name(spec: Spec) -> str:
 def index(specs: Sequence[Spec]) -> str:
     """Return the page that lists all others."""
     rows = [f"| {s.kind} | [`{s.name}`]({file_name(s)}) | {s.status} | {s.summary} |" for s in specs]
-    return "\n".join(["# Components", "", NOTE, "", "| kind | name | status | |", "|---|---|---|---|", *rows, ""])
+    head = ["# Components", "", NOTE, "", "They stand in [the workflow file](workflow.md).", ""]
+    return "\n".join([*head, "| kind | name | status | |", "|---|---|---|---|", *rows, ""])
 
 
 def page(spec: Spec) -> str:
@@ -140,7 +143,7 @@ def example(spec: Spec, config: Mapping[str, Any]) -> str:
 def main() -> int:
     """Write the pages, or tell which ones are not up to date."""
     wanted = pages()
-    known = [*FOLDER.glob("reference/*.md"), FOLDER / COMMANDS]
+    known = [*FOLDER.glob("reference/*.md"), *FOLDER.glob("reference/*.json"), FOLDER / COMMANDS]
     there = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in known}
     stale = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
     if "--check" in sys.argv:

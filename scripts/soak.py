@@ -60,13 +60,13 @@ def run(given: argparse.Namespace) -> tuple[int, list[dict[str, Any]], str]:
             results = Path(folder, "results.jsonl")
             amounts = {f"DATAFLARE_SOAK_{n.upper()}": str(v) for n, v in vars(given).items()}
             environ = {**os.environ, **servers, **amounts, "DATAFLARE_SOAK_RESULTS": str(results)}
-            command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *TESTS]
+            command = [sys.executable, "-m", "pytest", "-v", "-n", "2", "--dist", "worksteal", *TESTS]
             with subprocess.Popen(command, cwd=TOP, env=environ, stdout=subprocess.PIPE, text=True) as tests:
                 assert tests.stdout is not None
                 last = ""
                 for line in tests.stdout:
                     print(line, end="", flush=True)
-                    last = line.strip() or last
+                    last = line.strip().strip("= ") or last
             lines = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
             return tests.returncode, lines, last
     finally:

@@ -1,4 +1,4 @@
-"""The commands `list` and `describe`: which components there are, and what each of them takes and promises."""
+"""The commands `list`, `describe` and `schema`: which components there are, what they take and promise."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _WORDS = {
     "array": "list",
     "duration": "duration",
     "size": "size",
+    "rate": "share, such as 1%",
 }
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
 
@@ -66,6 +67,15 @@ def describe_command(name: str, *, as_json: bool) -> int:
             write_json(spec_json(spec))
         return 0
     write("\n\n\n".join(spec_text(spec) for spec in specs))
+    return 0
+
+
+def schema_command() -> int:
+    """Print the JSON Schema of a workflow file, with the settings of all components that are installed."""
+    from dataflare.component import Registry
+    from dataflare.workflow.json_schema import workflow_schema
+
+    write(json.dumps(workflow_schema(Registry.installed()), ensure_ascii=False, indent=2))
     return 0
 
 
@@ -119,7 +129,7 @@ def type_text(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return type_text(definitions.get(str(value["$ref"]).rpartition("/")[2], {}), definitions)
     if "enum" in value or "const" in value:
         return " | ".join(str(v) for v in value.get("enum", [value.get("const")]) if v != "")
-    if "anyOf" in value:
+    if "anyOf" in value and value.get("format") not in _WORDS:
         parts = [type_text(v, definitions) for v in value["anyOf"] if v.get("type") != "null"]
         return " | ".join(dict.fromkeys(parts))
     inner = value.get("items") if value.get("type") == "array" else value.get("additionalProperties")

@@ -175,6 +175,18 @@ def describe(
 
 
 @app.command()
+def schema() -> int:
+    """Print the JSON Schema of a workflow file.
+
+    It holds the settings of all components that are installed. Editors complete and check with it: begin the file
+    with `# yaml-language-server: $schema=workflow.schema.json`.
+    """
+    from dataflare.cli.catalogue import schema_command
+
+    return schema_command()
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where its data and results go.")] = Path("demo"),
 ) -> int:

@@ -65,6 +65,8 @@ def _referable(schema: Any) -> Any:
         return schema
     kept = ("default", "examples", "enum", "if")
     changed = {k: v if k in kept else _referable(v) for k, v in schema.items() if k not in _PYDANTIC}
+    if short := changed.pop("x-short", None):  # the kinds of value that a validator takes in the place of a map
+        return {"anyOf": [{"type": short}, changed]}
     if _takes_no_text(schema):
         about = {k: changed.pop(k) for k in ("description", "default", "title") if k in changed}
         return {"anyOf": [changed, _REFERENCE], **about}

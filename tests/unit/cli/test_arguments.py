@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = (
-    *("run", "validate", "plan", "status", "pause", "resume", "stop", "list", "describe", "demo"),
+    *("run", "validate", "plan", "status", "pause", "resume", "stop", "list", "describe", "schema", "demo"),
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from dataflare.component import Config, Duration, Field
 
@@ -24,6 +24,8 @@ TYPES: dict[str, str] = {
 
 class ColumnConfig(Config):
     """One made-up column."""
+
+    model_config = ConfigDict(json_schema_extra={"x-short": ["string", "array"]})
 
     kind: Kind = Field(description="sequence, int, float, bool, choice, string, uuid or timestamp.")
     start: int | str = Field(0, description="sequence: first number. timestamp: first moment.")
