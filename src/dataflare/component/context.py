@@ -52,11 +52,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ReadHints:
-    """What the planner asks a source to leave out; honoured only where its spec says so."""
+    """What the planner asks a source to leave out; honoured only where its spec says so.
+
+    `codec`: rows pass through as bytes of this format: the source yields `Encoded` batches and nothing else, and a
+    destination that has the hint gets nothing else.
+    """
 
     columns: tuple[str, ...] | None = None
     predicate: str | None = None
     limit: int | None = None
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

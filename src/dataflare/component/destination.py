@@ -39,6 +39,10 @@ class DestinationConnector(Component[C]):
     - idempotent, append: `write` is visible at once; `commit` does nothing.
     """
 
+    def codecs(self) -> Sequence[str]:
+        """Return the codecs of the spec that go with these settings; asked while planning, touches nothing."""
+        return tuple(type(self).spec.traits.codecs)
+
     def open(self) -> MaybeAsync[None]:
         """Connect, create what is missing, and raise the fence to `context.attempt`.
 

@@ -34,11 +34,15 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One output of a source: the schema of its batches, what its rows mean, and their key."""
+    """One output of a source: the schema of its batches, what its rows mean, and their key.
+
+    `codecs`: those of the spec in which all of its rows can be had as bytes that mean exactly this schema.
+    """
 
     schema: Schema
     kind: EdgeKind = EdgeKind.APPEND
     key: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = ()
 
 
 class SourceConnector(Component[C]):

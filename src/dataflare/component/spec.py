@@ -24,21 +24,27 @@ class SourceTraits:
     """What a source promises.
 
     `replay`: `exact` (the same rows again from any position), `from` (restarts at or before a position),
-    `redelivers`, `none`. `pushdown`: which of `columns`, `predicate`, `limit` it honours.
+    `redelivers`, `none`. `pushdown`: which of `columns`, `predicate`, `limit` it honours. `codecs`: the formats in
+    which it can also yield rows as `Encoded` bytes; each `Stream` tells which of them fit it.
     """
 
     replay: Replay = "none"
     modes: tuple[Mode, ...] = ("full",)
     pushdown: tuple[Literal["columns", "predicate", "limit"], ...] = ()
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationTraits:
-    """What a destination promises: its mechanisms, best first, its write modes, and whether tasks write in parallel."""
+    """What a destination promises: its mechanisms, best first, its write modes, and whether tasks write in parallel.
+
+    `codecs`: the formats in which it takes rows as `Encoded` bytes, instead of tables.
+    """
 
     mechanisms: tuple[Mechanism, ...] = (Mechanism.APPEND,)
     write_modes: tuple[WriteMode, ...] = ("append",)
     parallel: bool = False
+    codecs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """From plan to task graph: which nodes run fused in one task, how many tasks, and what flows between them.
 
 A stage is a set of nodes that run in the same task, one task for each of its partitions. Nodes join the stage of
-their input unless rows must meet (keys), the node cannot run in parallel, or its inputs come from several stages.
+their input unless rows must meet (keys), the node cannot run in parallel, or its inputs come from several stages. A
+destination that commits by transactions has stages of its own: the next rows are made while the database takes these.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class _Fusion:
         traits = self._registry.find(destination, node.type).spec.traits
         parallel = traits.parallel and node.traits.get("mechanism") != Mechanism.DIRECT
         parallel = parallel and bool(node.traits.get("parallel", True))
-        self._attach(node, Operator(node.id, Role.DESTINATION, (node.id,)), parallel=parallel)
+        apart = node.traits.get("mechanism") in (Mechanism.DIRECT, Mechanism.STAGED)
+        self._attach(node, Operator(node.id, Role.DESTINATION, (node.id,)), parallel=parallel, apart=apart)
 
     def _place_processor(self, node: Node) -> None:
         kind = self._registry.find(processor, node.type)
@@ -187,13 +189,15 @@ class _Fusion:
         stage.operators.append(Operator(node.id, Role.FINAL, (node.id,)))
         self._home[node.id] = stage
 
-    def _attach(self, node: Node, operator: Operator, *, parallel: bool, keys: tuple[str, ...] = ()) -> None:
+    def _attach(
+        self, node: Node, operator: Operator, *, parallel: bool, keys: tuple[str, ...] = (), apart: bool = False
+    ) -> None:
         """Let the operator join the stage of its inputs, or open one behind exchanges."""
         edges = self._plan.inputs_of(node.id)
         homes = {self._home[e.source].index: self._home[e.source] for e in edges}
         widest = max(stage.parallelism for stage in homes.values())
         single = len(homes) == 1 and (widest == 1 or (parallel and not keys))
-        if single:
+        if single and not apart:
             stage = next(iter(homes.values()))
             stage.operators.append(operator)
             stage.links += [Link(e.source, e.output, operator.id, e.port) for e in edges]

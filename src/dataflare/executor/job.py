@@ -120,4 +120,7 @@ def _config(kind: type[Component[Any]], node: Node, resolve: Callable[[Mapping[s
 
 def _hints(node: Node) -> ReadHints:
     columns = node.traits.get("columns")
-    return ReadHints(tuple(columns) if columns is not None else None, node.traits.get("predicate"))
+    traits = node.traits
+    return ReadHints(
+        tuple(columns) if columns is not None else None, traits.get("predicate"), codec=traits.get("codec")
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dataflare.batch import Encoded
 from dataflare.component import DestinationConnector, Epoch
 from dataflare.component.contract import C
 from dataflare.errors import StateError, WorkflowError
@@ -88,9 +89,13 @@ class SqlDestination(DestinationConnector[C]):
     def prepare_session(self) -> None:
         """Do what a connector needs once tables are there."""
 
-    def casts(self) -> dict[str, str]:
-        """Return SQL types by column for what the database does not convert by itself between staging and target."""
+    def conversions(self) -> dict[str, str]:
+        """Return SQL expressions by column for what the database does not convert by itself from staging to target."""
         return {}
+
+    def load_encoded(self, rows: Encoded) -> None:
+        """Take rows as bytes into what the epoch has so far; for the codecs of the connector's spec."""
+        raise TypeError(f"{type(self).__name__} takes no {rows.codec}")
 
     def may_create(self) -> bool:
         """Tell whether a target that is not there is made."""
@@ -132,7 +137,12 @@ class SqlDestination(DestinationConnector[C]):
         return row.last() if row is not None else None
 
     def write(self, batch: Batch) -> None:
-        """Hold rows until they are worth a round trip."""
+        """Hold rows until they are worth a round trip; bytes are."""
+        if isinstance(batch.payload, Encoded):
+            self._loaded_rows += batch.num_rows
+            with self._undone_if_it_fails():
+                self.load_encoded(batch.payload)
+            return
         rows = batch.rows
         if rows.num_rows == 0:
             return
@@ -221,7 +231,7 @@ class SqlDestination(DestinationConnector[C]):
 
     def movement(self) -> Move:
         """Return how rows get from a staging table into the destination table."""
-        return Move(tuple(self.schema.names), self.merge_key(), self.casts())
+        return Move(tuple(self.schema.names), self.merge_key(), self.conversions())
 
     def merge_key(self) -> tuple[str, ...]:
         """Return the key by which rows are merged; nothing where they are inserted."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Move:
     """What goes from a staging table into a target.
 
-    `columns` in order; `casts` the SQL types of those that the database would not convert by itself; `key` only where
-    rows are merged.
+    `columns` in order; `values` the SQL expressions of those that the database would not convert by itself, or not
+    exactly; `key` only where rows are merged.
     """
 
     columns: tuple[str, ...]
     key: tuple[str, ...] = ()
-    casts: Mapping[str, str] | None = None
+    values: Mapping[str, str] | None = None
 
 
 def insert(dialect: Dialect, table: Table, columns: Sequence[str]) -> str:
@@ -40,10 +40,8 @@ def move(dialect: Dialect, move: Move, stage: Table, target: Table, *, unique: b
     A merge raises the database's own error where no unique index covers the key.
     """
     names = dialect.listed(move.columns)
-    casts = move.casts or {}
-    values = ", ".join(
-        f"cast({dialect.quote(c)} as {casts[c]})" if c in casts else dialect.quote(c) for c in move.columns
-    )
+    told = move.values or {}
+    values = ", ".join(told.get(c) or dialect.quote(c) for c in move.columns)
     select = f"select {values} from {dialect.reference(stage)}"  # noqa: S608
     insertion = f"insert into {dialect.reference(target)} ({names}) {select}"
     if not move.key:

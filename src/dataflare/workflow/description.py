@@ -40,7 +40,8 @@ def _what(node: Node) -> str:
 
 def _write(node: Node) -> str:
     key = ", ".join(node.traits.get("key", ()))
-    return f"{node.traits.get('write_mode', '')}{f' by {key}' if key else ''}" or "-"
+    passes = f", passes {node.traits['codec']} through" if "codec" in node.traits else ""
+    return f"{node.traits.get('write_mode', '')}{f' by {key}' if key else ''}{passes}" or "-"
 
 
 def _output(output: Output) -> str:

@@ -90,6 +90,7 @@ class FlowTyper:
         if streams is None:
             return None
         outputs = {n: Output(n, s.schema, s.kind, tuple(s.key)) for n, s in streams.items()}
+        self._flow.codecs |= {(draft.id, n): tuple(s.codecs) for n, s in streams.items()}
         for output in outputs.values():
             if output.kind is EdgeKind.APPEND:
                 self._faults.reserved(draft, (c for c in output.schema.names if c in RESERVED))

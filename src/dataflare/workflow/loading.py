@@ -18,6 +18,7 @@ from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
+from dataflare.workflow.passing import pass_through
 from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
 from dataflare.workflow.reading import read_document
@@ -126,10 +127,12 @@ class _Loading:
         tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
         if self._findings.failed:
             return Loaded(None, self._findings.found(), self._document, tests=tests)
-        columns: dict[str, list[str]] = {}
+        settled: dict[str, dict[str, Any]] = {}
         if not flow.untyped:
+            settled = {name: {"codec": codec} for name, codec in pass_through(out, flow).items()}
             flow, columns = push_down(out, wiring, flow, steps)
-        plan = replace(freeze(out, wiring, flow, guarantees, columns), directory=str(self._directory))
+            settled |= {name: {"columns": listed} for name, listed in columns.items()}
+        plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._directory))
         return Loaded(plan, self._findings.found(), self._document, not flow.untyped, tests)
 
     def _resolver(self, out: Outline, environ: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:

@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 def freeze(
-    outline: Outline, wiring: Wiring, flow: Flow, guarantees: Mapping[str, Guarantee], columns: Mapping[str, list[str]]
+    outline: Outline,
+    wiring: Wiring,
+    flow: Flow,
+    guarantees: Mapping[str, Guarantee],
+    settled: Mapping[str, Mapping[str, Any]],
 ) -> Plan:
-    """Return the plan of a workflow without errors; `columns` are those that sources need to read."""
+    """Return the plan of a workflow without errors; `settled` are further traits by node."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for name in wiring.order:
         draft = outline.drafts[name]
-        traits = _traits(draft, guarantees)
-        if name in columns:
-            traits["columns"] = list(columns[name])
+        traits = _traits(draft, guarantees) | dict(settled.get(name, {}))
         nodes.append(_node(outline, draft, flow, traits))
         edges += flow.edges.get(name, ())
     head = outline.head

@@ -185,7 +185,7 @@ def test_a_merge_takes_the_last_row_of_each_key() -> None:
     )
     assert "where true on conflict" in move(POSTGRES, Move(("id", "v"), ("id",)), stage, target, unique=True)
     assert move(SQLITE, Move(("id",), ("id",)), stage, target).endswith('on conflict ("id") do nothing')
-    cast = move(POSTGRES, Move(("id",), (), {"id": "uuid"}), stage, target)
+    cast = move(POSTGRES, Move(("id",), (), {"id": 'cast("id" as uuid)'}), stage, target)
     assert cast == 'insert into "t" ("id") select cast("id" as uuid) from "s"'
 
 

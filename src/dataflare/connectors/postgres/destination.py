@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from dataflare.component import destination
+from dataflare.connectors.postgres.conversions import copied
+from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.session import Described, PostgresSession
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig
+from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.values import ingest_type, outgoing
 from dataflare.errors import WorkflowError
 from dataflare.formats.jsonl.encode import JsonTexts
@@ -22,6 +27,11 @@ from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
 from dataflare.sql.writing import move
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dataflare.batch import Encoded
+
 _ROWS = Table("_dataflare_rows", "pg_temp")
 _TEXTUAL = ("text", "varchar", "bpchar", "name")
 
@@ -32,6 +42,7 @@ _TEXTUAL = ("text", "varchar", "bpchar", "name")
     mechanisms=(Mechanism.DIRECT, Mechanism.STAGED),
     write_modes=("append", "overwrite", "merge"),
     parallel=True,
+    codecs=(CODEC,),
     examples=[
         {"url": "postgresql://app@localhost/lake", "password": "${secret:pg/PASSWORD}", "table": "public.orders"}
     ],
@@ -46,22 +57,31 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` needs
     a unique index on the key and keeps the last of several rows of one key. `overwrite` loads beside the table and
     takes its place at the end of the run; where views, keys, grants or indexes hang on the table, its rows are replaced
-    instead. Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by
+    instead. What comes straight from a source of PostgreSQL is taken in as it is, without being parsed.
+
+    Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by
     columns of fewer decimals for floats. TLS that `sslmode` asks for is verified.
     """
 
     dialect = POSTGRES
 
-    def connect(self) -> PostgresSession:
+    def codecs(self) -> Sequence[str]:
+        """Take bytes wherever their driver understands the address."""
+        return super().codecs() if self.config.copies() else ()
+
+    def connect(self) -> Statements:
         """Connect."""
         self._texts = JsonTexts()
         self._stage: Table | None = None
         self._staged_rows = 0
-        return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])
+        application = f"dataflare {self.context.workflow}/{self.context.node}"[:63]
+        if self.context.hints.codec == CODEC:
+            return CopySession(self.config, application)
+        return PostgresSession(self.config, application)
 
     def target(self) -> Table:
         """Return the table with its schema."""
-        return self._postgres().resolved(*split_name(self.config.table))
+        return self._statements().resolved(*split_name(self.config.table))
 
     def may_create(self) -> bool:
         """As set."""
@@ -73,40 +93,46 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
 
     def prepare_session(self) -> None:
         """Learn the types of the target, and how rows get there: straight, or over a temporary table."""
-        session, names = self._postgres(), POSTGRES.listed(self.schema.names)
+        session, names = self.session, POSTGRES.listed(self.schema.names)
         there = session.columns(self.table) or {}
+        if isinstance(session, CopySession):
+            self._staging = Schema(tuple(replace(c, nullable=True) for c in self.schema))
+            self._conversions = copied(self._staging, there)
+            self._make_detour(needed=bool(self._conversions))
+            return
+        session = self._postgres()
         target = session.described(f"(select {names} from {POSTGRES.reference(self.table)}) t")  # noqa: S608
         self._staging = Schema(tuple(_staging(c, d) for c, d in zip(self.schema, target, strict=True)))
         kinds = [(POSTGRES_STAGING.column_type(c.type), POSTGRES.quote(c.name)) for c in self._staging]
         own = session.described(f"(select {', '.join(f'null::{kind} as {name}' for kind, name in kinds)}) t")
         self._direct = [ingest_type(c.type, d) for c, d in zip(self.schema, target, strict=True)]
         self._own = [ingest_type(c.type, d) for c, d in zip(self._staging, own, strict=True)]
-        self._casts = {
-            mine.name: there[mine.name] for mine, theirs in zip(own, target, strict=True) if _needs_cast(mine, theirs)
+        self._conversions = {
+            mine.name: f"cast({POSTGRES.quote(mine.name)} as {there[mine.name]})"
+            for mine, theirs in zip(own, target, strict=True)
+            if _needs_cast(mine, theirs)
         }
-        self._detour = bool(self.merge_key()) or None in self._direct
-        if self._detour and self.context.mechanism is Mechanism.DIRECT:
-            session.run(create_table(POSTGRES_STAGING, Table(_ROWS.name), self._staging, kind="temporary table"))
-            self._number(_ROWS)
+        self._make_detour(needed=None in self._direct)
 
-    def casts(self) -> dict[str, str]:
-        """Return the types of columns that text is not assigned to by itself, such as uuid and enums."""
-        return self._casts
+    def conversions(self) -> dict[str, str]:
+        """Return those of columns that text is not assigned to by itself, such as uuid and enums."""
+        return self._conversions
 
     def load(self, rows: pa.Table) -> None:
         """Send rows by COPY, into the target or to where they wait."""
         session = self._postgres()
-        if not session.in_transaction:
-            session.begin()
-        if self.context.mechanism is not Mechanism.DIRECT:
-            self._load_staged(rows)
-        elif not self._detour:
-            session.ingest(self.destination_table(), self._outgoing(rows, self._direct))
-        else:
-            session.ingest(_ROWS, self._outgoing(rows, self._own), temporary=True)
-            unique = _is_unique(rows, self.merge_key())
-            session.run(move(POSTGRES, self.movement(), _ROWS, self.destination_table(), unique=unique))
-            session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+        with self._place(rows.num_rows) as place:
+            straight = place is not _ROWS and self.context.mechanism is Mechanism.DIRECT
+            kinds = self._direct if straight else self._own
+            session.ingest(place, self._outgoing(rows, kinds), temporary=place is _ROWS)
+            self._unique = _is_unique(rows, self.merge_key())
+
+    def load_encoded(self, rows: Encoded) -> None:
+        """Send bytes by COPY, as `load` does."""
+        session = self.session
+        assert isinstance(session, CopySession)
+        with self._place(rows.count) as place:
+            session.copy_in(place, self.schema.names, rows.data, rows.count)
 
     def bring(self) -> None:
         """All rows are in the target already."""
@@ -154,15 +180,37 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
 
     # ---- small things -------------------------------------------------------------------------------------------
 
-    def _load_staged(self, rows: pa.Table) -> None:
-        session = self._postgres()
+    @contextmanager
+    def _place(self, rows: int) -> Iterator[Table]:
+        """Give the table that rows are sent to, inside a transaction; see to it that they get on from there."""
+        session = self.session
+        if not session.in_transaction:
+            session.begin()
+        if self.context.mechanism is not Mechanism.DIRECT:
+            yield self._staging_table()
+            self._staged_rows += rows
+        elif not self._detour:
+            yield self.destination_table()
+        else:
+            self._unique = False
+            yield _ROWS
+            session.run(move(POSTGRES, self.movement(), _ROWS, self.destination_table(), unique=self._unique))
+            session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+
+    def _make_detour(self, *, needed: bool) -> None:
+        """Make a temporary table where rows cannot go straight: they are merged, or the server converts them."""
+        self._detour = needed or bool(self.merge_key())
+        if self._detour and self.context.mechanism is Mechanism.DIRECT:
+            self.session.run(create_table(POSTGRES_STAGING, Table(_ROWS.name), self._staging, kind="temporary table"))
+            self._number(_ROWS)
+
+    def _staging_table(self) -> Table:
         if self._stage is None:
             part = f"{self.context.index}_open"
             self._stage = Table(stage_table(self._owner, self.context.attempt, 0, part), self.table.schema)
-            session.run(create_table(POSTGRES_STAGING, self._stage, self._staging))
+            self.session.run(create_table(POSTGRES_STAGING, self._stage, self._staging))
             self._number(self._stage)
-        session.ingest(self._stage, self._outgoing(rows, self._own))
-        self._staged_rows += rows.num_rows
+        return self._stage
 
     def _number(self, table: Table) -> None:
         """Let a staging table number its rows, where the last of a key must be told."""
@@ -187,6 +235,11 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     def _generated(self, table: Table) -> set[str]:
         sql = "select attname::text from pg_attribute where attrelid = to_regclass($1::text) and attgenerated != ''"
         return {name for (name,) in self.session.run(sql, (POSTGRES.reference(table),))}
+
+    def _statements(self) -> Statements:
+        session = self.session
+        assert isinstance(session, Statements)
+        return session
 
     def _postgres(self) -> PostgresSession:
         session = self.session

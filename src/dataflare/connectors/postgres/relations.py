@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema, canonical
-from dataflare.sql.postgres_types import POSTGRES, column_type, is_native, type_text
+from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
 from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import Relation
 
@@ -29,16 +29,22 @@ _FACTS = (
 class PostgresRelation(Relation):
     """A relation with its schema. `kinds` are the database's types by column, for literals.
 
+    `copied` are the columns' expressions for the codec `pgcopy`; nothing where a column cannot be had so, exactly.
     `unique` is its key; `proven`: by a primary key. `blocks` counts the blocks of a table on disk (0: it is none),
     `rows` estimates its rows.
     """
 
     schema: Schema
     kinds: Mapping[str, str]
+    copied: Mapping[str, str]
     unique: tuple[str, ...] = ()
     proven: bool = False
     blocks: int = 0
     rows: float = 0
+
+    def as_copied(self, names: Iterable[str]) -> Relation:
+        """Return what reads these columns as bytes."""
+        return Relation(self.source, {n: self.copied[n] for n in names}, self.order)
 
     def picked(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns only."""
@@ -114,8 +120,10 @@ def _described(session: PostgresSession, source: str, config: PostgresSourceConf
     schema = Schema(tuple(Column(c.name, told.get(c.name) or type_text(c.type, c.modifier)) for c in found))
     columns = {c.name: _expression(c, schema[c.name].type) for c in found}
     kinds = {c.name: "" if c.type.startswith("unnamed") else c.type for c in found}
+    copied = {c.name: text for c in found if (text := _copied(c, schema[c.name].type))}
     key = tuple(config.key)
-    return PostgresRelation(source, columns, {k: POSTGRES.quote(k) for k in key}, schema, kinds, key)
+    order = {k: POSTGRES.quote(k) for k in key}
+    return PostgresRelation(source, columns, order, schema, kinds, copied if len(copied) == len(found) else {}, key)
 
 
 def _expression(column: Described, text: str) -> str:
@@ -131,6 +139,15 @@ def _expression(column: Described, text: str) -> str:
     if text == "string" or text.startswith(("decimal", "json")):
         return f"{name}::text as {name}"
     return f"{name}::{column_type(text)} as {name}"
+
+
+def _copied(column: Described, text: str) -> str:
+    """Return the SQL by which a column arrives as a staging table would copy it; "" where it might be rounded."""
+    name, natural = POSTGRES.quote(column.name), type_text(column.type, column.modifier)
+    if "decimal" in text and (natural != text or column.modifier < 0):
+        return ""
+    kind = "bpchar" if column.type == "bpchar" and text == "string" else POSTGRES_STAGING.column_type(text)
+    return f"{name}::{kind} as {name}"  # always with a cast, which costs nothing: the bytes do not say what they are
 
 
 def _flat(column: Described) -> str:

@@ -13,6 +13,10 @@ from dataflare.sql.quoting import split_name
 
 _DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
 """A server that is gone is noticed after a minute, not after two hours."""
+_COPY_OPTIONS = {
+    *("host", "port", "dbname", "user", "password", "passfile", "options", "application_name", "connect_timeout"),
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", *_DEFAULTS),
+}
 
 
 class PostgresConfig(Config):
@@ -56,6 +60,12 @@ class PostgresConfig(Config):
             merged.setdefault("sslrootcert", "system")
         begin = self.url.partition("?")[0] or "postgresql:///"
         return f"{begin}?{urlencode(merged, quote_via=quote)}"
+
+    def copies(self) -> bool:
+        """Tell whether the driver that copies bytes understands the whole address; the other one is libpq."""
+        parts = urlsplit(self.url)
+        plain = parts.scheme in ("", "postgresql", "postgres") and "," not in parts.netloc
+        return plain and dict(parse_qsl(parts.query, keep_blank_values=True)).keys() <= _COPY_OPTIONS
 
     def scrubbed(self, text: str) -> str:
         """Return a text without the password."""

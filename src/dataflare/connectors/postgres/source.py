@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dataflare.batch import Batch, Position
+from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.connectors.postgres.copying import CODEC, CopySession
+from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresSourceConfig
@@ -34,12 +36,16 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
     replay="exact",
     modes=("full", "incremental"),
     pushdown=("columns",),
+    codecs=(CODEC,),
     examples=[
         {"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "tables": ["public.orders"]}
     ],
 )
 class PostgresSource(SourceConnector[PostgresSourceConfig]):
     """Reads tables, views or a query of PostgreSQL, by binary COPY straight into Arrow.
+
+    What goes straight into tables of PostgreSQL, with no node between, is not even parsed: the bytes of COPY pass
+    through. That needs a primary key, a `key` or a table, and precision at every numeric; the plan says so.
 
     A table with a primary key (or a `key`) is read in its order, in ranges that tasks share; a position is the key of
     the last row, so a resume goes on exactly there, and no row is read twice even while others write to the table. A
@@ -55,6 +61,8 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     """
 
     _session: PostgresSession | None = None
+    _copying: CopySession | None = None
+    _reader: CopyReader | None = None
 
     def streams(self) -> Mapping[str, Stream]:
         """Ask the server."""
@@ -64,7 +72,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             self._check_mode(found)
         finally:
             session.close()
-        return {name: Stream(r.schema, key=r.unique) for name, r in found.items()}
+        return {name: Stream(r.schema, key=r.unique, codecs=self._codecs(r)) for name, r in found.items()}
 
     def open(self) -> None:
         """Connect."""
@@ -92,6 +100,8 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             schema = schema.select(c for c in schema.names if c in self.context.hints.columns)
         if self.context.mode == "incremental":
             relation = relation.by_cursor(self._cursor())
+        if self.context.hints.codec == CODEC:
+            return self._passed(split, relation, schema, (since, until))
         if "blocks" in split.data:
             return self._by_blocks(split, relation, schema, (since, until))
         if not relation.order:
@@ -100,9 +110,10 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def close(self) -> None:
         """Disconnect."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        for session in (self._session, self._copying):
+            if session is not None:
+                session.close()
+        self._session = self._copying = self._reader = None
 
     # ---- parts --------------------------------------------------------------------------------------------------
 
@@ -197,6 +208,31 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             if count < limit:
                 return
 
+    def _passed(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows as bytes; positions are those of rows that are read by key or by blocks."""
+        name, names, (since, until) = split.data["stream"], schema.names, between
+        same = all(c.name in relation.schema and relation.schema[c.name].type == c.type for c in schema)
+        if not (relation.copied and same and (relation.order or "blocks" in split.data)):
+            raise WorkflowError(f"{name or 'the table'} changed since the workflow was planned", hint="run it again")
+        if self._reader is None:
+            self._copying = CopySession(self.config, self._application())
+            self._reader = CopyReader(self._copying, self.config.fetch_rows)
+        reader = self._reader
+        parts: Iterator[tuple[Encoded, Position]]
+        if "blocks" in split.data:
+            low, high = self._blocks(split, between)
+            parts = ((data, {"block": low}) for data, low in reader.by_blocks(relation, names, low, high))
+        else:
+            conditions = self._conditions(split, relation)
+            self._refuse_twins(relation, conditions)
+            if until:
+                conditions.append(up_to(relation.order, until["key"], relation.value))
+            found = reader.ordered(relation, names, conditions, since["key"] if since else None)
+            parts = ((data, {"key": key}) for data, key in found)
+        for data, position in parts:
+            self.bytes_read = reader.bytes_read
+            yield Batch(data, name, position)
+
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
         if "window" in split.data:
             window = Window.from_json(split.data["window"])
@@ -211,9 +247,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def _by_blocks(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by blocks on disk; a position is the next block."""
-        low, high = split.data["blocks"]
-        low = between[0]["block"] if between[0] else low
-        high = between[1]["block"] - 1 if between[1] else high
+        low, high = self._blocks(split, between)
         while low <= high:
             # Not one block more than planned, and the same steps however often the split is resumed.
             last = min(low + FETCH_BLOCKS - 1, high)
@@ -223,6 +257,11 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             rows = pa.Table.from_batches(parts) if parts else None
             if rows is not None and rows.num_rows:
                 yield self._batch(rows, schema, split.data["stream"], {"block": low})
+
+    @staticmethod
+    def _blocks(split: Split, between: Between) -> tuple[int, int]:
+        low, high = split.data["blocks"]
+        return between[0]["block"] if between[0] else low, between[1]["block"] - 1 if between[1] else high
 
     def _counted(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows in the order in which they come; a position is how many came before."""
@@ -281,8 +320,16 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             if not relation.order:
                 raise WorkflowError("mode: incremental needs a key to tell rows apart", hint="add key: [id]")
 
+    def _codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
+        """Tell in which codecs a relation can be had: in ranges, and of exactly the types that the plan names."""
+        in_ranges = relation.order or (relation.blocks and self.context.mode != "incremental")
+        return (CODEC,) if in_ranges and relation.copied and self.config.copies() else ()
+
     def _connected(self) -> PostgresSession:
-        return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])
+        return PostgresSession(self.config, self._application())
+
+    def _application(self) -> str:
+        return f"dataflare {self.context.workflow}/{self.context.node}"[:63]
 
     def _open_session(self) -> PostgresSession:
         assert self._session is not None, "the source is not open"

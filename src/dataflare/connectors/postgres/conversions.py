@@ -1,0 +1,58 @@
+"""How values get from the columns of the codec `pgcopy` into those of a table of other types: exactly, or not at all.
+
+The server rounds without a word when it assigns to fewer decimals, cuts a time to a date, and cannot assign text to
+most types. So what changes the type of a value is an expression here, and what loses something fails.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
+from dataflare.sql.quoting import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.schema import Schema
+
+
+_TEXTUAL = re.compile(r"(text|character|bpchar|name)(?!.*\[)")
+_LOSING = re.compile(r"(smallint|integer|bigint|numeric|date|time|timestamp)\b(?!.*\[)")
+"""Where an assignment may round or cut; into real and double it may as well, which the destination's page allows."""
+
+
+def copied(schema: Schema, found: Mapping[str, str]) -> dict[str, str]:
+    """Return the expressions of the columns whose bytes are not those of the column that is there.
+
+    `found` are the types of the target's columns as `format_type` writes them.
+    """
+    told = {}
+    for column in schema:
+        mine, theirs = POSTGRES_STAGING.column_type(column.type), found[column.name]
+        if not _same_bytes(mine, theirs):
+            told[column.name] = _converted(column.name, mine, theirs)
+    return told
+
+
+def _same_bytes(mine: str, theirs: str) -> bool:
+    """Tell whether binary COPY of a type is that of another, and the other takes each value as it is."""
+    if mine == "text":
+        return bool(_TEXTUAL.match(theirs)) and theirs != "name"
+    return theirs in (mine, f"{mine} without time zone") or (mine.startswith("numeric") and theirs == "numeric")
+
+
+def _converted(name: str, mine: str, theirs: str) -> str:
+    column = POSTGRES.quote(name)
+    if mine in ("text", "json"):
+        return column if _TEXTUAL.match(theirs) else f"cast({column} as {theirs})"
+    if not _LOSING.match(theirs):
+        return column
+    # The text at the end is made of the value, so that the server does not compute the failing cast beforehand.
+    failing = f"cast(left({column}::text, 0) || {literal(f'it does not fit {name}')} as {theirs})"
+    back = f"cast(cast({column} as {theirs}) as {mine})"
+    return f"case when {back} is distinct from {column} then {failing} else cast({column} as {theirs}) end"
+
+
+__all__ = ["copied"]

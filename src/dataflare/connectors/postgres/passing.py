@@ -1,0 +1,100 @@
+"""Reads a table as bytes that nobody parses, by ranges of its key or its blocks: each is one COPY and one batch.
+
+How many rows a range has at most is learned from the bytes of the ranges before; one that is too large all the same is
+dropped as it comes and asked for again in smaller parts, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dataflare.batch import Encoded
+from dataflare.connectors.postgres.copying import CODEC
+from dataflare.errors import DataError
+from dataflare.sql.reading import after, select, up_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dataflare.connectors.postgres.copying import CopySession
+    from dataflare.connectors.postgres.relations import PostgresRelation
+    from dataflare.sql.reading import Relation
+
+BATCH_BYTES, BATCH_BYTES_MAX = 8 << 20, 32 << 20
+FIRST_ROWS, GROWTH_MAX, SHRINK = 4096, 8, 8
+BLOCKS = 512
+
+
+class CopyReader:
+    """Reads over one connection; `names` are the columns of a batch. `bytes_read` is a running total."""
+
+    def __init__(self, session: CopySession, rows_max: int) -> None:
+        """Read at most `rows_max` rows at once."""
+        self._session, self._rows_max = session, rows_max
+        self._rows = min(FIRST_ROWS, rows_max)
+        self.bytes_read = 0
+
+    def ordered(
+        self, relation: PostgresRelation, names: Sequence[str], conditions: Sequence[str], since: list[Any] | None
+    ) -> Iterator[tuple[Encoded, list[Any]]]:
+        """Yield the rows that fulfil conditions by key, after the key `since`; with each part, its last key."""
+        dense = relation.whole_key() is not None and list(relation.order) == [relation.whole_key()]
+        copied, key = relation.as_copied(names), since
+        while True:
+            rest = [*conditions, after(relation.order, key, relation.value)] if key is not None else list(conditions)
+            last = [key[0] + self._rows] if dense and key is not None else self._last(relation, rest)
+            if last is None:
+                return
+            data, count = self._copied(copied, [*rest, up_to(relation.order, last, relation.value)])
+            if data is None:
+                continue
+            dense = dense and count * 2 > self._rows
+            if count:
+                yield data, last
+            key = last
+
+    def by_blocks(
+        self, relation: PostgresRelation, names: Sequence[str], low: int, high: int
+    ) -> Iterator[tuple[Encoded, int]]:
+        """Yield the rows of blocks on disk from `low` to `high`; with each part, the block after it."""
+        copied, step = relation.as_copied(names), BLOCKS
+        while low <= high:
+            last = min(low + step - 1, high)
+            data, count = self._copied(copied, [f"ctid >= '({low},0)'::tid and ctid < '({last + 1},0)'::tid"])
+            if data is None:
+                step = max(1, step // SHRINK)
+                continue
+            low = last + 1
+            if count:
+                yield data, low
+
+    def _copied(self, relation: Relation, conditions: list[str]) -> tuple[Encoded | None, int]:
+        """Return the rows under conditions, and learn how many make a batch; None where they were too many."""
+        data, count = self._session.copy_out(select(relation, conditions), BATCH_BYTES_MAX)
+        if data is None:
+            if count == 1:
+                raise DataError(
+                    f"a row of {relation.source} has more than {BATCH_BYTES_MAX >> 20} MiB",
+                    hint="put a mapping between source and destination: rows then travel one by one",
+                )
+            self._rows = max(1, min(self._rows, count) // SHRINK)
+            return None, count
+        self.bytes_read += len(data)
+        if count:
+            fitting = BATCH_BYTES * count // len(data)
+            self._rows = max(1, min(fitting, self._rows * GROWTH_MAX, self._rows_max))
+        return Encoded(data, CODEC, count), count
+
+    def _last(self, relation: PostgresRelation, conditions: list[str]) -> list[Any] | None:
+        """Return the key of the row that ends the next part: so many rows on, else the last one; None: none is left."""
+        keys = ", ".join(relation.as_json(name) for name in relation.order)
+        where = " and ".join(f"({c})" for c in conditions) or "true"
+        for way, skip in (("", self._rows - 1), (" desc", 0)):
+            order = ", ".join(f"{name}{way}" for name in relation.order.values())
+            sql = f"select {keys} from {relation.source} where {where} order by {order} limit 1 offset {skip}"  # noqa: S608
+            if found := self._session.run(sql):
+                return list(found[0])
+        return None
+
+
+__all__ = ["CopyReader"]
