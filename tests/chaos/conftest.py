@@ -9,8 +9,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from dataflare.component import Registry
+from dataflare.workflow import plan_or_raise
+
+if TYPE_CHECKING:
+    from dataflare.plan import Plan
 
 ROWS = 12_000
 STEPS = (
@@ -33,6 +40,11 @@ class Case:
     @property
     def file(self) -> Path:
         return self.folder / "workflow.yaml"
+
+    def plan(self) -> Plan:
+        """Return the plan of the workflow, its sources asked."""
+        registry = Registry.installed()
+        return plan_or_raise(self.file, registry=registry, environ=os.environ, level="sample")
 
     def run(self, kill: str = "", seed: int = 0, run: str = "chaos") -> subprocess.CompletedProcess[str]:
         """Run once in a process of its own; it may be killed."""

@@ -81,7 +81,7 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
     from dataflare.workflow import plan_or_raise
 
     registry = Registry.installed()
-    plan = plan_or_raise(path, registry=registry, environ=dict(os.environ), level="sample")
+    plan = await asyncio.to_thread(plan_or_raise, path, registry=registry, environ=dict(os.environ), level="sample")
     settings = dict(plan.settings.state)
     kind = registry.find(state_store, settings.pop("type"))
     store = kind(kind.spec.config.model_validate(settings))

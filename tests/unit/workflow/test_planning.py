@@ -14,7 +14,7 @@ from dataflare.component import Config, DestinationConnector, SourceConnector, S
 from dataflare.errors import InvalidWorkflowError
 from dataflare.plan import EdgeKind, Level, Mechanism, Plan
 from dataflare.schema import REJECTED, Schema
-from dataflare.workflow import load, plan_or_raise
+from dataflare.workflow import describe, load, plan_or_raise
 
 ROWS = "{type: file, config: {path: a.csv, columns: {a: int64, b: string, c: float64}}}"
 OUT = "{type: file, inputs: [%s], config: {path: out}}"
@@ -266,6 +266,70 @@ def test_pushdown_changes_nothing_that_a_destination_gets():
     nodes = "  k: {type: mapping, inputs: [rows], config: {keep: [c, a], set: {x: upper(b)}}}"
     plan = loaded(workflow(nodes=nodes, inputs="k")).plan
     assert str(plan.input_outputs("out")[0].schema) == "c float64, a int64, x string"
+
+
+# Rows that pass through as bytes
+
+
+@source("raw", replay="exact", codecs=("zip",))
+class Raw(SourceConnector[Config]):
+    """Rows as bytes, but for one output."""
+
+    def declared(self):
+        one, other = Schema.of({"a": "int64"}), Schema.of({"a": "int64", "b": "string"})
+        streams = {n: Stream(one, codecs=("zip",)) for n in ("x", "y")}
+        return {**streams, "wide": Stream(other, codecs=("zip",)), "parsed": Stream(one)}
+
+    def read(self, split, since, until):
+        raise NotImplementedError
+
+
+@destination("sink", codecs=("zip", "other"))
+class Sink(DestinationConnector[Config]):
+    """Takes bytes."""
+
+    def write(self, batch):
+        raise NotImplementedError
+
+
+@destination("choosy", codecs=("zip",))
+class Choosy(Sink):
+    """Takes bytes, but not with these settings."""
+
+    def codecs(self):
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("sinks", "passing"),
+    [
+        ({"one": "r.x"}, {"r", "one"}),
+        ({"one": "r.x", "two": "r.y"}, {"r", "one", "two"}),
+        ({"one": "r.x, r.y"}, {"r", "one"}),
+        ({"one": "r.x, r.wide"}, set()),
+        ({"one": "r.parsed"}, set()),
+        ({"one": "r.x", "two": "r.parsed"}, set()),
+        ({"one": "r.x", "two": "m"}, set()),
+        ({"one": "r.x, q.x", "two": "q.parsed"}, set()),
+        ({"one": "r.x", "two": "q.parsed"}, {"r", "one"}),
+        ({"one": "r.x", "choosy": "q.x"}, {"r", "one"}),
+        ({"one": "r.x", "choosy": "r.x"}, set()),
+        ({"one": "r.x", "file": "r.x"}, set()),
+    ],
+    ids=str,
+)
+def test_bytes_pass_only_where_all_that_read_a_source_take_them(sinks, passing):
+    kinds = {"choosy": "{type: choosy, inputs: [%s]}", "file": OUT}
+    lines = [f"  {n}: " + kinds.get(n, "{type: sink, inputs: [%s]}") % inputs for n, inputs in sinks.items()]
+    sources = ["  r: {type: raw}", *(["  q: {type: raw}"] if "q." in str(sinks) else [])]
+    nodes = ["transformations:", "  m: {type: mapping, inputs: [r.x], config: {keep: [a]}}"]
+    text = ["id: w", "sources:", *sources, *(nodes if "m" in sinks.values() else []), "destinations:", *lines]
+    found = loaded("\n".join(text), REGISTRY.including(Raw, Sink, Choosy))
+    assert found.valid, found.findings
+    again = Plan.from_json(json.loads(json.dumps(found.plan.to_json())))
+    for plan in (found.plan, again):
+        assert {n.id for n in plan.nodes if n.traits.get("codec") == "zip"} == passing
+    assert ("passes zip through" in describe(found.plan)) == bool(passing)
 
 
 # Components outside the registry

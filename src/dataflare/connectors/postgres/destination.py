@@ -11,12 +11,11 @@ import pyarrow as pa
 from dataflare.component import destination
 from dataflare.connectors.postgres.conversions import copied
 from dataflare.connectors.postgres.copying import CODEC, CopySession
-from dataflare.connectors.postgres.session import Described, PostgresSession
+from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig
-from dataflare.connectors.postgres.statements import Statements
+from dataflare.connectors.postgres.statements import Described, Statements
 from dataflare.connectors.postgres.values import ingest_type, outgoing
 from dataflare.errors import WorkflowError
-from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.plan_words import Mechanism
 from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.ddl import create_table
@@ -71,12 +70,14 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
 
     def connect(self) -> Statements:
         """Connect."""
-        self._texts = JsonTexts()
         self._stage: Table | None = None
         self._staged_rows = 0
         application = f"dataflare {self.context.workflow}/{self.context.node}"[:63]
         if self.context.hints.codec == CODEC:
             return CopySession(self.config, application)
+        from dataflare.formats.jsonl.encode import JsonTexts
+
+        self._texts = JsonTexts()
         return PostgresSession(self.config, application)
 
     def target(self) -> Table:

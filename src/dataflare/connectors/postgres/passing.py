@@ -38,20 +38,43 @@ class CopyReader:
         self, relation: PostgresRelation, names: Sequence[str], conditions: Sequence[str], since: list[Any] | None
     ) -> Iterator[tuple[Encoded, list[Any]]]:
         """Yield the rows that fulfil conditions by key, after the key `since`; with each part, its last key."""
-        dense = relation.whole_key() is not None and list(relation.order) == [relation.whole_key()]
         copied, key = relation.as_copied(names), since
         while True:
             rest = [*conditions, after(relation.order, key, relation.value)] if key is not None else list(conditions)
-            last = [key[0] + self._rows] if dense and key is not None else self._last(relation, rest)
+            last = self._last(relation, rest)
             if last is None:
                 return
             data, count = self._copied(copied, [*rest, up_to(relation.order, last, relation.value)])
             if data is None:
                 continue
-            dense = dense and count * 2 > self._rows
             if count:
                 yield data, last
             key = last
+
+    def numbered(
+        self, relation: PostgresRelation, names: Sequence[str], low: int, high: int
+    ) -> Iterator[tuple[Encoded, list[Any]]]:
+        """Yield the rows whose key, a whole number, is from `low` to `high`; with each part, its last key.
+
+        Where most numbers are there, the end of a part is a sum; else it is asked for.
+        """
+        copied, dense = relation.as_copied(names), True
+        ((name, column),) = relation.order.items()
+        while low <= high:
+            begin = f"{column} between {relation.value(name, low)} and "
+            last = [min(low + self._rows - 1, high)]
+            if not dense:
+                found = self._last(relation, [begin + relation.value(name, high)])
+                if found is None:
+                    return
+                last = found
+            data, count = self._copied(copied, [begin + relation.value(name, last[0])])
+            if data is None:
+                continue
+            dense = count * 2 > last[0] - low
+            if count:
+                yield data, last
+            low = last[0] + 1
 
     def by_blocks(
         self, relation: PostgresRelation, names: Sequence[str], low: int, high: int

@@ -12,10 +12,10 @@ from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from dataflare.connectors.postgres.session import Described, PostgresSession
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
+    from dataflare.connectors.postgres.statements import Described, Statements
 
 _WHOLE = ("int2", "int4", "int8")
 _FACTS = (
@@ -81,10 +81,14 @@ def replace_columns(relation: Relation, names: Iterable[str]) -> Relation:
     return Relation(relation.source, {n: relation.columns[n] for n in names}, relation.order)
 
 
-def relations(session: PostgresSession, config: PostgresSourceConfig) -> dict[str, PostgresRelation]:
+def relations(session: Statements, config: PostgresSourceConfig) -> dict[str, PostgresRelation]:
     """Return what the settings name, by output; raise WorkflowError for what is not there."""
     if config.query:
-        found = {"": _described(session, f"({config.query.rstrip().rstrip(';')}) as q", config)}
+        from dataflare.connectors.postgres.session import PostgresSession
+
+        assert isinstance(session, PostgresSession), "the catalogue does not describe a query"
+        query = f"({config.query.rstrip().rstrip(';')}) as q"
+        found = {"": _relation(query, session.described(query), config)}
     else:
         found = {output: _named(session, name, config) for output, name in config.outputs().items()}
     for column in config.types:
@@ -93,13 +97,13 @@ def relations(session: PostgresSession, config: PostgresSourceConfig) -> dict[st
     return found
 
 
-def _named(session: PostgresSession, name: str, config: PostgresSourceConfig) -> PostgresRelation:
+def _named(session: Statements, name: str, config: PostgresSourceConfig) -> PostgresRelation:
     table = session.resolved(*split_name(name))
     facts = session.run(_FACTS, (table.schema, table.name))
     if not facts:
         raise WorkflowError(f"there is no table {table}", hint="check its name, its schema and the database")
     ((_, rows, blocks),) = facts
-    found = _described(session, POSTGRES.reference(table), config)
+    found = _relation(POSTGRES.reference(table), session.attributes(table), config)
     primary = session.primary_key(table)
     key = tuple(config.key) or primary
     order = {k: POSTGRES.quote(k) for k in key}
@@ -107,9 +111,8 @@ def _named(session: PostgresSession, name: str, config: PostgresSourceConfig) ->
     return replace(found, order=order, unique=key, proven=proven, blocks=blocks, rows=max(rows, 0))
 
 
-def _described(session: PostgresSession, source: str, config: PostgresSourceConfig) -> PostgresRelation:
+def _relation(source: str, found: Sequence[Described], config: PostgresSourceConfig) -> PostgresRelation:
     told = {c: canonical(t) for c, t in config.types.items()}
-    found = session.described(source)
     names = [c.name for c in found]
     twice = [n for n in names if names.count(n) > 1]
     if twice:

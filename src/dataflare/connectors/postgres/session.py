@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.connectors.postgres.failures import translated
-from dataflare.connectors.postgres.statements import SETTINGS, Statements
+from dataflare.connectors.postgres.statements import SETTINGS, Described, Statements
 from dataflare.errors import DataError, ExternalError, UnavailableError
 
 if TYPE_CHECKING:
@@ -19,15 +18,6 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Table
 
 _FETCH_BYTES = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A column of an answer: its name, its type in pg_type, and the type's modifier (-1: none)."""
-
-    name: str
-    type: str
-    modifier: int = -1
 
 
 class PostgresSession(Statements):
@@ -121,4 +111,4 @@ class PostgresSession(Statements):
             raise translated(error, self._where, self._config.scrubbed) from None
 
 
-__all__ = ["Described", "PostgresSession"]
+__all__ = ["PostgresSession"]

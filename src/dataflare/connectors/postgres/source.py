@@ -21,6 +21,7 @@ from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dataflare.connectors.postgres.statements import Statements
     from dataflare.schema import Schema
 
 Between = tuple[Position | None, Position | None]
@@ -60,8 +61,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     otherwise. A value that does not fit fails: nothing is rounded. TLS that `sslmode` asks for is verified.
     """
 
-    _session: PostgresSession | None = None
-    _copying: CopySession | None = None
+    _session: Statements | None = None
     _reader: CopyReader | None = None
 
     def streams(self) -> Mapping[str, Stream]:
@@ -110,10 +110,9 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def close(self) -> None:
         """Disconnect."""
-        for session in (self._session, self._copying):
-            if session is not None:
-                session.close()
-        self._session = self._copying = self._reader = None
+        if self._session is not None:
+            self._session.close()
+        self._session = self._reader = None
 
     # ---- parts --------------------------------------------------------------------------------------------------
 
@@ -200,7 +199,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
                 conditions.append(up_to(relation.order, end, relation.value))
             limit, count = self.config.fetch_rows, 0
             sql = select(relation.picked(schema.names), conditions, extra=extra, limit=limit)
-            for rows in self._open_session().stream(sql):
+            for rows in self._arrow().stream(sql):
                 count += rows.num_rows
                 if rows.num_rows:
                     position = [rows.column(len(schema.columns) + n)[-1].as_py() for n in range(len(extra))]
@@ -215,8 +214,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         if not (relation.copied and same and (relation.order or "blocks" in split.data)):
             raise WorkflowError(f"{name or 'the table'} changed since the workflow was planned", hint="run it again")
         if self._reader is None:
-            self._copying = CopySession(self.config, self._application())
-            self._reader = CopyReader(self._copying, self.config.fetch_rows)
+            self._reader = CopyReader(self._copying(), self.config.fetch_rows)
         reader = self._reader
         parts: Iterator[tuple[Encoded, Position]]
         if "blocks" in split.data:
@@ -225,9 +223,14 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         else:
             conditions = self._conditions(split, relation)
             self._refuse_twins(relation, conditions)
-            if until:
-                conditions.append(up_to(relation.order, until["key"], relation.value))
-            found = reader.ordered(relation, names, conditions, since["key"] if since else None)
+            if "keys" in split.data:
+                low, high = split.data["keys"]
+                low, high = since["key"][0] + 1 if since else low, until["key"][0] if until else high
+                found = reader.numbered(relation, names, low, high)
+            else:
+                if until:
+                    conditions.append(up_to(relation.order, until["key"], relation.value))
+                found = reader.ordered(relation, names, conditions, since["key"] if since else None)
             parts = ((data, {"key": key}) for data, key in found)
         for data, position in parts:
             self.bytes_read = reader.bytes_read
@@ -252,7 +255,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             # Not one block more than planned, and the same steps however often the split is resumed.
             last = min(low + FETCH_BLOCKS - 1, high)
             condition = f"ctid >= '({low},0)'::tid and ctid < '({last + 1},0)'::tid"
-            parts = list(self._open_session().stream(select(relation.picked(schema.names), [condition])))
+            parts = list(self._arrow().stream(select(relation.picked(schema.names), [condition])))
             low = last + 1
             rows = pa.Table.from_batches(parts) if parts else None
             if rows is not None and rows.num_rows:
@@ -269,7 +272,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         done = done or 0
         limit = f" limit {end - done}" if end is not None else ""
         sql = f"{select(relation.picked(schema.names), [])}{limit} offset {done}"
-        for rows in self._open_session().stream(sql):
+        for rows in self._arrow().stream(sql):
             if rows.num_rows:
                 done += rows.num_rows
                 yield self._batch(rows, schema, split.data["stream"], {"rows": done})
@@ -325,13 +328,32 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         in_ranges = relation.order or (relation.blocks and self.context.mode != "incremental")
         return (CODEC,) if in_ranges and relation.copied and self.config.copies() else ()
 
-    def _connected(self) -> PostgresSession:
-        return PostgresSession(self.config, self._application())
+    def _connected(self) -> Statements:
+        """Connect by the driver that is there at once; the other one reads all types of the server first."""
+        if self.config.query or not self.config.copies():
+            return PostgresSession(self.config, self._application())
+        return CopySession(self.config, self._application())
+
+    def _arrow(self) -> PostgresSession:
+        """Return a connection that yields Arrow, instead of the one that there is."""
+        session = self._open_session()
+        if not isinstance(session, PostgresSession):
+            session.close()
+            session = self._session = PostgresSession(self.config, self._application())
+        return session
+
+    def _copying(self) -> CopySession:
+        """Return a connection that yields bytes, instead of the one that there is."""
+        session = self._open_session()
+        if not isinstance(session, CopySession):
+            session.close()
+            session = self._session = CopySession(self.config, self._application())
+        return session
 
     def _application(self) -> str:
         return f"dataflare {self.context.workflow}/{self.context.node}"[:63]
 
-    def _open_session(self) -> PostgresSession:
+    def _open_session(self) -> Statements:
         assert self._session is not None, "the source is not open"
         return self._session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import ExternalError
@@ -26,6 +27,17 @@ _COLUMNS = (
     "join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace "
     "where n.nspname = $1::text and c.relname = $2::text and a.attnum > 0 and not a.attisdropped order by a.attnum"
 )
+_ATTRIBUTES = (
+    "with recursive own (number, name, type, modifier) as ("
+    "select a.attnum, a.attname::text, a.atttypid, a.atttypmod from pg_attribute a "
+    "join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace "
+    "where n.nspname = $1::text and c.relname = $2::text and a.attnum > 0 and not a.attisdropped), "
+    "based as (select * from own union all select b.number, b.name, t.typbasetype, "
+    "case when b.modifier < 0 then t.typtypmod else b.modifier end "
+    "from based b join pg_type t on t.oid = b.type where t.typtype = 'd') "
+    "select b.name, t.typname::text, b.modifier from based b join pg_type t on t.oid = b.type "
+    "where t.typtype != 'd' order by b.number"
+)
 _UNIQUE = (
     "select i.indisprimary, (select array_agg(a.attname::text order by k.n) from unnest(i.indkey::int2[]) "
     "with ordinality k(number, n) join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number "
@@ -41,6 +53,15 @@ _SCHEMA = (
     "select coalesce((select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
     "where c.oid = to_regclass($1::text)), current_schema()::text, 'public')"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A column of an answer: its name, its type in pg_type, and the type's modifier (-1: none)."""
+
+    name: str
+    type: str
+    modifier: int = -1
 
 
 class Statements(ABC):
@@ -86,6 +107,10 @@ class Statements(ABC):
         """Return types as SQL writes them by column."""
         return dict(self.run(_COLUMNS, (table.schema, table.name))) or None
 
+    def attributes(self, table: Table) -> list[Described]:
+        """Return the columns of a table or view; a domain is described as the type that it is made of."""
+        return [Described(*row) for row in self.run(_ATTRIBUTES, (table.schema, table.name))]
+
     def tables(self, prefix: Table) -> list[str]:
         """Return tables by the beginning of their name."""
         return [name for (name,) in self.run(_TABLES, (prefix.schema, prefix.name))]
@@ -107,4 +132,4 @@ class Statements(ABC):
         return Table(name, schema)
 
 
-__all__ = ["SETTINGS", "Statements"]
+__all__ = ["SETTINGS", "Described", "Statements"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.errors import DataError
 from dataflare.schema import arrow_type
@@ -13,7 +12,7 @@ from dataflare.sql.fitting import cast_column
 from dataflare.sql.postgres_types import type_text
 
 if TYPE_CHECKING:
-    from dataflare.connectors.postgres.session import Described
+    from dataflare.connectors.postgres.statements import Described
     from dataflare.formats.jsonl.encode import JsonTexts
 
 _INTEGERS = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
@@ -62,7 +61,7 @@ def _numeric(kind: pa.DataType, column: Described) -> pa.DataType | None:
 
 
 def _array(text: str, column: Described) -> pa.DataType | None:
-    from dataflare.connectors.postgres.session import Described as Inner
+    from dataflare.connectors.postgres.statements import Described as Inner
 
     inner = text.removeprefix("list<").removesuffix(">")
     kind = ingest_type(inner, Inner(column.name, column.type[1:], column.modifier)) if "<" not in inner else None
@@ -100,6 +99,8 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
 
 
 def _refuse_infinity(array: pa.Array, name: str) -> None:
+    import pyarrow.compute as pc
+
     days = pa.types.is_date(array.type)
     least = pc.min(array.cast(pa.int32() if days else pa.int64())).as_py()
     if least is not None and least <= (_INFINITE_DAYS if days else _INFINITE_MICROSECONDS):
