@@ -46,7 +46,8 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     """Reads tables, views or a query of PostgreSQL, by binary COPY straight into Arrow.
 
     What goes straight into tables of PostgreSQL, with no node between, is not even parsed: the bytes of COPY pass
-    through. That needs a primary key, a `key` or a table, and precision at every numeric; the plan says so.
+    through. That needs rows that can be cut into ranges (a primary key, a `key`, or a table and not a view) and no
+    numeric without precision; `dataflare plan` says whether it is so.
 
     A table with a primary key (or a `key`) is read in its order, in ranges that tasks share; a position is the key of
     the last row, so a resume goes on exactly there, and no row is read twice even while others write to the table. A
