@@ -63,6 +63,10 @@ class PostgresRelation(Relation):
         only = self.unique[0] if len(self.unique) == 1 else ""
         return only if self.kinds.get(only) in _WHOLE else None
 
+    def is_whole(self, column: str, schema: Schema) -> bool:
+        """Tell whether a column of the order is read anyhow, as a whole number: a position can be taken of it."""
+        return column in schema and self.kinds[column] in _WHOLE and schema[column].type in ("int16", "int32", "int64")
+
     def as_json(self, column: str) -> str:
         """Return the expression that yields a column of the order as a number or as text, for a position."""
         name = column.removeprefix("/")

@@ -191,7 +191,10 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         """Yield rows by key, some statements one after another."""
         position, end = (p["key"] if p else None for p in between)
         self._refuse_twins(relation, self._conditions(split, relation))
-        extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
+        there = {name: schema.names.index(name) for name in relation.order if relation.is_whole(name, schema)}
+        asked = [name for name in relation.order if name not in there]
+        extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(asked)]
+        at = {**there, **{name: len(schema.columns) + n for n, name in enumerate(asked)}}
         while True:
             conditions = self._conditions(split, relation)
             if position is not None:
@@ -203,7 +206,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             for rows in self._arrow().stream(sql):
                 count += rows.num_rows
                 if rows.num_rows:
-                    position = [rows.column(len(schema.columns) + n)[-1].as_py() for n in range(len(extra))]
+                    position = [rows.column(at[name])[-1].as_py() for name in relation.order]
                     yield self._batch(rows, schema, split.data["stream"], {"key": position})
             if count < limit:
                 return
