@@ -2,7 +2,7 @@
 
 A stage is a set of nodes that run in the same task, one task for each of its partitions. Nodes join the stage of
 their input unless rows must meet (keys), the node cannot run in parallel, or its inputs come from several stages. A
-destination that commits by transactions has stages of its own: the next rows are made while the database takes these.
+destination that commits by transactions does not join a source: the next rows are read while the database takes these.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class _Fusion:
         homes = {self._home[e.source].index: self._home[e.source] for e in edges}
         widest = max(stage.parallelism for stage in homes.values())
         single = len(homes) == 1 and (widest == 1 or (parallel and not keys))
-        if single and not apart:
+        if single and not (apart and next(iter(homes.values())).source):
             stage = next(iter(homes.values()))
             stage.operators.append(operator)
             stage.links += [Link(e.source, e.output, operator.id, e.port) for e in edges]
