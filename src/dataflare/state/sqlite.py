@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VALUE_BYTES_MAX = 1 << 20
 """A larger value becomes a file of its own."""
 
+LAST_CHARACTER = "\U0010ffff"
 BUSY_SECONDS_MAX = 30.0
 APPLICATION = 0x44466C72
 FORMAT = 2
@@ -148,9 +149,10 @@ class SqliteStore(StateStore[SqliteStoreConfig]):
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with a prefix, sorted."""
-        statement = "select key from kv where key >= ? and substr(key, 1, ?) = ? order by key"
+        statement = "select key from kv where key >= ? and key < ? and substr(key, 1, ?) = ? order by key"
+        bounds = prefix, prefix + LAST_CHARACTER  # without the upper one it would read all that other workflows keep
         with self._using() as connection:
-            return [key for (key,) in connection.execute(statement, (prefix, len(prefix), prefix))]
+            return [key for (key,) in connection.execute(statement, (*bounds, len(prefix), prefix))]
 
     def delete(self, keys: list[str]) -> None:
         """Remove these keys where they exist, all or none, then their files."""

@@ -223,3 +223,22 @@ def test_a_relative_path_starts_at_the_folder_of_the_workflow(tmp_path: Path) ->
     store.open()
     store.close()
     assert (tmp_path / ".dataflare" / "state.db").exists()
+
+
+def test_looking_for_the_keys_of_one_workflow_does_not_read_those_of_others(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as store:
+        store.put("default/b/log/1", b"1")
+        connection = store._connection
+        assert connection is not None
+
+        def steps() -> int:
+            counted: list[int] = []
+            connection.set_progress_handler(lambda: counted.append(1), 1)
+            assert store.keys("default/b/") == ["default/b/log/1"]
+            connection.set_progress_handler(None, 1)
+            return len(counted)
+
+        alone = steps()
+        names = [(f"default/{side}{n}/log/1",) for side in "ac" for n in range(500)]
+        connection.executemany("insert into kv (key, value) values (?, x'31')", names)
+        assert steps() < 2 * alone
