@@ -175,6 +175,8 @@ class TaskActor(Actor):
         self._progress_due = now + PROGRESS_SECONDS
         tally, workflow = self._parts.pipeline.tally, self._job.plan.workflow
         fresh, tally.fresh = tally.fresh, {}
+        if self._reader is not None and self._reader.connector.bytes_read > self._bytes_told:
+            fresh.setdefault(self._reader.node, (0, 0))  # a source may count what it read behind its last row
         for node, (came, went) in fresh.items():
             read = 0
             if self._reader is not None and node == self._reader.node:
