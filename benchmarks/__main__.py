@@ -73,7 +73,7 @@ def measure(asked: argparse.Namespace) -> int:
         result.write(kept / f"{workload.id}.json")
         results.append(result)
     if trial:
-        print("\n" + "\n".join(report.section(result) for result in results))
+        print("\n" + report.figures(results))
     else:
         report.write(Result.read_all(places.RESULTS))
         print(f"written: {places.inside(places.PAGE)}, {places.inside(places.PICTURE)}")

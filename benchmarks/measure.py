@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class Cost:
     exit_status: int
     load_before: float
     server_cpu_seconds: float | None = None
+    told: Mapping[str, float] = field(default_factory=dict)
+    """What the command itself measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ class Contest:
     """One workload under way."""
 
     def __init__(self, workload: Workload, pairs: int) -> None:
-        self.workload, self.pairs = workload, pairs
+        self.workload, self.pairs = workload, min(pairs, workload.pairs_max or pairs)
         self.result = Result(
             *(workload.id, workload.title, workload.rows, workload.chart, asdict(workload.limits)),
             machine=machine.description(),
-            pairs=pairs,
+            pairs=self.pairs,
             server=postgres.settings() if workload.server else {},
         )
 
@@ -96,6 +96,7 @@ class Contest:
         if cost.exit_status:
             raise Unfit(f"exit status {cost.exit_status}: {_last_line(log)}")
         self._check(contender)
+        cost = replace(cost, told=dict(self.workload.told(log)))
         return cost if before is None or after is None else replace(cost, server_cpu_seconds=after - before)
 
     def _check(self, contender: Contender) -> None:

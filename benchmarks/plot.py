@@ -6,6 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from benchmarks.growth import FAMILY
 from benchmarks.workload import AGAIN, Role
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Axis:
 
 def picture(results: list[Result]) -> str:
     """Return an SVG; workloads without figures are left out, and those that only tell how another one grows."""
-    panels = [(result, _dots(result)) for result in results if result.family != "W11"]
+    panels = [(result, _dots(result)) for result in results if result.family != FAMILY]
     panels = [(result, dots) for result, dots in panels if dots]
     axis = Axis([seconds for _, dots in panels for _, seconds in dots] or [1.0])
     parts, y = [_legend()], TOP

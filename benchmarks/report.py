@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import places, plot
+from benchmarks import growth, places, plot
+from benchmarks.tables import number, table, verdict
 from benchmarks.workload import AGAIN, SUBJECT, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from benchmarks.results import Figures, Result
 
 HEAD = """# Benchmarks
@@ -47,23 +46,8 @@ peers first, each in an environment of its own; W4 needs `make services`. A tria
 """
 MISSING = """## Not measured yet
 
-JSON Lines, lookups, streaming latency, windows, change data capture, plugins (W3, W5 to W9), a thousand workflows in
-one process, and one to sixteen partitions.
+JSON Lines, lookups, streaming latency, windows, change data capture, plugins (W3, W5 to W9).
 """
-
-
-def number(value: float | None, places_max: int = 2) -> str:
-    """Return a figure with about three digits, or a dash."""
-    if value is None:
-        return "-"
-    return f"{value:,.{0 if value >= 100 else min(places_max, 1) if value >= 10 else places_max}f}"
-
-
-def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown."""
-    rows = [list(header), *(list(line) for line in lines)]
-    rows.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def contenders(result: Result) -> str:
@@ -96,23 +80,19 @@ def judged(result: Result) -> list[str]:
         limit, bound = limits.get(what), result.bound(f"{what}_seconds")
         if limit is not None and bound is not None:
             ratio = bound.ratio(f"{what}_seconds") or 0
-            said.append(f"{word} {ratio:.2f} of {bound.name}, {_verdict(ratio, limit)} {limit:.2f}")
+            said.append(f"{word} {ratio:.2f} of {bound.name}, {verdict(ratio, limit)} {limit:.2f}")
     if (limit := limits.get("rss_bytes")) is not None:
         memory = mine.middle("rss_bytes_max") or 0
-        said.append(f"memory {memory / 2**20:.0f} MB, {_verdict(memory, limit)} {limit / 2**20:.0f} MB")
+        said.append(f"memory {memory / 2**20:.0f} MB, {verdict(memory, limit)} {limit / 2**20:.0f} MB")
     if (limit := limits.get("cpu_seconds")) is not None:
         cpu = mine.middle("cpu_seconds") or 0
-        said.append(f"CPU {cpu:.2f} s, {_verdict(cpu, limit)} {limit:.2f} s")
+        said.append(f"CPU {cpu:.2f} s, {verdict(cpu, limit)} {limit:.2f} s")
     return said
-
-
-def _verdict(value: float, limit: float) -> str:
-    return "within" if value <= limit else "**over**"
 
 
 def summary(results: list[Result]) -> str:
     """Return one line a workload: how close to the faster bound, and how far ahead of the nearest peer."""
-    shown = [result for result in results if result.family != "W11"]
+    shown = [result for result in results if result.family != growth.FAMILY]
     header = ["", "wall s", "CPU s", "bound", "wall ÷ bound", "CPU ÷ bound", "nearest peer", "its cost ÷ ours"]
     return table(header, (_short(result, mine) for result in shown if (mine := result.of(SUBJECT))))
 
@@ -141,23 +121,10 @@ def section(result: Result) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def growth(results: list[Result]) -> str:
-    """Return how W1 grows over its sizes; rows a second are net of what ten rows take."""
-    sizes = {r.rows: mine for r in results if r.family == "W11" and (mine := r.of(SUBJECT))}
-    if not sizes:
-        return ""
-    ten = next((mine for r in results if r.id == "W10b" and (mine := r.of(SUBJECT))), None)
-    start = (ten.middle("wall_seconds") if ten else None) or 0.0
-    walls = {rows: mine.middle("wall_seconds") or 0.0 for rows, mine in sizes.items()}
-    rates = {rows: rows / (wall - start) for rows, wall in walls.items()}
-    memory = {rows: mine.middle("rss_bytes_max") or 0.0 for rows, mine in sizes.items()}
-    header = ("rows", "wall s", "rows/s net of the start", "peak MB")
-    lines = ([f"{n:,}", number(walls[n]), number(rates[n]), number(memory[n] / 2**20, 0)] for n in sizes)
-    rate, peak = (max(values.values()) / min(values.values()) for values in (rates, memory))
-    judged = (
-        f"rows/s differ by {rate:.2f}, {_verdict(rate, 1.1)} 1.10; memory by {peak:.2f}, {_verdict(peak, 1.3)} 1.30"
-    )
-    return f"### W11: growth\n\n{table(header, lines)}\nLimits: {judged}.\n"
+def figures(results: list[Result]) -> str:
+    """Return all workloads, what grows last."""
+    parts = [section(result) for result in results if result.family != growth.FAMILY]
+    return "\n".join(part for part in (*parts, growth.section(results)) if part)
 
 
 def machine(results: list[Result]) -> str:
@@ -181,15 +148,13 @@ def write(results: list[Result]) -> None:
     places.PICTURE.parent.mkdir(parents=True, exist_ok=True)
     places.PICTURE.write_text(plot.picture(results))
     image = "![Seconds of everyone on each workload, on a logarithmic axis](images/benchmarks.svg)\n"
-    sections = [section(result) for result in results]
     parts = [
         HEAD,
         summary(results),
         image,
         "## Figures\n",
         READING,
-        *sections,
-        growth(results),
+        figures(results),
         METHOD,
         machine(results),
         MISSING,

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 from statistics import median
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Cost
@@ -37,7 +38,7 @@ class Figures:
 
     def middle(self, what: str) -> float | None:
         """Return the median of a figure over the runs; None where it was not measured."""
-        values = [value for run in self.runs if (value := getattr(run, what)) is not None]
+        values = [value for run in self.runs if (value := getattr(run, what, run.told.get(what))) is not None]
         return median(values) if values else None
 
     def ratio(self, what: str) -> float | None:
@@ -54,7 +55,7 @@ class Result:
     title: str
     rows: int
     chart: str
-    """What the picture shows: cpu or wall."""
+    """What the picture shows, cpu or wall; of W11, what grows."""
     limits: dict[str, float | None]
     machine: dict[str, str]
     pairs: int
@@ -74,7 +75,7 @@ class Result:
     @property
     def family(self) -> str:
         """The workload that it is a part of: W4 for W4d."""
-        return self.id.rstrip("abcdefgh")
+        return self.id.rstrip(ascii_lowercase)
 
     def of(self, name: str) -> Figures | None:
         """Return the figures of a contender, if it was measured."""

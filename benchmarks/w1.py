@@ -74,21 +74,11 @@ def sling(workload: str, orders: str) -> Contender:
     )
 
 
-def workload(name: str, rows: int, *, alone: bool = False) -> Workload:
-    """Return the work on so many rows; `alone` leaves out everyone but DataFlare and the engines."""
-    orders = str(data.orders(rows))
-    variables = {"BENCH_ORDERS": orders}
-    subject = dataflare(name, "w1.yaml", variables, str(folder(name, SUBJECT) / "out" / "*.parquet"))
-    others = bounds(name, orders)
-    if alone:
-        others = others[:1]
-    else:
-        others += [dlt(name, orders), *peers(name, orders), sling(name, orders)]
-    title = "CSV, filter, five computed columns, Parquet"
-    limits = Limits() if alone else Limits(wall=1.15, cpu=1.20, rss_bytes=350 << 20)
-    return Workload(name, title, rows, (subject, *others), facts, limits)
-
-
 def workloads(rows: int | None) -> list[Workload]:
     """Return the workload, on five million rows unless told otherwise."""
-    return [workload("W1", rows or ROWS)]
+    rows = rows or ROWS
+    orders = str(data.orders(rows))
+    subject = dataflare("W1", "w1.yaml", {"BENCH_ORDERS": orders}, str(folder("W1", SUBJECT) / "out" / "*.parquet"))
+    others = (*bounds("W1", orders), dlt("W1", orders), *peers("W1", orders), sling("W1", orders))
+    title = "CSV, filter, five computed columns, Parquet"
+    return [Workload("W1", title, rows, (subject, *others), facts, Limits(wall=1.15, cpu=1.20, rss_bytes=350 << 20))]

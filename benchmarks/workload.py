@@ -85,8 +85,12 @@ class Workload:
     """Called before each run, apart from the measurement, after the contender's folder was emptied."""
     server: bool = False
     """Whether the work of the PostgreSQL server is measured beside."""
+    told: Callable[[Path], Mapping[str, float]] = lambda _: {}
+    """Called after each run with its log: figures that the contender itself told."""
+    pairs_max: int | None = None
+    """Fewer pairs than others where one run takes long."""
     chart: str = "cpu"
-    """What the picture shows: cpu or wall."""
+    """What the picture shows, cpu or wall; of W11, what grows."""
 
     @property
     def subject(self) -> Contender:
