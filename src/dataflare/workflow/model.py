@@ -38,7 +38,7 @@ class BudgetText(Config):
 class CheckpointText(Config):
     """When progress is made durable."""
 
-    interval: Duration = Field(10.0, gt=0, description="The longest time between two epochs.")
+    interval: Duration = Field(10.0, gt=0, description="The longest time from the first row of an epoch to its end.")
     timeout: Duration = Field(60.0, gt=0, description="How long an epoch may take before it is tried again.")
     retain: int = Field(5, ge=1, le=1000, description="How many checkpoints are kept.")
 

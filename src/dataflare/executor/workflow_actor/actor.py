@@ -67,6 +67,7 @@ class WorkflowActor(Actor):
     async def dirty(self) -> None:
         """Rows have flowed since the last barrier."""
         self._here.dirty = True
+        self._here.changed()
 
     # ---- control ------------------------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class WorkflowActor(Actor):
     async def unpause(self) -> None:
         """Read again."""
         self._here.requests.paused = False
+        self._here.changed()
         await asyncio.gather(*(ref.ask("unpause") for ref in self._here.source_tasks))
 
     async def checkpoint(self) -> asyncio.Future[int]:

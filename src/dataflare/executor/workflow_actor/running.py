@@ -1,4 +1,4 @@
-"""State `running`: rows flow; an epoch starts by the clock, on request, before a stop, and at the end of all input."""
+"""State `running`: rows flow; an epoch starts by its pace, on request, before a stop, and at the end of all input."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.executor.workflow_actor.finishing import finishing
 from dataflare.executor.workflow_actor.life import Ending
+from dataflare.executor.workflow_actor.pace import Pace
 from dataflare.executor.workflow_actor.sealing import seal
 
 if TYPE_CHECKING:
@@ -15,18 +16,22 @@ if TYPE_CHECKING:
 
 async def running(life: Life) -> Any:
     """Seal epoch after epoch until the input has ended or somebody asks to stop."""
-    interval = life.job.plan.settings.checkpoint_interval_seconds
-    requests = life.requests
+    pace, requests = Pace(life.job.plan), life.requests
+
+    def asked() -> bool:
+        return life.ended or requests.stop or bool(requests.checkpoint)
+
     while True:
-        await life.until(lambda: life.ended or requests.stop or bool(requests.checkpoint), interval)
+        await life.until(lambda: asked() or (life.dirty and not requests.paused))
+        await life.until(asked, pace.seconds)
         if requests.stop:
             return stopping
         if life.ended:
             await seal(life, last=True)
             _answer(life)
             return finishing
-        if requests.checkpoint or (life.dirty and not requests.paused):
-            await seal(life, last=False)
+        if requests.checkpoint or not requests.paused:
+            pace.sealed(await seal(life, last=False))
             _answer(life)
 
 

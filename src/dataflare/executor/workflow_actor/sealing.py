@@ -23,8 +23,8 @@ TIMEOUTS_IN_A_ROW_MAX = 3
 RATE_ROWS_MIN = 1000
 
 
-async def seal(life: Life, *, last: bool) -> None:
-    """Take one epoch through all steps; `life.base` is its proposal afterwards."""
+async def seal(life: Life, *, last: bool) -> float:
+    """Take one epoch through all steps; `life.base` is its proposal afterwards. Return the seconds that it took."""
     job = life.job
     began = job.runtime.clock.monotonic()
     proposal = await _collect(life, last=last)
@@ -39,6 +39,7 @@ async def seal(life: Life, *, last: bool) -> None:
     life.epochs += 1
     seconds = job.runtime.clock.monotonic() - began
     job.runtime.emit(EpochCommitted(job.plan.workflow, proposal.epoch, proposal.attempt, seconds, proposal.counts))
+    return seconds
 
 
 async def _collect(life: Life, *, last: bool) -> Proposal:
