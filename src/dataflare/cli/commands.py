@@ -56,7 +56,7 @@ def _dataflare(
 
 
 @app.command(name="run")
-def run_(
+def run_(  # noqa: PLR0913 - users name what they mean
     file: File,
     *,
     as_json: AsJson = False,
@@ -64,6 +64,10 @@ def run_(
         int | None, typer.Option(min=1, help="Tasks that share a node's work.", metavar="N", show_default=False)
     ] = None,
     deadline: Annotated[str, typer.Option(help="Commit and stop before so long, such as 30s.", metavar="TIME")] = "",
+    until: Annotated[
+        str,
+        typer.Option(help="now: read endless sources as far as they go at the start, then end.", metavar="WHEN"),
+    ] = "",
     run_id: Annotated[
         str, typer.Option(help="Name this run: once it is complete, asking for it again does nothing.", metavar="NAME")
     ] = "",
@@ -75,7 +79,7 @@ def run_(
     """
     from dataflare.cli.running import RunOptions, run_command
 
-    return run_command(file, RunOptions(as_json, log, parallelism, deadline, run_id))
+    return run_command(file, RunOptions(as_json, log, parallelism, deadline, until, run_id))
 
 
 @app.command()

@@ -46,6 +46,7 @@ class RunOptions:
     log: str = ""
     parallelism: int | None = None
     deadline: str = ""
+    until: str = ""
     run_id: str = ""
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
@@ -67,6 +68,8 @@ def run_command(file: Path, options: RunOptions) -> int:
 
     if options.log not in ("", "json"):
         raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
+    if options.until not in ("", "now"):
+        raise WorkflowError(f"--until {options.until!r} is not known", hint="write --until now, or leave it out")
     registry = Registry.installed()
     plan = plan_of(file, registry, parallelism=options.parallelism)
     with signals_restored():
@@ -127,6 +130,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 tenant=TENANT,
                 run=options.run_id,
                 deadline_seconds=options.deadline_seconds(),
+                catch_up=options.until == "now",
                 socket=state.socket,
                 resolve=secrets,
             )

@@ -83,6 +83,15 @@ class SourceConnector(Component[C]):
         Every batch carries the position after it.
         """
 
+    def ends(self) -> MaybeAsync[Mapping[str, Position]]:
+        """Return where an endless source ends at this moment: the last position of each split, by split id.
+
+        A run that catches up (`--until now`) asks once, after `open`, reads every split up to there, and goes on from
+        there the next time. Splits that are not named end by themselves, as all of a bounded source do (the default).
+        Raises WorkflowError where an endless source cannot tell.
+        """
+        return {}
+
     def _sampled(self) -> Mapping[str, Stream]:
         """Return the one stream that the first batch shows; for sources whose `read` needs no `open`."""
         splits = self.splits(None)

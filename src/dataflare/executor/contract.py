@@ -23,6 +23,7 @@ class RunContext:
     """The surroundings of a run.
 
     `store` is open. `deadline_seconds`: seal the last epoch before so many seconds have passed and end with `more`.
+    `catch_up`: read endless sources up to where they stand when the attempt starts, then complete the run.
     `socket`: where the control socket is served (None: nowhere). `resolve` puts secrets into the settings of a node,
     as late as possible. `run` names this run: asked for again after it is complete, it succeeds at once and does
     nothing; without a name every call after a complete run is a new run.
@@ -34,6 +35,7 @@ class RunContext:
     tenant: str = "default"
     run: str = ""
     deadline_seconds: float | None = None
+    catch_up: bool = False
     socket: Path | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 

@@ -131,6 +131,7 @@ class CoordinatorActor(Actor):
             attempt=run.latest,
             tenant=context.tenant,
             run=context.run,
+            catch_up=context.catch_up,
             resolve=context.resolve,
         )
 

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Actor
-from dataflare.component import Split
+from dataflare.component import SourceConnector, Split
+from dataflare.errors import Place, WorkflowError
 from dataflare.executor.faults import invoke
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dataflare.batch import Position
-    from dataflare.component import SourceConnector
     from dataflare.executor.job import Job
+
+
+ENDLESS = ("cdc", "hybrid", "streaming")
+"""Modes in which a source may have no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,24 @@ class EnumeratorActor(Actor):
         """Close it."""
         if self._connector is not None:
             await invoke(self._job.runtime, self._node, self._connector.close)
+
+    async def ends(self) -> Mapping[str, Position]:
+        """Return where each split ends for this attempt, where the run catches up; no entry: where it ends by itself.
+
+        Raises WorkflowError where the source has no end and cannot tell where it stands.
+        """
+        if not self._job.catch_up:
+            return {}
+        assert self._connector is not None
+        endless = self._job.plan.node(self._node).traits.get("mode") in ENDLESS
+        if endless and type(self._connector).ends is SourceConnector.ends:
+            raise WorkflowError(
+                f"source {self._node!r} cannot tell where it ends now",
+                hint="run it without --until now, with --deadline to stop after a time",
+                place=Place(path=self._node),
+            )
+        found: Mapping[str, Position] = await invoke(self._job.runtime, self._node, self._connector.ends)
+        return found
 
     async def take(self, after_round: int) -> Grant | None:
         """Hand out the next split to a task that has passed barrier `after_round`; None when there are no more."""

@@ -59,6 +59,7 @@ class Job:
     attempt: int
     tenant: str = "default"
     run: str = ""
+    catch_up: bool = False
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
     def component(self, node: Node, index: int, parallelism: int, epoch_time: Callable[[], int]) -> Component[Any]:

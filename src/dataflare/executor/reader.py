@@ -10,7 +10,7 @@ from dataflare.executor.enumerator import Grant
 from dataflare.executor.faults import invoke, located
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch, Position
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 class SourceReader:
     """One split at a time. Positions are those of batches that went down the pipeline."""
 
-    def __init__(self, runtime: Runtime, node: str, connector: SourceConnector[Any], enumerator: ActorRef) -> None:
-        """Read for `node` what the enumerator hands out."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        node: str,
+        connector: SourceConnector[Any],
+        enumerator: ActorRef,
+        ends: Mapping[str, Position],
+    ) -> None:
+        """Read for `node` what the enumerator hands out; a split in `ends` only up to there, and it stays open."""
         self._runtime, self.node, self.connector, self._enumerator = runtime, node, connector, enumerator
+        self._ends = ends
+        self._caught_up: list[Grant] = []
         self.waits = connector.waits or inspect.isasyncgenfunction(connector.read)
         self.ended = False
         self.grant: Grant | None = None
@@ -39,7 +48,8 @@ class SourceReader:
             return False
         self._position = self.grant.position
         with located(self.node):
-            read = self.connector.read(self.grant.split, self.grant.position, None)
+            until = self._ends.get(self.grant.split.id)
+            read = self.connector.read(self.grant.split, self.grant.position, until)
             self._iterator = read.__aiter__() if hasattr(read, "__aiter__") else iter(read)
         return True
 
@@ -59,21 +69,24 @@ class SourceReader:
             self._position = batch.position
 
     def close_split(self) -> None:
-        """The split is exhausted."""
+        """The split is exhausted, or read as far as it goes now."""
         assert self.grant is not None
+        if self.grant.split.id in self._ends:
+            self._caught_up.append(Grant(self.grant.split, self._position))
         if self._position is not None:
             self._finished[self.grant.split.id] = self._position
         self.grant = self._iterator = None
 
     def report(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Return the open split as a checkpoint keeps it, and all positions to acknowledge; forget finished splits."""
+        """Return the open splits as a checkpoint keeps them, and all positions to acknowledge; forget finished ones."""
         positions = {**self._finished}
         self._finished = {}
-        if self.grant is None:
-            return [], positions
-        if self._position is not None:
-            positions[self.grant.split.id] = self._position
-        return [Grant(self.grant.split, self._position).to_json()], positions
+        opened = [*self._caught_up]
+        if self.grant is not None:
+            opened.append(Grant(self.grant.split, self._position))
+            if self._position is not None:
+                positions[self.grant.split.id] = self._position
+        return [grant.to_json() for grant in opened], positions
 
     async def close(self) -> None:
         """End a pending read, then the source."""

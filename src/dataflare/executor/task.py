@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dataflare.actor.ref import ActorRef
-    from dataflare.batch import Batch
+    from dataflare.batch import Batch, Position
     from dataflare.component import Handle
     from dataflare.executor.graph import Routing, Stage
 
@@ -95,12 +95,13 @@ class TaskActor(Actor):
         """Give the operators the state of their key groups, from the snapshots of all former instances."""
         await self._job.runtime.call(self._restore, keys)
 
-    async def start(self, epoch_time: int, enumerator: ActorRef | None) -> None:
-        """Begin; a source task reads what the enumerator hands out."""
+    async def start(self, epoch_time: int, enumerator: ActorRef | None, ends: Mapping[str, Position]) -> None:
+        """Begin; a source task reads what the enumerator hands out, and of the splits in `ends` only up to there."""
         self._time.microseconds = epoch_time
         self.context.own(asyncio.get_running_loop().create_task(self._watch()))
         if enumerator is not None and self._parts.source is not None:
-            self._reader = SourceReader(self._job.runtime, self._stage.operators[0].id, self._parts.source, enumerator)
+            node = self._stage.operators[0].id
+            self._reader = SourceReader(self._job.runtime, node, self._parts.source, enumerator, ends)
         self._pump()
 
     # ---- rows ---------------------------------------------------------------------------------------------------

@@ -123,6 +123,16 @@ def test_a_run_that_committed_nothing_shows_no_empty_table(tmp_path: Path, capsy
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_no_other_end_than_now_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(workflow_in(tmp_path)), "--until", "noon"]) == 2
+    assert "--until now" in capsys.readouterr().err
+
+
+def test_a_bounded_source_is_read_whole_until_now(tmp_path: Path) -> None:
+    assert main(["run", str(workflow_in(tmp_path)), "--until", "now", "--json"]) == 0
+    assert rows_out(tmp_path) == [1, 3, 5, 7, 9]
+
+
 def test_a_deadline_without_a_unit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(workflow_in(tmp_path)), "--deadline", "30"]) == 2
     assert "--deadline" in capsys.readouterr().err

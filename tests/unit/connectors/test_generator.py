@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dataflare.connectors.generator.source import GeneratorConfig, GeneratorSource
-from dataflare.errors import ExternalError
+from dataflare.errors import ExternalError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.testing.source_suite import SourceSuite, rows_of
 from dataflare.testing.stage import batches_of, splits_of, staged
@@ -188,3 +188,57 @@ async def test_the_engine_may_cancel_a_paced_read():
     with pytest.raises(asyncio.CancelledError):
         await task
     await reading.aclose()
+
+
+class StoppedClock(FastClock):
+    """It is 100 seconds after the begin of 1970."""
+
+    def __init__(self):
+        self.seconds = 100.0
+
+
+class StoppedRuntime(LocalRuntime):
+    def __init__(self):
+        super().__init__(clock=StoppedClock())
+
+
+EVER = {"rows": None, "rate": 10, "begin": "1970-01-01T00:01:30Z", "columns": {"id": "sequence"}, "partitions": 3}
+
+
+def ever(**changes):
+    return generator({"runtime": StoppedRuntime(), "mode": "streaming"}, **{**EVER, **changes})
+
+
+async def collected(source, split, since, until):
+    return [batch async for batch in source.read(split, since, until)]
+
+
+def test_a_stream_stands_where_its_rate_since_its_begin_has_brought_it() -> None:
+    source = ever()
+    assert source.ends() == {f"partition-{n}": {"row": rows} for n, rows in enumerate((34, 33, 33))}
+    ids = []
+    for split in source.splits(None):
+        for batch in asyncio.run(collected(source, split, None, source.ends()[split.id])):
+            ids += batch.rows["id"].to_pylist()
+    assert sorted(ids) == list(range(100))
+    assert source.context.runtime.clock.seconds == 100.0, "what is there already takes no time"
+
+
+def test_rows_that_are_due_come_at_once_and_later_ones_at_their_time() -> None:
+    source = ever(partitions=1)
+    (split,) = source.splits(None)
+    batches = asyncio.run(collected(source, split, None, {"row": 110}))
+    assert [b.num_rows for b in batches] == [100, *[1] * 10]
+    assert source.context.runtime.clock.seconds == pytest.approx(101.0)
+
+
+def test_a_stream_that_has_not_begun_ends_at_nothing() -> None:
+    assert ever(begin="2026-01-01", partitions=1).ends() == {"partition-0": {"row": 0}}
+
+
+def test_a_stream_that_cannot_tell_where_it_stands_says_so() -> None:
+    with pytest.raises(WorkflowError, match="cannot tell where it stands now"):
+        ever(begin=None).ends()
+    with pytest.raises(WorkflowError, match="mode full"):
+        generator({"mode": "full"}, **EVER).ends()
+    assert generator(rows=5).ends() == {}

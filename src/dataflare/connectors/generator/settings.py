@@ -22,6 +22,13 @@ TYPES: dict[str, str] = {
 }
 
 
+def microseconds(text: str) -> int:
+    """Return a moment in microseconds since 1970; without a zone it is UTC."""
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+
+
 class ColumnConfig(Config):
     """One made-up column."""
 
@@ -68,11 +75,7 @@ class ColumnConfig(Config):
 
     def begin_microseconds(self) -> int:
         """Return the first moment in microseconds since 1970."""
-        if isinstance(self.start, int):
-            return self.start
-        moment = datetime.fromisoformat(self.start)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+        return self.start if isinstance(self.start, int) else microseconds(self.start)
 
     def type(self) -> str:
         """Return the type text of the column."""
@@ -111,6 +114,11 @@ class GeneratorConfig(Config):
     rate: float | None = Field(
         None, gt=0, description="Rows a second, over all partitions; default: as fast as it goes."
     )
+    begin: str | None = Field(
+        None,
+        description="With rate: the moment from which rows come, such as 2026-01-01T00:00:00Z; those that are due are "
+        "there at once. Default: when a task begins to read.",
+    )
     columns: dict[str, ColumnConfig] = Field(
         default_factory=lambda: {n: ColumnConfig.model_validate(v) for n, v in PRESET.items()},
         description="Columns by name: a kind, a list of values to choose from, or the settings below.",
@@ -126,3 +134,11 @@ class GeneratorConfig(Config):
         if not value:
             raise ValueError("give at least one column")
         return value
+
+    @model_validator(mode="after")
+    def _paced(self) -> GeneratorConfig:
+        if self.begin is not None:
+            if self.rate is None:
+                raise ValueError("begin needs a rate")
+            microseconds(self.begin)
+        return self

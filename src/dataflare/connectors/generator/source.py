@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
-from dataflare.connectors.generator.settings import FaultConfig, GeneratorConfig
+from dataflare.connectors.generator.settings import FaultConfig, GeneratorConfig, microseconds
 from dataflare.connectors.generator.values import column
-from dataflare.errors import ExternalError
+from dataflare.errors import ExternalError, WorkflowError
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
     """Makes rows up, for trials, load tests and rehearsed failures.
 
     Row `n` of a column depends on the seed, the column's place and `n` alone, so every run and every resume makes the
-    same rows. Partition `p` of `P` makes rows p, p + P, p + 2P and so on. Without `rows` it never ends.
+    same rows. Partition `p` of `P` makes rows p, p + P, p + 2P and so on. Without `rows` it never ends; with `rate`
+    and `begin` it stands, at each moment, where a stream would that began then: `--until now` reads up to there.
     """
 
     failed: ClassVar[set[tuple[str, str, int]]] = set()
@@ -48,6 +50,21 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
     def waits(self) -> bool:  # type: ignore[override]
         """Waiting happens where there is a pace or a delay."""
         return self.config.rate is not None or any(f.kind == "delay" for f in self.config.faults)
+
+    def ends(self) -> Mapping[str, Position]:
+        """Return how many rows each partition has by now; nothing where the number of rows is given."""
+        config = self.config
+        if config.rows is not None and config.begin is None:
+            return {}
+        if config.begin is None:
+            raise WorkflowError(
+                "a generator without end cannot tell where it stands now", hint="give it a rate and a begin"
+            )
+        if self.context.mode == "full":
+            raise WorkflowError(
+                "a source in mode full begins anew in each run, so it cannot catch up", hint="set mode: streaming"
+            )
+        return {split.id: {"row": self._due(split.data["partition"])} for split in self.splits(None)}
 
     def splits(self, since: Position | None) -> list[Split]:
         """Return one split a partition."""
@@ -70,23 +87,33 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
             if high > low:
                 yield self._batch(partition, low, high)
 
+    def _due(self, partition: int) -> int:
+        """Return how many rows of a partition have come by now, at `rate` since `begin`."""
+        assert self.config.begin is not None
+        assert self.config.rate is not None
+        passed = self.context.runtime.clock.now() - microseconds(self.config.begin)
+        due = max(0, int(passed * self.config.rate / 1_000_000))
+        return self._share(due if self.config.rows is None else min(due, self.config.rows), partition)
+
+    def _share(self, rows: int, partition: int) -> int:
+        """Return how many of the first rows are those of a partition."""
+        return max(0, -(-(rows - partition) // self.config.partitions))
+
     async def _paced(self, partition: int, start: int, until: int | None) -> AsyncIterator[Batch]:
-        clock = self.context.runtime.clock
-        rate = self.config.rate / self.config.partitions if self.config.rate else None
-        rows = (
-            self.config.batch_rows
-            if rate is None
-            else max(1, min(self.config.batch_rows, int(rate / BATCHES_PER_SECOND)))
-        )
-        begun = clock.monotonic()
-        for low, high, fault in self._steps(partition, start, until, rows):
+        clock, config = self.context.runtime.clock, self.config
+        rate = config.rate / config.partitions if config.rate else None
+        rows = config.batch_rows if rate is None else max(1, min(config.batch_rows, int(rate / BATCHES_PER_SECOND)))
+        begun, due = clock.monotonic(), start if config.begin is None else max(start, self._due(partition))
+        there = due if until is None else min(due, until)
+        steps = self._steps(partition, start, there, config.batch_rows), self._steps(partition, there, until, rows)
+        for low, high, fault in chain(*steps):
             if fault is not None and fault.kind == "delay":
                 await clock.sleep(fault.seconds)
             elif fault is not None:
                 self._fail(fault)
             if high > low:
-                if rate is not None:
-                    await clock.sleep(max(0.0, begun + (high - start) / rate - clock.monotonic()))
+                if rate is not None and high > there:
+                    await clock.sleep(max(0.0, begun + (high - there) / rate - clock.monotonic()))
                 yield await self.context.runtime.call(self._batch, partition, low, high)
 
     def _steps(
@@ -96,7 +123,7 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
         config = self.config
         end = until
         if config.rows is not None:
-            mine = max(0, -(-(config.rows - partition) // config.partitions))
+            mine = self._share(config.rows, partition)
             end = mine if until is None else min(until, mine)
         faults = {
             (f.at_row - partition) // config.partitions: f

@@ -57,14 +57,16 @@ async def _start(life: Life) -> None:
     """Make an enumerator for each source, give it to the source tasks, and let all tasks begin."""
     now = life.job.runtime.clock.now()
     positions = life.base.positions if life.base is not None else {}
+    ends: dict[str, Any] = {}
     for stage in life.source_stages:
         assert stage.source is not None
         name = f"{life.job.plan.workflow}/{stage.source}/splits"
         ref = await life.system.spawn(EnumeratorActor, life.job, stage.source, positions.get(stage.source), name=name)
         life.watch(ref)
         life.enumerators[stage.source] = ref
+        ends[stage.source] = await ref.ask("ends")
     for stage in life.job.graph.stages:
         enumerator = life.enumerators[stage.source] if stage.source is not None else None
         for ref in life.tasks[stage.index]:
-            await ref.ask("start", now, enumerator)
+            await ref.ask("start", now, enumerator, ends.get(stage.source or "", {}))
     life.epoch_time = now
