@@ -303,18 +303,18 @@ class Choosy(Sink):
 @pytest.mark.parametrize(
     ("sinks", "passing"),
     [
-        ({"one": "r.x"}, {"r", "one"}),
-        ({"one": "r.x", "two": "r.y"}, {"r", "one", "two"}),
-        ({"one": "r.x, r.y"}, {"r", "one"}),
-        ({"one": "r.x, r.wide"}, set()),
-        ({"one": "r.parsed"}, set()),
-        ({"one": "r.x", "two": "r.parsed"}, set()),
-        ({"one": "r.x", "two": "m"}, set()),
-        ({"one": "r.x, q.x", "two": "q.parsed"}, set()),
-        ({"one": "r.x", "two": "q.parsed"}, {"r", "one"}),
-        ({"one": "r.x", "choosy": "q.x"}, {"r", "one"}),
-        ({"one": "r.x", "choosy": "r.x"}, set()),
-        ({"one": "r.x", "file": "r.x"}, set()),
+        ({"one": "r.x"}, ["one", "r"]),
+        ({"one": "r.x", "two": "r.y"}, ["one", "r", "two"]),
+        ({"one": "r.x, r.y"}, ["one", "r"]),
+        ({"one": "r.x, r.wide"}, []),
+        ({"one": "r.parsed"}, []),
+        ({"one": "r.x", "two": "r.parsed"}, []),
+        ({"one": "r.x", "two": "m"}, []),
+        ({"one": "r.x, q.x", "two": "q.parsed"}, []),
+        ({"one": "r.x", "two": "q.parsed"}, ["one", "r"]),
+        ({"one": "r.x", "choosy": "q.x"}, ["one", "r"]),
+        ({"one": "r.x", "choosy": "r.x"}, []),
+        ({"one": "r.x", "file": "r.x"}, []),
     ],
     ids=str,
 )
@@ -328,7 +328,7 @@ def test_bytes_pass_only_where_all_that_read_a_source_take_them(sinks, passing):
     assert found.valid, found.findings
     again = Plan.from_json(json.loads(json.dumps(found.plan.to_json())))
     for plan in (found.plan, again):
-        assert {n.id for n in plan.nodes if n.traits.get("codec") == "zip"} == passing
+        assert sorted(n.id for n in plan.nodes if n.traits.get("codec") == "zip") == passing
     assert ("passes zip through" in describe(found.plan)) == bool(passing)
 
 
