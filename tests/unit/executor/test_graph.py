@@ -62,6 +62,17 @@ def test_a_decider_gets_all_rows_in_one_task() -> None:
     assert [e.routing for e in graph.exchanges] == [Routing.MERGE]
 
 
+def test_a_transaction_is_filled_while_the_next_rows_are_read() -> None:
+    nodes = [_node("s", "file"), _node("f", "filter"), _node("d", "out", type="sqlite", mechanism="direct")]
+    graph = _graph(nodes, "s > f", "f > d", parallelism=1)
+    assert [[o.id for o in s.operators] for s in graph.stages] == [["s", "f"], ["d"]]
+    assert [e.routing for e in graph.exchanges] == [Routing.MERGE]
+
+    nodes[2:] = [_node("a", "aggregate", keys=("a",)), _node("d", "out", type="sqlite", mechanism="direct")]
+    behind = _graph(nodes, "s > f", "f > a", "a > d")
+    assert [[o.id for o in s.operators] for s in behind.stages] == [["s", "f", "a/partial"], ["a"], ["d"]]
+
+
 def test_a_join_point_of_two_sources_is_a_task_of_its_own() -> None:
     nodes = [
         *(_node("s", "file", parallelism=2), _node("t", "generator", parallelism=3), _node("u", "union")),

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from dataflare.clock import SystemClock
 from dataflare.connectors.postgres.failures import translated
 from dataflare.connectors.postgres.statements import SETTINGS, Statements
 from dataflare.errors import ExternalError, StateError, UnavailableError
@@ -62,7 +63,7 @@ class CopySession(Statements):
 
     def copy_out(self, query: str, bytes_max: int) -> tuple[bytes | None, int]:
         """Return the rows of a query as bytes, and their number; None instead of more than `bytes_max` bytes."""
-        kept, size = io.BytesIO(), 0
+        kept, size, clock = io.BytesIO(), 0, SystemClock()
 
         async def keep(chunk: bytes) -> None:
             nonlocal size
@@ -70,7 +71,7 @@ class CopySession(Statements):
             if size <= bytes_max:
                 kept.write(chunk)
             if len(chunk) < _CHUNK_BYTES:
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await clock.sleep(_PAUSE_SECONDS)
 
         with self._translated():
             told = self._do(self._connection.copy_from_query(query, output=keep, format="binary"))
@@ -95,7 +96,7 @@ class CopySession(Statements):
             with suppress(*self._errors, OSError):  # nothing more is wanted of it
                 self._do(connection.close(timeout=5))
             connection.terminate()
-        self._do(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
