@@ -6,11 +6,15 @@ the statement takes none) is the connector's to say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from dataflare.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from dataflare.schema import Schema
 
 
 class Values(Protocol):
@@ -32,6 +36,26 @@ class Relation:
     source: str
     columns: Mapping[str, str]
     order: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRelation(Relation):
+    """A relation with the schema of its rows and the key that tells them apart, if there is one."""
+
+    schema: Schema
+    unique: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def picked(self, names: Iterable[str]) -> Relation:
+        """Return what reads these columns only."""
+        return Relation(self.source, {n: self.columns[n] for n in names}, self.order)
+
+    def by_cursor(self, cursor: str) -> Self:
+        """Return what reads in the order of a column, then of the key."""
+        return replace(self, order={f"/{cursor}": quoted(cursor), **self.order})
+
+    def key(self) -> dict[str, str]:
+        """Return the order without the cursor that `by_cursor` puts before it."""
+        return {name: text for name, text in self.order.items() if not name.startswith("/")}
 
 
 def select(
@@ -78,4 +102,4 @@ def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
     return f"({listed})" if len(order) > 1 else listed
 
 
-__all__ = ["Relation", "Values", "after", "among", "select", "up_to"]
+__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "select", "up_to"]

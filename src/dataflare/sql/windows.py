@@ -33,6 +33,16 @@ class Mark:
     keys: Keys
     number: int
 
+    @classmethod
+    def after(cls, low: Self | None, value: Any, keys: list[list[Any]], most: int) -> Self | None:
+        """Return the mark at the newest value, whose keys are those; None where `low` stands there already.
+
+        More than `most` keys are taken for all that there are.
+        """
+        mark = cls(value, keys if len(keys) <= most else None, low.number + 1 if low else 1)
+        nothing = low is not None and low.value == mark.value and (low.keys is None or low.keys == mark.keys)
+        return None if nothing else mark
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)

@@ -76,7 +76,7 @@ def test_no_snapshot_is_held_between_statements(make: Any, spot: Place) -> None:
     (split,) = splits_of(source)
     batches = iter(list(batches_of(source, split))[:1])
     next(batches)
-    ((pid,),) = source._session.run("select pg_backend_pid()")
+    ((pid,),) = source.session.run("select pg_backend_pid()")
     assert spot.run("select backend_xmin is null from pg_stat_activity where pid = $1::int4", (pid,)) == [(True,)]
 
 

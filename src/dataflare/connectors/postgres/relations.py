@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema, canonical
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
 from dataflare.sql.quoting import literal, split_name
-from dataflare.sql.reading import Relation
+from dataflare.sql.reading import ReadRelation, Relation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,18 +26,16 @@ _FACTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresRelation(Relation):
-    """A relation with its schema. `kinds` are the database's types by column, for literals.
+class PostgresRelation(ReadRelation):
+    """What PostgreSQL tells of it besides. `kinds` are the database's types by column, for literals.
 
     `copied` are the columns' expressions for the codec `pgcopy`; nothing where a column cannot be had so, exactly.
-    `unique` is its key; `proven`: by a primary key. `blocks` counts the blocks of a table on disk (0: it is none),
+    `proven`: a primary key tells rows apart. `blocks` counts the blocks of a table on disk (0: it is none),
     `rows` estimates its rows.
     """
 
-    schema: Schema
     kinds: Mapping[str, str]
     copied: Mapping[str, str]
-    unique: tuple[str, ...] = ()
     proven: bool = False
     blocks: int = 0
     rows: float = 0
@@ -45,18 +43,6 @@ class PostgresRelation(Relation):
     def as_copied(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns as bytes."""
         return Relation(self.source, {n: self.copied[n] for n in names}, self.order)
-
-    def picked(self, names: Iterable[str]) -> Relation:
-        """Return what reads these columns only."""
-        return replace_columns(self, names)
-
-    def by_cursor(self, cursor: str) -> Self:
-        """Return what reads in the order of a column, then of the key."""
-        return replace(self, order={f"/{cursor}": POSTGRES.quote(cursor), **self.order})
-
-    def key(self) -> dict[str, str]:
-        """Return the order without the cursor that `by_cursor` puts before it."""
-        return {name: text for name, text in self.order.items() if not name.startswith("/")}
 
     def whole_key(self) -> str | None:
         """Return the key where it is one column of whole numbers, which can be cut into ranges."""
@@ -78,11 +64,6 @@ class PostgresRelation(Relation):
         name = column.removeprefix("/")
         kind = self.kinds[name]
         return f"{literal(str(value))}::{POSTGRES.quote(kind)}" if kind else literal(str(value))
-
-
-def replace_columns(relation: Relation, names: Iterable[str]) -> Relation:
-    """Return a relation that has these columns only."""
-    return Relation(relation.source, {n: relation.columns[n] for n in names}, relation.order)
 
 
 def relations(session: Statements, config: PostgresSourceConfig) -> dict[str, PostgresRelation]:
@@ -130,7 +111,9 @@ def _relation(source: str, found: Sequence[Described], config: PostgresSourceCon
     copied = {c.name: text for c in found if (text := _copied(c, schema[c.name].type))}
     key = tuple(config.key)
     order = {k: POSTGRES.quote(k) for k in key}
-    return PostgresRelation(source, columns, order, schema, kinds, copied if len(copied) == len(found) else {}, key)
+    return PostgresRelation(
+        source, columns, order, schema, kinds, copied if len(copied) == len(found) else {}, unique=key
+    )
 
 
 def _expression(column: Described, text: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import model_validator
 from dataflare.component import Config, Duration, Field
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.quoting import split_name
+from dataflare.sql.source import SqlSourceConfig
 
 _DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
 """A server that is gone is noticed after a minute, not after two hours."""
@@ -80,14 +81,7 @@ class PostgresConfig(Config):
         return f"{self.host or parts.netloc.rpartition('@')[2] or 'localhost'}/{self.database or parts.path.strip('/')}"
 
 
-class PostgresIncremental(Config):
-    """The column by which new rows are found."""
-
-    cursor_field: str = Field(description="A column that grows: a number or a time.")
-    cursor_value: int | float | str | None = Field(None, description="Where to begin; default: all rows.")
-
-
-class PostgresSourceConfig(PostgresConfig):
+class PostgresSourceConfig(PostgresConfig, SqlSourceConfig):
     """Settings of the PostgreSQL source."""
 
     table: str = Field("", description="The table or view to read, as schema.table.")
@@ -95,9 +89,6 @@ class PostgresSourceConfig(PostgresConfig):
     query: str = Field("", description="A SELECT to read instead of tables.")
     key: list[str] = Field(
         [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
-    )
-    incremental: PostgresIncremental | None = Field(
-        None, description="For `mode: incremental`: how new rows are found."
     )
     types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
     split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")

@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
-from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.component import Split, source
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresSourceConfig
+from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.values import incoming
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import WorkflowError
 from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from dataflare.connectors.postgres.statements import Statements
     from dataflare.schema import Schema
+    from dataflare.sql.source import Range
 
 Between = tuple[Position | None, Position | None]
 
-SPLITS_MAX = 256
 SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
 """A table without a key is read by blocks of 8 KiB: 32 MiB a split, 4 MiB a statement."""
 
@@ -42,7 +43,7 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
         {"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "tables": ["public.orders"]}
     ],
 )
-class PostgresSource(SourceConnector[PostgresSourceConfig]):
+class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelation]):
     """Reads tables, views or a query of PostgreSQL, by binary COPY straight into Arrow.
 
     What goes straight into tables of PostgreSQL, with no node between, is not even parsed: the bytes of COPY pass
@@ -62,45 +63,59 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     otherwise. A value that does not fit fails: nothing is rounded. TLS that `sslmode` asks for is verified.
     """
 
-    _session: Statements | None = None
     _reader: CopyReader | None = None
 
-    def streams(self) -> Mapping[str, Stream]:
+    def connected(self) -> Statements:
+        """Connect by the driver that is there at once; the other one reads all types of the server first."""
+        if self.config.query or not self.config.copies():
+            return PostgresSession(self.config, self._application())
+        return CopySession(self.config, self._application())
+
+    def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
-        session = self._connected()
-        try:
-            found = relations(session, self.config)
-            self._check_mode(found)
-        finally:
-            session.close()
-        return {name: Stream(r.schema, key=r.unique, codecs=self._codecs(r)) for name, r in found.items()}
+        return relations(session, self.config)
 
-    def open(self) -> None:
-        """Connect."""
-        self._session = self._connected()
-        self._relations = relations(self._session, self.config)
-        self._check_mode(self._relations)
+    def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
+        """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
+        in_ranges = relation.order or (relation.blocks and self.context.mode != "incremental")
+        return (CODEC,) if in_ranges and relation.copied and self.config.copies() else ()
 
-    def splits(self, since: Position | None) -> Iterator[Split]:
-        """Yield parts of each table; in mode incremental, a window of each table that has something new."""
-        if self.context.mode == "incremental":
-            yield from self._windows(since)
-            return
-        names = list(self._relations)
-        begin = since["table"] if since else 0
-        for number in range(begin, len(names)):
-            going_on = since if since and number == begin and "low" in since else None
-            yield from self._ranges(names[number], number, going_on)
+    def numbers(self, relation: PostgresRelation) -> tuple[str, Range] | None:
+        """Cut a table by its key, where that is a whole number, or by its blocks."""
+        self._refuse_nulls(relation)
+        if not relation.order and relation.blocks:
+            return "blocks", (0, relation.blocks - 1, SPLIT_BLOCKS)
+        if relation.whole_key() is None:
+            return None
+        (name,) = relation.order.values()
+        ((low, high),) = self.session.run(f"select min({name})::int8, max({name})::int8 from {relation.source}")  # noqa: S608
+        if low is None:
+            return "keys", (1, 0, 1)
+        parts = min(SPLITS_MAX, max(1, round(relation.rows / self.config.split_rows)))
+        return "keys", (low, high, -(-(high - low + 1) // parts))
+
+    def newest(self, relation: PostgresRelation, low: Mark | None) -> Mark | None:
+        """Ask for the newest value, and for the keys that have it."""
+        session, cursor, since = self.session, self.cursor(), self.begin(low)
+        column = f"/{cursor}"
+        ordered = relation.by_cursor(cursor)
+        at = ordered.order[column]
+        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
+        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
+        ((value,),) = session.run(f"select {ordered.as_json(column)} from ({newest}) m")  # noqa: S608
+        if value is None:
+            return None
+        self._refuse_nulls(relation)
+        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
+        listed = ", ".join(relation.as_json(k) for k in key)
+        order = ", ".join(key.values())
+        equal = f"{at} = {relation.value(cursor, value)}"
+        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
+        return Mark.after(low, value, [list(row) for row in session.run(sql)], most)
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
-        name = split.data["stream"]
-        relation = self._relations[name]
-        schema = self.context.schemas.get(name, relation.schema)
-        if self.context.hints.columns is not None:
-            schema = schema.select(c for c in schema.names if c in self.context.hints.columns)
-        if self.context.mode == "incremental":
-            relation = relation.by_cursor(self._cursor())
+        relation, schema = self.planned(split)
         if self.context.hints.codec == CODEC:
             return self._passed(split, relation, schema, (since, until))
         if "blocks" in split.data:
@@ -111,79 +126,8 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def close(self) -> None:
         """Disconnect."""
-        if self._session is not None:
-            self._session.close()
-        self._session = self._reader = None
-
-    # ---- parts --------------------------------------------------------------------------------------------------
-
-    def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
-        """Yield ranges of keys or blocks; the last split of a table leads to the next table."""
-        relation, resume = self._relations[name], {"table": number + 1}
-        self._refuse_nulls(relation)
-        by_blocks = not relation.order and relation.blocks > 0
-        key = relation.whole_key()
-        if key is None and not by_blocks:
-            yield Split(name, {"stream": name}, resume)
-            return
-        if since is not None:
-            low, high, width = since["low"], since["high"], since["width"]
-        elif key is not None:
-            low, high, width = self._key_range(relation)
-        else:
-            low, high, width = 0, relation.blocks - 1, SPLIT_BLOCKS
-        while low <= high:
-            last = min(low + width - 1, high)
-            more = {"table": number, "low": last + 1, "high": high, "width": width}
-            data = {"stream": name, ("blocks" if by_blocks else "keys"): [low, last]}
-            yield Split(f"{name}:{low}", data, more if last < high else resume)
-            low = last + 1
-
-    def _key_range(self, relation: PostgresRelation) -> tuple[int, int, int]:
-        """Return the least and the greatest key, and how wide a range of about `split_rows` rows is."""
-        (name,) = relation.order.values()
-        ((low, high),) = self._open_session().run(f"select min({name})::int8, max({name})::int8 from {relation.source}")  # noqa: S608
-        if low is None:
-            return 1, 0, 1
-        parts = min(SPLITS_MAX, max(1, round(relation.rows / self.config.split_rows)))
-        return low, high, -(-(high - low + 1) // parts)
-
-    def _windows(self, since: Position | None) -> Iterator[Split]:
-        marks = dict(since["marks"]) if since else {}
-        for name, relation in self._relations.items():
-            low = Mark.from_json(marks[name]) if name in marks else None
-            high = self._newest(relation, low)
-            if high is None:
-                continue
-            assert self.config.incremental is not None
-            self._refuse_nulls(relation)
-            window = Window(low, high, self.config.incremental.cursor_value)
-            marks[name] = high.to_json()
-            data = {"stream": name, "window": window.to_json()}
-            yield Split(f"{name}#{high.number}", data, {"marks": dict(marks)})
-
-    def _newest(self, relation: PostgresRelation, low: Mark | None) -> Mark | None:
-        """Return the mark after everything that is there now; None where nothing is new."""
-        session, cursor = self._open_session(), self._cursor()
-        start = self.config.incremental.cursor_value if self.config.incremental else None
-        since = low.value if low is not None else start
-        column = f"/{cursor}"
-        ordered = relation.by_cursor(cursor)
-        at = ordered.order[column]
-        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
-        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
-        ((value,),) = session.run(f"select {ordered.as_json(column)} from ({newest}) m")  # noqa: S608
-        if value is None:
-            return None
-        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
-        listed = ", ".join(relation.as_json(k) for k in key)
-        order = ", ".join(key.values())
-        equal = f"{at} = {relation.value(cursor, value)}"
-        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
-        found = [list(row) for row in session.run(sql)]
-        mark = Mark(value, found if len(found) <= most else None, low.number + 1 if low else 1)
-        nothing = low is not None and low.value == mark.value and (low.keys is None or low.keys == mark.keys)
-        return None if nothing else mark
+        super().close()
+        self._reader = None
 
     # ---- rows ---------------------------------------------------------------------------------------------------
 
@@ -243,7 +187,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
         if "window" in split.data:
             window = Window.from_json(split.data["window"])
-            cursor = self._cursor()
+            cursor = self.cursor()
             at = relation.order[f"/{cursor}"]
             return list(window.conditions((cursor, at), relation.key(), relation.value))
         if "keys" not in split.data:
@@ -295,8 +239,8 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
         if relation.proven or not relation.order:
             return
         nulls = " or ".join(f"{text} is null" for text in relation.key().values())
-        if self._open_session().run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
-            raise _no_key(relation, "a row has none")
+        if self.session.run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
+            raise no_key(relation, "a row has none")
 
     def _refuse_twins(self, relation: PostgresRelation, conditions: list[str]) -> None:
         """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
@@ -304,43 +248,14 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
             return
         names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
         sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
-        if self._open_session().run(sql):
-            raise _no_key(relation, "two rows have the same")
+        if self.session.run(sql):
+            raise no_key(relation, "two rows have the same")
 
     # ---- small things -------------------------------------------------------------------------------------------
 
-    def _cursor(self) -> str:
-        assert self.config.incremental is not None
-        return self.config.incremental.cursor_field
-
-    def _check_mode(self, found: Mapping[str, PostgresRelation]) -> None:
-        if self.context.mode != "incremental":
-            return
-        if self.config.incremental is None:
-            raise WorkflowError(
-                "mode: incremental needs a column that grows", hint="add incremental: {cursor_field: updated_at}"
-            )
-        for name, relation in found.items():
-            if self._cursor() not in relation.schema:
-                known = ", ".join(relation.schema.names)
-                raise WorkflowError(f"{name or 'it'} has no column {self._cursor()}", hint=f"it has {known}")
-            if not relation.order:
-                raise WorkflowError("mode: incremental needs a key to tell rows apart", hint="add key: [id]")
-
-    def _codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
-        """Tell in which codecs a relation can be had: in ranges, and of exactly the types that the plan names."""
-        in_ranges = relation.order or (relation.blocks and self.context.mode != "incremental")
-        return (CODEC,) if in_ranges and relation.copied and self.config.copies() else ()
-
-    def _connected(self) -> Statements:
-        """Connect by the driver that is there at once; the other one reads all types of the server first."""
-        if self.config.query or not self.config.copies():
-            return PostgresSession(self.config, self._application())
-        return CopySession(self.config, self._application())
-
     def _arrow(self) -> PostgresSession:
         """Return a connection that yields Arrow, instead of the one that there is."""
-        session = self._open_session()
+        session = self.session
         if not isinstance(session, PostgresSession):
             session.close()
             session = self._session = PostgresSession(self.config, self._application())
@@ -348,7 +263,7 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def _copying(self) -> CopySession:
         """Return a connection that yields bytes, instead of the one that there is."""
-        session = self._open_session()
+        session = self.session
         if not isinstance(session, CopySession):
             session.close()
             session = self._session = CopySession(self.config, self._application())
@@ -356,15 +271,6 @@ class PostgresSource(SourceConnector[PostgresSourceConfig]):
 
     def _application(self) -> str:
         return f"dataflare {self.context.workflow}/{self.context.node}"[:63]
-
-    def _open_session(self) -> Statements:
-        assert self._session is not None, "the source is not open"
-        return self._session
-
-
-def _no_key(relation: PostgresRelation, what: str) -> DataError:
-    names = ", ".join(relation.key())
-    return DataError(f"the key {names} does not tell rows apart: {what}", hint="name columns in key that do")
 
 
 __all__ = ["PostgresSource"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.sqlite.values import inferred
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema, canonical
 from dataflare.sql.dialect import Table
 from dataflare.sql.quoting import quoted
-from dataflare.sql.reading import Relation
+from dataflare.sql.reading import ReadRelation
 from dataflare.sql.sqlite_types import type_text
 
 if TYPE_CHECKING:
@@ -23,28 +23,10 @@ SAMPLE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class SqliteRelation(Relation):
-    """A relation with its schema; `rowid` names its row id ("" where it has none), `unique` its declared key."""
+class SqliteRelation(ReadRelation):
+    """`rowid` names its row id ("" where it has none)."""
 
-    schema: Schema
     rowid: str = ""
-    unique: tuple[str, ...] = ()
-
-    def quoted(self, column: str) -> str:
-        """Return a column's name in quotes."""
-        return quoted(column)
-
-    def picked(self, names: Iterable[str]) -> Relation:
-        """Return what reads these columns only."""
-        return Relation(self.source, {n: self.columns[n] for n in names}, self.order)
-
-    def by_cursor(self, cursor: str) -> Self:
-        """Return what reads in the order of a column, then of the key."""
-        return replace(self, order={f"/{cursor}": quoted(cursor), **self.order})
-
-    def key(self) -> dict[str, str]:
-        """Return the order without the cursor that `by_cursor` puts before it."""
-        return {name: text for name, text in self.order.items() if not name.startswith("/")}
 
 
 def relations(session: SqliteSession, config: SqliteSourceConfig) -> dict[str, SqliteRelation]:
@@ -91,7 +73,7 @@ class _Columns:
 
     def with_order(self, order: dict[str, str], rowid: str, key: tuple[str, ...]) -> SqliteRelation:
         columns = {c.name: quoted(c.name) for c in self.schema}
-        return SqliteRelation(self.source, columns, order, self.schema, rowid, key)
+        return SqliteRelation(self.source, columns, order, self.schema, rowid, unique=key)
 
 
 def _relation(source: str, types: dict[str, str], config: SqliteSourceConfig) -> _Columns:

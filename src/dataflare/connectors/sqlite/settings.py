@@ -7,13 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from dataflare.component import Config, Duration, Field
-
-
-class SqliteIncremental(Config):
-    """The column by which new rows are found."""
-
-    cursor_field: str = Field(description="A column that grows: a number, or a time as ISO text.")
-    cursor_value: int | float | str | None = Field(None, description="Where to begin; default: all rows.")
+from dataflare.sql.source import SqlSourceConfig
 
 
 class SqliteConfig(Config):
@@ -23,7 +17,7 @@ class SqliteConfig(Config):
     wait: Duration = Field(30.0, ge=0, description="How long to wait for others who write to the file.")
 
 
-class SqliteSourceConfig(SqliteConfig):
+class SqliteSourceConfig(SqliteConfig, SqlSourceConfig):
     """Settings of the SQLite source."""
 
     table: str = Field("", description="The table or view to read.")
@@ -32,7 +26,6 @@ class SqliteSourceConfig(SqliteConfig):
     key: list[str] = Field(
         [], description="Columns that tell the rows of a query or view apart; its rows are then read in their order."
     )
-    incremental: SqliteIncremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
     types: dict[str, str] = Field({}, description="Types by column, where the declared ones are not what is in there.")
     split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
     batch_rows: int = Field(16_384, ge=1, description="Rows in a batch at most.")

@@ -1,0 +1,195 @@
+"""What SQL sources share: tables as outputs, ranges of a key and windows of what is new as splits.
+
+A connector says how to connect, what its settings name, how wide a range is, and how rows are read.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from dataflare.component import Config, Field, SourceConnector, Split, Stream
+from dataflare.errors import DataError, WorkflowError
+from dataflare.sql.reading import ReadRelation
+from dataflare.sql.windows import Mark, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dataflare.batch import Position
+    from dataflare.schema import Schema
+
+SPLITS_MAX = 256
+
+Range = tuple[int, int, int]
+"""The least and the greatest number, and how many of them make a part."""
+
+
+class Incremental(Config):
+    """The column by which new rows are found."""
+
+    cursor_field: str = Field(description="A column that grows: a number or a time.")
+    cursor_value: int | float | str | None = Field(None, description="Where to begin; default: all rows.")
+
+
+class SqlSourceConfig(Config):
+    """Settings that every SQL source has."""
+
+    incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
+
+
+class Closes(Protocol):
+    """A connection, as far as it matters here."""
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+C = TypeVar("C", bound=SqlSourceConfig)
+S = TypeVar("S", bound=Closes)
+R = TypeVar("R", bound=ReadRelation)
+
+
+class SqlSource(SourceConnector[C], Generic[C, S, R]):
+    """What SQL sources share."""
+
+    _session: S | None = None
+
+    # ---- what a connector says ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def connected(self) -> S:
+        """Return a new connection."""
+
+    @abstractmethod
+    def relations(self, session: S) -> Mapping[str, R]:
+        """Return what the settings name, by output; raise WorkflowError for what is not there."""
+
+    @abstractmethod
+    def numbers(self, relation: R) -> tuple[str, Range] | None:
+        """Return the name and the range of the numbers by which a relation is cut; None: it is one split."""
+
+    @abstractmethod
+    def newest(self, relation: R, low: Mark | None) -> Mark | None:
+        """Return the mark after everything that is there now; None where nothing is new."""
+
+    def codecs(self, relation: R) -> tuple[str, ...]:
+        """Return the codecs in which a relation can be had."""
+        del relation
+        return ()
+
+    # ---- what the engine calls ----------------------------------------------------------------------------------
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Ask the database."""
+        session = self.connected()
+        try:
+            found = self.relations(session)
+            self._check_mode(found)
+        finally:
+            session.close()
+        return {name: Stream(r.schema, key=r.unique, codecs=self.codecs(r)) for name, r in found.items()}
+
+    def open(self) -> None:
+        """Connect."""
+        self._session = self.connected()
+        self._relations = self.relations(self._session)
+        self._check_mode(self._relations)
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield parts of each table; in mode incremental, a window of each table that has something new."""
+        if self.context.mode == "incremental":
+            yield from self._windows(since)
+            return
+        names = list(self._relations)
+        begin = since["table"] if since else 0
+        for number in range(begin, len(names)):
+            going_on = since if since and number == begin and "low" in since else None
+            yield from self._ranges(names[number], number, going_on)
+
+    def close(self) -> None:
+        """Disconnect."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # ---- what connectors use ------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> S:
+        """The open connection."""
+        assert self._session is not None, "the source is not open"
+        return self._session
+
+    def planned(self, split: Split) -> tuple[R, Schema]:
+        """Return what a split reads, and the columns that are wanted of it."""
+        name = split.data["stream"]
+        relation = self._relations[name]
+        schema = self.context.schemas.get(name, relation.schema)
+        if self.context.hints.columns is not None:
+            schema = schema.select(c for c in schema.names if c in self.context.hints.columns)
+        return (relation.by_cursor(self.cursor()) if self.context.mode == "incremental" else relation), schema
+
+    def cursor(self) -> str:
+        """Return the column by which new rows are found."""
+        assert self.config.incremental is not None
+        return self.config.incremental.cursor_field
+
+    def begin(self, low: Mark | None) -> Any:
+        """Return the least value of the cursor that may be new after a mark; None: any."""
+        assert self.config.incremental is not None
+        return low.value if low is not None else self.config.incremental.cursor_value
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
+        """Yield ranges; the last split of a table leads to the next table."""
+        found, resume = self.numbers(self._relations[name]), {"table": number + 1}
+        if found is None:
+            yield Split(name, {"stream": name}, resume)
+            return
+        kind, (low, high, width) = found
+        if since is not None:
+            low, high, width = since["low"], since["high"], since["width"]
+        while low <= high:
+            last = min(low + width - 1, high)
+            more = {"table": number, "low": last + 1, "high": high, "width": width}
+            yield Split(f"{name}:{low}", {"stream": name, kind: [low, last]}, more if last < high else resume)
+            low = last + 1
+
+    def _windows(self, since: Position | None) -> Iterator[Split]:
+        marks = dict(since["marks"]) if since else {}
+        for name, relation in self._relations.items():
+            low = Mark.from_json(marks[name]) if name in marks else None
+            high = self.newest(relation, low)
+            if high is None:
+                continue
+            window = Window(low, high, self.begin(None))
+            marks[name] = high.to_json()
+            data = {"stream": name, "window": window.to_json()}
+            yield Split(f"{name}#{high.number}", data, {"marks": dict(marks)})
+
+    def _check_mode(self, found: Mapping[str, R]) -> None:
+        if self.context.mode != "incremental":
+            return
+        if self.config.incremental is None:
+            raise WorkflowError(
+                "mode: incremental needs a column that grows", hint="add incremental: {cursor_field: updated_at}"
+            )
+        for name, relation in found.items():
+            if self.cursor() not in relation.schema:
+                known = ", ".join(relation.schema.names)
+                raise WorkflowError(f"{name or 'it'} has no column {self.cursor()}", hint=f"it has {known}")
+            if not relation.order:
+                message = f"mode: incremental needs a key to tell the rows of {name or 'it'} apart"
+                raise WorkflowError(message, hint="add key: [id]")
+
+
+def no_key(relation: ReadRelation, what: str) -> DataError:
+    """Return the error of a key that does not tell rows apart."""
+    names = ", ".join(relation.key())
+    return DataError(f"the key {names} does not tell rows apart: {what}", hint="name columns in key that do")
+
+
+__all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig", "no_key"]
