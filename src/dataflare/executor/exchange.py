@@ -1,7 +1,8 @@
 """What flows between tasks: batches and barriers over channels with credits, and the alignment of barriers.
 
 A channel leads from one task to another; items on it stay in order. The sender holds a credit for each item that the
-receiver has not consumed yet, so every queue is bounded. A receiver that has a barrier of one channel lets that
+receiver has not consumed yet, so every queue is bounded: two items of any size, more while they are small, so that a
+slow receiver finds something to gather. A receiver that has a barrier of one channel lets that
 channel wait until it has the barrier of all (aligned barriers: Carbone et al., Lightweight Asynchronous Snapshots).
 """
 
@@ -12,17 +13,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataflare.executor.gathering import Room
 from dataflare.executor.graph import Routing
 from dataflare.executor.partition import partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch
     from dataflare.component import Runtime
 
 CREDITS_PER_CHANNEL = 2
+SMALL_ITEMS_PER_CHANNEL = 64
+SMALL_BYTES_PER_CHANNEL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +44,24 @@ class Barrier:
 
 
 class Channel:
-    """The sending end: at most CREDITS_PER_CHANNEL items are on the way."""
+    """The sending end: at most CREDITS_PER_CHANNEL items are on the way, or more that are small together."""
 
     def __init__(self, ref: ActorRef, number: int, on_failure: Callable[[BaseException], None]) -> None:
         """Send to channel `number` of a task; a failed delivery is the sender's failure."""
         self._ref, self._number, self._on_failure = ref, number, on_failure
-        self._credits = asyncio.Semaphore(CREDITS_PER_CHANNEL)
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], int] = {}
+        self._bytes = 0
+        self._freed = asyncio.Event()
 
     async def send(self, item: Batch | Barrier) -> None:
-        """Wait for a credit, then send; returns before the item is consumed."""
-        await self._credits.acquire()
+        """Wait for a credit, then send; returns before the item is consumed. One sender at a time."""
+        size = 0 if isinstance(item, Barrier) else item.num_bytes
+        while not self._has_room(size):
+            self._freed.clear()
+            await self._freed.wait()
         task = asyncio.get_running_loop().create_task(self._deliver(item))
-        self._sending.add(task)
+        self._sending[task] = size
+        self._bytes += size
         task.add_done_callback(self._delivered)
 
     def close(self) -> None:
@@ -60,12 +69,17 @@ class Channel:
         for task in self._sending:
             task.cancel()
 
+    def _has_room(self, size: int) -> bool:
+        if len(self._sending) < CREDITS_PER_CHANNEL:
+            return True
+        return len(self._sending) < SMALL_ITEMS_PER_CHANNEL and self._bytes + size <= SMALL_BYTES_PER_CHANNEL
+
     async def _deliver(self, item: Batch | Barrier) -> None:
         await self._ref.ask("item", self._number, item)
 
     def _delivered(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        self._credits.release()
+        self._bytes -= self._sending.pop(task)
+        self._freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failure(error)
 
@@ -146,6 +160,16 @@ class Inlets:
                 item, consumed = self._queues[channel].popleft()
                 return self._inlets[channel], channel, item, consumed
         return None
+
+    def following(self, channel: int, first: Batch) -> Iterator[tuple[Batch, asyncio.Future[None]]]:
+        """Take what waits in a channel behind a batch and can be gathered with it, up to the next barrier."""
+        room, queue = Room(first), self._queues[channel]
+        while queue:
+            item, consumed = queue[0]
+            if isinstance(item, Barrier) or not room.take(item):
+                return
+            queue.popleft()
+            yield item, consumed
 
     def reached(self, channel: int) -> bool:
         """Let a channel wait at its barrier; return whether all channels now do, and let them all go on if so."""

@@ -7,7 +7,6 @@ committed, so that rows after the barrier never enter the open transaction.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Actor
@@ -15,9 +14,11 @@ from dataflare.component import Epoch
 from dataflare.executor.build import Built, build_task
 from dataflare.executor.exchange import Barrier, Channel, Inlet, Inlets, Outlet
 from dataflare.executor.faults import invoke
+from dataflare.executor.gathering import Room, merged
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.reader import SourceReader
+from dataflare.executor.report import Report
 from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
 from dataflare.plan import Edge, Mechanism
 from dataflare.state.keyed import pack, unpack
@@ -32,25 +33,8 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.1
 STALL_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a task says at a barrier: all that a resume needs of it.
-
-    `open_splits` and `positions` are of its source; `handles` by destination; `state` store keys by operator;
-    `counts` and `edges` the rows since the last report.
-    """
-
-    task: str
-    round: int
-    epoch: int
-    open_splits: list[dict[str, Any]] = field(default_factory=list)
-    positions: dict[str, Any] = field(default_factory=dict)
-    handles: dict[str, list[Handle]] = field(default_factory=dict)
-    state: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    edges: dict[str, int] = field(default_factory=dict)
+GATHER_SECONDS = 0.005
+"""How long a batch that was read waits for more to come with it: a source that does not wait makes them meanwhile."""
 
 
 class TaskActor(Actor):
@@ -67,7 +51,7 @@ class TaskActor(Actor):
         self._outlets: list[Outlet] = []
         self._inlets = Inlets(self._listed_inlets())
         self._round = 0
-        self._held = self._paused = self._pumping = self._told = False
+        self._held = self._paused = self._pumping = self._draining = self._told = False
         self._positions: dict[int, dict[str, Any]] = {}
         self._progress_due, self._bytes_told = 0.0, 0
 
@@ -109,8 +93,29 @@ class TaskActor(Actor):
     async def item(self, channel: int, item: Batch | Barrier) -> asyncio.Future[None]:
         """Take an item from a channel; the answer comes when it has been consumed, and is the sender's credit."""
         consumed = self._inlets.add(channel, item)
-        await self._drain()
+        self._drain()
         return consumed
+
+    async def drain(self) -> None:
+        """Run what waits in one channel up to its next barrier; what comes meanwhile is gathered for the next turn."""
+        self._draining = False
+        if self._held or (found := self._inlets.next()) is None:
+            return
+        inlet, channel, item, consumed = found
+        done = [consumed]
+        if not isinstance(item, Barrier):
+            batches = [item]
+            for batch, also_consumed in self._inlets.following(channel, item):
+                batches.append(batch)
+                done.append(also_consumed)
+            await self._leave(await self._job.runtime.call(self._run_incoming, inlet, batches))
+            self._flowed()
+        elif self._inlets.reached(channel):
+            await self._at_barrier(item)
+        for future in done:
+            if not future.done():
+                future.set_result(None)
+        self._drain()
 
     async def pump(self) -> None:
         """Read one batch of the source and run it through."""
@@ -125,6 +130,7 @@ class TaskActor(Actor):
             reader.start_read(lambda: self.context.note("arrived"))
             return
         await self._leave(await self._job.runtime.call(self._read_and_run))
+        self._flowed()
         self._pump()
 
     async def arrived(self) -> None:
@@ -137,29 +143,34 @@ class TaskActor(Actor):
             reader.close_split()
         else:
             await self._leave(await self._job.runtime.call(self._run, batch))
+        self._flowed()
         self._pump()
 
-    async def _drain(self) -> None:
-        while not self._held and (found := self._inlets.next()) is not None:
-            inlet, channel, item, consumed = found
-            if isinstance(item, Barrier):
-                if self._inlets.reached(channel):
-                    await self._at_barrier(item)
-            else:
-                pipeline = self._parts.pipeline
-                out = await self._job.runtime.call(pipeline.incoming, inlet.operator, inlet.port, inlet.edge, item)
-                self._ran(item)
-                await self._leave(out)
-            if not consumed.done():
-                consumed.set_result(None)
+    def _run_incoming(self, inlet: Inlet, batches: Sequence[Batch]) -> list[tuple[int, Batch]]:
+        pipeline = self._parts.pipeline
+        return [
+            left
+            for batch in merged(batches)
+            for left in pipeline.incoming(inlet.operator, inlet.port, inlet.edge, batch)
+        ]
 
     def _read_and_run(self) -> list[tuple[int, Batch]]:
-        assert self._reader is not None
-        batch = self._reader.next_blocking()
+        """Read a batch, and small ones behind it for a moment; run them as one."""
+        reader, clock = self._reader, self._job.runtime.clock
+        assert reader is not None
+        batches: list[Batch] = []
+        while (batch := reader.next_blocking()) is not None:
+            batches.append(batch)
+            if len(batches) == 1:
+                room, until = Room(batch), clock.monotonic() + GATHER_SECONDS
+            elif not room.take(batch):
+                break
+            if not room.is_open or clock.monotonic() >= until:
+                break
+        left = [out for whole in merged(batches) for out in self._run(whole)]
         if batch is None:
-            self._reader.close_split()
-            return []
-        return self._run(batch)
+            reader.close_split()
+        return left
 
     def _run(self, batch: Batch) -> list[tuple[int, Batch]]:
         reader = self._reader
@@ -190,16 +201,14 @@ class TaskActor(Actor):
         for node, (rows, reason) in rejected.items():
             self._job.runtime.emit(RowsRejected(workflow, node, rows, reason))
 
-    def _ran(self, batch: Batch) -> None:
-        if not self._told and batch.num_rows:
+    def _flowed(self) -> None:
+        """Tell once an epoch that there is something to seal."""
+        if not self._told:
             self._told = True
             self._tell("dirty")
 
     async def _leave(self, out: list[tuple[int, Batch]]) -> None:
         """Send on what left the pipeline, then await the writes of destinations that live on the loop."""
-        if self._reader is not None and not self._told:
-            self._told = True
-            self._tell("dirty")
         for number, batch in out:
             await self._outlets[number].send(batch)
         later = self._parts.later
@@ -251,7 +260,7 @@ class TaskActor(Actor):
         """The epoch is committed, or it timed out and goes on: rows may flow again."""
         if self._held and barrier_round >= self._round:
             self._held = False
-            await self._drain()
+            self._drain()
             self._wake()
 
     async def acknowledge(self, barrier_round: int) -> None:
@@ -320,6 +329,11 @@ class TaskActor(Actor):
             inlets.append(Inlet(edge, exchange.operator, exchange.port))
         return inlets
 
+    def _drain(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self.context.note("drain")
+
     def _pump(self) -> None:
         if not self._pumping:
             self._pumping = True
@@ -372,4 +386,4 @@ def channels_into(job: Job, stage: Stage, index: int) -> list[tuple[Any, int]]:
     return found
 
 
-__all__ = ["Report", "TaskActor", "channels_into"]
+__all__ = ["TaskActor", "channels_into"]

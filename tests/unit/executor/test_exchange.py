@@ -7,7 +7,16 @@ import pyarrow as pa
 import pytest
 
 from dataflare.batch import Batch
-from dataflare.executor.exchange import CREDITS_PER_CHANNEL, Barrier, Channel, Inlet, Inlets, Outlet
+from dataflare.executor.exchange import (
+    CREDITS_PER_CHANNEL,
+    SMALL_BYTES_PER_CHANNEL,
+    SMALL_ITEMS_PER_CHANNEL,
+    Barrier,
+    Channel,
+    Inlet,
+    Inlets,
+    Outlet,
+)
 from dataflare.executor.graph import Routing
 from dataflare.executor.partition import partitions
 from dataflare.executor.runtime import LocalRuntime
@@ -46,25 +55,34 @@ def _fail(error: BaseException) -> None:
     raise AssertionError from error
 
 
-async def test_a_sender_waits_when_its_credits_are_used_up() -> None:
-    task = _Task(eager=False)
+@pytest.mark.parametrize(
+    ("rows", "allowed"),
+    [
+        (1, SMALL_ITEMS_PER_CHANNEL),
+        (SMALL_BYTES_PER_CHANNEL // 8 // 4, 4),
+        (SMALL_BYTES_PER_CHANNEL, CREDITS_PER_CHANNEL),
+    ],
+)
+async def test_a_sender_waits_when_its_credits_are_used_up(rows: int, allowed: int) -> None:
+    task, count = _Task(eager=False), 100
     channel = Channel(task, 0, _fail)
-    sending = asyncio.create_task(_send_all(channel, 5))
-    for _ in range(20):
+    batches = [Batch(pa.table({"k": pa.repeat(pa.scalar(n, pa.int64()), rows)})) for n in range(count)]
+    sending = asyncio.create_task(_send_all(channel, batches))
+    for _ in range(2 * count):
         await asyncio.sleep(0)
-    assert len(task.items) == CREDITS_PER_CHANNEL
+    assert len(task.items) == allowed
     assert not sending.done()
-    while len(task.items) < 5:
-        for future in task.open:
-            if not future.done():
-                future.set_result(None)
-        await asyncio.sleep(0)
-    assert _numbers(task) == [0, 1, 2, 3, 4]
+    while len(task.items) < count:
+        task.open.pop(0).set_result(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(task.open) <= allowed
+    assert task.items == batches
 
 
-async def _send_all(channel: Channel, count: int) -> None:
-    for number in range(count):
-        await channel.send(_batch(number))
+async def _send_all(channel: Channel, batches: list[Batch]) -> None:
+    for batch in batches:
+        await channel.send(batch)
 
 
 async def test_a_failed_delivery_is_told_to_the_sender() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dataflare.actor.ref import ActorRef
     from dataflare.executor.job import Job
-    from dataflare.executor.task import Report
+    from dataflare.executor.report import Report
 
 
 class WorkflowActor(Actor):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dataflare.actor.system import ActorSystem
     from dataflare.executor.graph import Stage
     from dataflare.executor.job import Job
-    from dataflare.executor.task import Report
+    from dataflare.executor.report import Report
     from dataflare.state.checkpoint import Proposal
 
 

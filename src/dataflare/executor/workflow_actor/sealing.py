@@ -15,7 +15,7 @@ from dataflare.state.ledger import Counts, add, check_edge, check_node
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataflare.executor.task import Report
+    from dataflare.executor.report import Report
     from dataflare.executor.workflow_actor.life import Life
     from dataflare.plan import Node
 

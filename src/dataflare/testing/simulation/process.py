@@ -142,12 +142,13 @@ class SimulatedActorSystem(LocalActorSystem):
         return _SlowRef(name, cell, self)
 
     async def travel(self, ref: LocalRef, arguments: tuple[Any, ...]) -> Any:
-        """Deliver an item in the order of its channel, after a while."""
-        key = (ref.name, arguments[0])
+        """Deliver an item in the order of its channel, after a while; many may be on the way at once."""
+        key, clock = (ref.name, arguments[0]), self._process.clock
         if key not in self._skew:
             self._skew[key] = self._process.random.choice([0.0, 0.001, 0.05, 0.5])
+        due = clock.monotonic() + self._process.random.random() * self._skew[key]
         async with self._locks[key]:
-            await self._process.clock.sleep(self._process.random.random() * self._skew[key])
+            await clock.sleep(due - clock.monotonic())
             reply = await ref.cell.enqueue("item", arguments)
         return await reply
 

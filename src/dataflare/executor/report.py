@@ -1,0 +1,28 @@
+"""What a task reports at a barrier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataflare.component import Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a task says at a barrier: all that a resume needs of it.
+
+    `open_splits` and `positions` are of its source; `handles` by destination; `state` store keys by operator;
+    `counts` and `edges` the rows since the last report.
+    """
+
+    task: str
+    round: int
+    epoch: int
+    open_splits: list[dict[str, Any]] = field(default_factory=list)
+    positions: dict[str, Any] = field(default_factory=dict)
+    handles: dict[str, list[Handle]] = field(default_factory=dict)
+    state: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    edges: dict[str, int] = field(default_factory=dict)
