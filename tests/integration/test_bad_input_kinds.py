@@ -114,3 +114,26 @@ def test_what_is_no_file_is_told_as_what_it_is(tmp_path: Path, make: Callable[[P
         told = run(tmp_path)
         assert told.code == 3
         assert "folder" in told.error["message"]
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, "allow_empty: false"], ids=["declared", "guessed"])
+def test_a_header_of_a_megabyte_is_told(tmp_path: Path, columns: str) -> None:
+    told = told_as(tmp_path, "in.csv", b"id," + b"x" * 900_000 + b"\n1,a\n", columns)
+    assert told.code in (1, 2)
+    assert "in.csv" in told.err
+    assert "the first record is none" in told.error["message"]
+
+
+def test_a_line_of_50_megabytes_is_a_row_like_others(tmp_path: Path) -> None:
+    assert told_as(tmp_path, "in.csv", b"id,name\n1," + b"x" * (50 << 20) + b"\n2,b\n", COLUMNS).code == 0
+    assert [(r["id"], len(r["name"])) for r in lines(tmp_path / "out")] == [(1, 50 << 20), (2, 1)]
+
+
+def test_a_quote_that_is_never_closed_before_very_many_short_lines_costs_a_line_each(tmp_path: Path) -> None:
+    """What was wrong with a block grew with the square of its bad rows: this did not end in five minutes."""
+    (tmp_path / "in.csv").write_bytes(b'id,name\n1,"' + b"x\n" * 200_000 + b"2,b\n")
+    workflow(tmp_path, "in.csv", "skip")
+    told = run(tmp_path)
+    assert told.code == 0
+    assert ids(tmp_path) == [2]
+    assert told.rows("orders") == {"in": 200_001, "out": 1, "skipped": 200_000}

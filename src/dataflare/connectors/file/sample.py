@@ -50,7 +50,7 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
             check_lines(head, name)
             found = jsonl.unite(found, jsonl.infer(head))
         else:
-            columns = _csv(head, config)
+            columns = _csv(head, config, name)
             if found and columns and config.header and not found.keys() & columns.keys():
                 raise DataError(
                     f"the file has none of the columns of {picked[0]}: it has {', '.join(map(repr, columns))}",
@@ -68,9 +68,12 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
     return Schema.of({name: guessed or nothing for name, guessed in found.items()})
 
 
-def _csv(head: bytes, config: FileSourceConfig) -> dict[str, str | None]:
+def _csv(head: bytes, config: FileSourceConfig, name: str) -> dict[str, str | None]:
     options = config.csv_options()
-    fields, end = csv.first_record(head, options)
+    try:
+        fields, end = csv.first_record(head, options)
+    except DataError as error:
+        raise error.at(Place(name)) from None
     if not fields:
         return {}
     if not config.header:

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from dataflare.errors import DataError
 from dataflare.formats.csv.decode import CsvDecoder
 from dataflare.formats.csv.records import records, whole_records
 from dataflare.formats.guess import column_type
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def first_record(data: bytes, options: CsvOptions) -> tuple[list[str], int]:
-    """Return the fields of the first record and where it ends; no fields where the data is empty."""
+    """Return the fields of the first record and where it ends; no fields where the data is empty.
+
+    Raises DataError where a field is longer than a name can be (128 KiB).
+    """
     for record in records(data, options):
         text = data[record.start : record.end].rstrip(b"\r\n").decode("utf-8", "replace")
         escaped = options.escape not in ("", options.quote)
@@ -30,7 +34,12 @@ def first_record(data: bytes, options: CsvOptions) -> tuple[list[str], int]:
             escapechar=options.escape if escaped else None,
             doublequote=not escaped,
         )
-        return next(reader, [""]), record.end
+        try:
+            return next(reader, [""]), record.end
+        except csv.Error as error:
+            raise DataError(
+                f"the first record is none: {error}", hint="is the format right? check delimiter, quote and header"
+            ) from error
     return [], len(data)
 
 

@@ -126,7 +126,8 @@ class _Salvage:
             return piece
         width = f"the row has not {len(self._reader.names)} columns"
         self._bad += [(piece[n], width) for n in wrong]
-        left = [r for n, r in enumerate(piece) if n not in set(wrong)] if wrong else piece
+        odd = set(wrong)
+        left = [r for n, r in enumerate(piece) if n not in odd] if odd else piece
         reasons: dict[int, str] = {}
         for column in self._reader.schema:
             for number in self._implausible(column, texts.column(column.name)):
