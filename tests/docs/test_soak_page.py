@@ -1,4 +1,4 @@
-"""The page of the soak is made of what the long tests noted, tells failures, and the one that is kept is a whole run."""
+"""The page of the soak is made of what the long tests noted; the one that is kept is of a whole run, without failure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 GIVEN = argparse.Namespace(schedules=40, kills=3, seed=7)
 STEPS = {"before seal": 2, "at a moment": 1}
+FIGURES = {"runs": 5, "attempts": 4, "results": 2, "epochs": 9}
 LINES: list[dict[str, Any]] = [
     {"kind": "schedules", "schedules": 40, "broken": [], "processes": 90, "epochs": 1200, "faults": {"crash": 50}},
     *(
-        {
-            **{"kind": "kills", "destinations": name, "checksums": {"rows": "abc"}, "kills": STEPS},
-            **{"runs": 5, "attempts": 4, "results": 2, "epochs": 9},
-        }
+        {"kind": "kills", "destinations": name, "checksums": {"rows": "abc"}, "kills": STEPS, **FIGURES}
         for name in ("files", "three")
     ),
     {"kind": "planted", "name": "late fence", "seed": 275},
