@@ -1,4 +1,4 @@
-"""The page of the soak is made of what the long tests noted; the one that is kept is of a whole run, without failure."""
+"""The page of the soak is made of what the long tests noted; the one that is kept is of a whole run."""
 
 from __future__ import annotations
 

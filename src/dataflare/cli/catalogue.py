@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +99,7 @@ def spec_text(spec: Spec) -> str:
     """Return the page of a component: what it is, its promises, the table of its settings, an example."""
     title = f"{painted(f'{spec.kind} {spec.name}', BOLD, sys.stdout)}  {painted(spec.status, DIM, sys.stdout)}"
     parts = [title, spec.summary]
-    parts += [spec.description] if spec.description else []
+    parts += [_folded(spec.description)] if spec.description else []
     promises = [(k.replace("_", " "), _words(v)) for k, v in asdict(spec.traits).items() if v not in (None, ())]
     parts += [table(("promise", ""), promises)] if promises else []
     settings = settings_rows(spec.schema())
@@ -137,6 +139,15 @@ def type_text(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         word, many = type_text(inner, definitions), "list" if value["type"] == "array" else "map"
         return f"{many} of ({word})" if " | " in word else f"{many} of {word}"
     return _WORDS.get(str(value.get("format", value.get("type"))), "any")
+
+
+def _folded(text: str) -> str:
+    """Return paragraphs as wide as the terminal; as they are elsewhere, and where they are lists or code."""
+    if not sys.stdout.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p if p.startswith((" ", "- ", "```")) else textwrap.fill(p, columns) for p in paragraphs)
 
 
 def _specs(name: str, registry: Registry) -> list[Spec]:

@@ -13,6 +13,7 @@ from dataflare.cli.console import say_warning, table, write, write_json
 from dataflare.cli.controlling import ask, manager_of
 from dataflare.cli.surroundings import TENANT, Secrets, StateOf, plan_of
 from dataflare.errors import Finding, StateError, UnavailableError, WorkflowError
+from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,9 @@ def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     if as_json:
         for info in infos:
             write_json(asdict(info))
+        return 0
+    if not infos:
+        write(f"{workflow} has committed nothing that is kept; see all workflows of a state with: dataflare status")
         return 0
     rows = [(str(i.epoch), str(i.attempt), i.status, _time(i.epoch_time), f"{i.rows:,}") for i in infos]
     write(table(("epoch", "attempt", "status", "time (UTC)", "rows read"), rows, right=(0, 1, 4)))
@@ -87,7 +91,9 @@ def export_command(workflow: str, target: Path, epoch: int | None, state: Path |
         part.replace(target)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UnavailableError(f"the savepoint {target} cannot be written: {error.strerror}") from error
+        raise UnavailableError(
+            f"the savepoint {target} cannot be written: {error.strerror}", hint="name a file in a folder that is there"
+        ) from error
     if as_json:
         write_json({"workflow": workflow, "file": str(target), "bytes": len(data)})
     else:
@@ -104,6 +110,12 @@ def import_command(file: Path, savepoint: Path, *, as_json: bool) -> int:
         raise UnavailableError(
             f"the savepoint {savepoint} cannot be read: {error.strerror}",
             hint="name a file that `dataflare checkpoint export` wrote",
+        ) from error
+    try:
+        Codec().decode(data)
+    except StateError as error:
+        raise StateError(
+            f"{savepoint} is no savepoint, or not whole: {error.what}", hint="name a file that `export` wrote"
         ) from error
     with _owned(file, as_json=as_json) as (plan, manager, decided):
         proposal = manager.restore(data, decided, _now())

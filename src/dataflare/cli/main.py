@@ -32,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         say_error(error, as_json=as_json)
         return error.exit_code
     except UsageError as error:
+        if error.format_message().startswith("Usage: "):  # a group of commands without one
+            sys.stderr.write(f"{error.format_message()}\n")
+            return WorkflowError.exit_code
         say_error(WorkflowError(error.format_message(), hint=f"try: {_path(error)} --help"), as_json=as_json)
         return WorkflowError.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -91,6 +91,10 @@ def _report(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> None:
         hint = "YAML is indented by blanks, not by tabs"
     elif "mapping values" in problem:
         hint = "quote the text that holds ': ', or check the indentation"
+    elif "flow" in hint:
+        opened = error.context_mark if "node" not in hint else None
+        since = f" that stands open since line {opened.line + 1}" if opened is not None else ""
+        hint = f"close the bracket or brace{since}, or add a comma"
     findings.error("syntax", f"not valid YAML: {problem}", Place(findings.file, line, column), hint)
 
 

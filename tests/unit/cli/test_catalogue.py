@@ -32,6 +32,17 @@ def test_a_component_is_described_with_its_settings(capsys: pytest.CaptureFixtur
     assert "path     text  ./.dataflare  The folder of the state; relative to the workflow file." in lines
 
 
+def test_a_description_is_as_wide_as_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["describe", "source/sqlite"]) == 0
+    description = capsys.readouterr().out.partition("\npromise")[0]
+    assert 50 < max(map(len, description.splitlines())) <= 60
+
+
 def test_a_name_that_several_kinds_have_is_described_for_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "file", "--json"]) == 0
     pages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -114,6 +114,18 @@ def test_a_damaged_savepoint_is_refused(ran: Path, tmp_path: Path, capsys: pytes
     assert "damaged" in capsys.readouterr().err
 
 
+def test_a_file_that_is_no_savepoint_is_refused(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoint", "import", str(ran), str(ran)]) == 3
+    err = capsys.readouterr().err
+    assert f"{ran} is no savepoint" in err
+    assert "`export` wrote" in err
+
+
+def test_a_list_of_nothing_says_so(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoint", "list", "nobody", "--state", str(ran.parent / ".dataflare")]) == 0
+    assert "nobody has committed nothing" in capsys.readouterr().out
+
+
 def test_a_torn_state_is_said_with_the_way_on(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (ran.parent / ".dataflare" / "state.db").write_bytes(b"")
     assert main(["run", str(ran)]) == 3

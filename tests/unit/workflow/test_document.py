@@ -115,6 +115,12 @@ def test_bad_yaml_is_told_at_its_place(text, expected):
     assert only(read(text)[1]) == expected
 
 
+@pytest.mark.parametrize(("text", "cure"), [("a:\n  b: {c: 1\n", "since line 2"), ("a: [\n", "close the bracket")])
+def test_an_open_bracket_is_told_with_where_it_was_opened(text, cure):
+    (finding,) = read(text)[1]
+    assert cure in finding.hint
+
+
 def test_the_rest_of_a_file_is_checked_behind_an_unquoted_reference():
     _, findings = read("a: {b: ${X}, c: ${Y:-1, 2}}\nd: 1\nd: 2\n")
     assert [(f.code.removeprefix("workflow."), f.place.line, f.place.column) for f in findings] == [
