@@ -318,14 +318,29 @@ def test_a_file_that_was_replaced_before_a_resume_is_named(tmp_path: Path, kind:
         told = run(tmp_path)
         assert told.code == 1, told.err
         assert told.error["file"] == f"in/0.{kind}"
-        assert "was replaced or changed" in told.error["message"]
+        assert "the file was replaced" in told.error["message"]
         assert "put back" in told.error["hint"]
         assert before == set(ids(tmp_path))
 
     file.write_bytes(content)
     told = run(tmp_path)
     assert told.code == 0
-    assert "taken for the same file" in told.err or kind == "parquet"
+    assert "taken for that file" in told.err or kind == "parquet"
+    assert sorted(ids(tmp_path)) == list(range(6000))
+
+
+def test_a_row_may_be_corrected_in_its_place_before_a_resume_but_not_become_longer(tmp_path: Path) -> None:
+    """Where a row became longer, all positions behind it are those of other bytes."""
+    broken_off(tmp_path, "csv", "full")
+    file = tmp_path / "in" / "0.csv"
+    content = file.read_text()
+    file.write_text(content.replace("\n900,name", "\n900,name of it"))
+    assert run(tmp_path).code == 1
+
+    file.write_text(content.replace("\n1900,name", "\n1900,NAME"))
+    told = run(tmp_path)
+    assert told.code == 0
+    assert "taken for that file" in told.err
     assert sorted(ids(tmp_path)) == list(range(6000))
 
 
@@ -341,12 +356,18 @@ def test_a_file_that_grew_before_a_resume_is_the_same_file(tmp_path: Path, mode:
     assert sorted(ids(tmp_path)) == list(range(6001))
 
 
-def test_files_that_were_not_begun_may_be_replaced_before_a_resume(tmp_path: Path) -> None:
-    broken_off(tmp_path, "csv", "full")
-    (tmp_path / "in" / "2.csv").write_text("id,name\n6000,another\n")
+@pytest.mark.parametrize("rows", [1, 5000])
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_files_that_were_not_begun_may_be_replaced_before_a_resume(tmp_path: Path, mode: str, rows: int) -> None:
+    """A longer one was read as far as the one before it had been long, in the middle of a row."""
+    broken_off(tmp_path, "csv", mode)
+    (tmp_path / "in" / "2.csv").write_text(
+        "id,name\n" + "".join(f"{n},another {n}\n" for n in range(6000, 6000 + rows))
+    )
 
-    assert run(tmp_path).code == 0
-    assert sorted(ids(tmp_path)) == [*range(4000), 6000]
+    for _ in range(2 if mode == "incremental" else 1):
+        assert run(tmp_path).code == 0
+        assert sorted(ids(tmp_path)) == [*range(4000), *range(6000, 6000 + rows)]
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component import Split
 from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.fingerprint import fingerprint, is_known
-from dataflare.connectors.file.listing import Listed, changed_files, names_of
+from dataflare.connectors.file.listing import Listed, changed_files, listed_anew, names_of
 from dataflare.connectors.file.nature import other_delimiter
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.storage import storage
@@ -90,10 +90,15 @@ class Enumerator:
     def _pass(self, files: Any, listing: list[Any], at: int, offset: int | None) -> Iterator[Split]:
         for number in range(at, len(listing)):
             listed = Listed.from_json(listing[number])
+            if number != at or offset is None:  # nothing of it has been read in this pass
+                listed = listed_anew(self._context, listed)
+                if listed.to_json() != listing[number]:
+                    self._notice("file.replaced", f"{listed.name} is not what was listed: it is read as it is now")
+                    listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
             if listed.start:
                 self._check_growth(listed)
 
-            def after(end: int, last: bool, number: int = number) -> dict[str, Any]:  # noqa: FBT001
+            def after(end: int, last: bool, number: int = number, listing: list[Any] = listing) -> dict[str, Any]:  # noqa: FBT001
                 position = (number + 1, None) if last else (number, end)
                 return {"files": files, "listing": listing, "at": position[0], "offset": position[1]}
 
@@ -108,10 +113,8 @@ class Enumerator:
     def _recognise(self, name: str, was: list[int]) -> None:
         """Refuse to go on in a file that is not the one of which a part was read."""
         if not is_known(self._context.path(name), name, was):
-            message = (
-                f"{name} has another time than when a part of it was read, but the same content where it was looked"
-            )
-            self._notice("file.touched", f"{message}: it is taken for the same file")
+            message = f"{name} was written since a part of it was read, and is nearly the same where it was looked at"
+            self._notice("file.touched", f"{message}: it is taken for that file")
 
     def _file(
         self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]

@@ -80,6 +80,16 @@ def mark_of(path: Path, end: int) -> int:
         return zlib.crc32(file.read(end - start))
 
 
+def listed_anew(context: StageContext, listed: Listed) -> Listed:
+    """Return a file as it was listed where it is still the same or has only grown, else as it is now."""
+    path = context.path(listed.name)
+    with storage(path):
+        status = path.stat()
+    if status.st_size >= listed.size and mark_of(path, listed.size) == listed.mark:
+        return listed
+    return Listed(listed.name, status.st_size, status.st_mtime_ns, mark_of(path, status.st_size))
+
+
 def changed_files(
     context: StageContext,
     names: list[str],
@@ -114,4 +124,4 @@ def changed_files(
     return listed, replaced
 
 
-__all__ = ["Listed", "changed_files", "mark_of", "names_of"]
+__all__ = ["Listed", "changed_files", "listed_anew", "mark_of", "names_of"]

@@ -38,7 +38,8 @@ class FileSource(SourceConnector[FileSourceConfig]):
     Mode `full` reads every file behind `path`, in order of their names. Mode `incremental` remembers what it has read
     (size, time and a checksum of the last kilobyte of each file): the next run reads new files, and of text files that
     grew only what was appended. A run is bounded: it reads what was there when it began. Where a run was broken off
-    in the middle of a file and that file was replaced or changed since, the next run says so and reads no row of it.
+    in the middle of a file and that file was replaced since, or rows in it became longer or shorter, the next run says
+    so and reads no row of it; a row may be corrected in its place.
 
     Columns are matched by name. Types are those of `columns`, or guessed from a sample of at most a megabyte of the
     first files; numbers with leading zeros stay strings. A `timestamp` without a zone is UTC.
