@@ -205,6 +205,7 @@ def test_values_of_every_type_pass_as_they_are(
         ("int", "float4", "7", None),
         ("json", "text", "[1]", None),
         ("int[]", "bigint[]", "{1,2}", None),
+        ("numeric(6,2)[]", "numeric(6,1)[]", "{1.50,null}", "{1.25}"),
     ],
 )  # fmt: skip
 def test_a_value_fits_the_column_that_is_there_or_fails_and_nothing_is_lost(

@@ -93,7 +93,7 @@ BACK = [
     ("list<int64>", [1, None, 3], "list<int64>"),
     ("list<string>", [], "list<string>"),
     ("list<timestamp>", [UTC], "list<timestamp>"),
-    ("list<decimal(6,2)>", [Decimal("1.25")], "list<decimal(38,9)>"),
+    ("list<decimal(6,2)>", [Decimal("1.25")], "list<decimal(6,2)>"),
     ("struct<a: int64, b: string>", {"c": {"a": 1, "b": "x"}}, "json"),
     ("list<list<int64>>", [[1], []], "json"),
 ]

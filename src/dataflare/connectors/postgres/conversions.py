@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _TEXTUAL = re.compile(r"(text|character|bpchar|name)(?!.*\[)")
-_LOSING = re.compile(r"(smallint|integer|bigint|numeric|date|time|timestamp)\b(?!.*\[)")
+_LOSING = re.compile(r"(smallint|integer|bigint|numeric|date|time|timestamp)\b")
 """Where an assignment may round or cut; into real and double it may as well, which the destination's page allows."""
 
 
