@@ -203,6 +203,7 @@ def test_values_of_every_type_pass_as_they_are(
         ("int", "varchar(3)", "123", "1234"),
         ("text", "uuid", "6f1c1b06-0c1c-4b2e-9c43-111111111111", "secret-words"),
         ("int", "float4", "7", None),
+        ("float8", "numeric(5,1)", "0.25", None),
         ("json", "text", "[1]", None),
         ("int[]", "bigint[]", "{1,2}", None),
         ("numeric(6,2)[]", "numeric(6,1)[]", "{1.50,null}", "{1.25}"),

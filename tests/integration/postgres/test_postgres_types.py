@@ -258,6 +258,15 @@ def test_a_value_that_does_not_fit_fails_and_is_not_shown(
     assert spot.run("select count(*) from {}.out") == [(0,)]
 
 
+@pytest.mark.parametrize("case", REFUSED[:3], ids=[f"{f[0]} to {f[2]}" for f in REFUSED[:3]])
+def test_what_waits_in_a_staging_table_is_not_rounded_either(spot: Place, case: tuple[str, Any, str, str]) -> None:
+    text, value, column, _ = case
+    spot.run(f"create table {{}}.out (c {column})")
+    with pytest.raises(DataError):
+        write(spot, {"c": text}, [value], Mechanism.STAGED)
+    assert spot.run("select count(*) from {}.out") == [(0,)]
+
+
 def test_a_type_that_no_cast_leads_to_is_the_workflows_fault(spot: Place) -> None:
     spot.run("create table {}.out (c bool)")
     with pytest.raises(WorkflowError, match="type boolean"):

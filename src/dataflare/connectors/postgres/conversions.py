@@ -1,4 +1,4 @@
-"""How values get from the columns of the codec `pgcopy` into those of a table of other types: exactly, or not at all.
+"""How values get from the columns of a staging table, or of bytes like it, into other ones: exactly, or not at all.
 
 The server rounds without a word when it assigns to fewer decimals, cuts a time to a date, and cannot assign text to
 most types. So what changes the type of a value is an expression here, and what loses something fails.
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 _TEXTUAL = re.compile(r"(text|character|bpchar|name)(?!.*\[)")
 _LOSING = re.compile(r"(smallint|integer|bigint|numeric|date|time|timestamp)\b")
-"""Where an assignment may round or cut; into real and double it may as well, which the destination's page allows."""
+"""Where an assignment may round or cut."""
+_FLOATS = ("real", "double precision")
+"""What is no exact number may be rounded to one of fewer decimals, as the destination's page says."""
 
 
-def copied(schema: Schema, found: Mapping[str, str]) -> dict[str, str]:
-    """Return the expressions of the columns whose bytes are not those of the column that is there.
+def conversions(schema: Schema, found: Mapping[str, str]) -> dict[str, str]:
+    """Return the expressions of the columns whose bytes in a staging table are not those of the column that is there.
 
     `found` are the types of the target's columns as `format_type` writes them.
     """
@@ -47,7 +49,7 @@ def _converted(name: str, mine: str, theirs: str) -> str:
     column = POSTGRES.quote(name)
     if mine in ("text", "json"):
         return column if _TEXTUAL.match(theirs) else f"cast({column} as {theirs})"
-    if not _LOSING.match(theirs):
+    if not _LOSING.match(theirs) or (mine in _FLOATS and theirs.startswith("numeric")):
         return column
     # The text at the end is made of the value, so that the server does not compute the failing cast beforehand.
     failing = f"cast(left({column}::text, 0) || {literal(f'it does not fit {name}')} as {theirs})"
@@ -55,4 +57,4 @@ def _converted(name: str, mine: str, theirs: str) -> str:
     return f"case when {back} is distinct from {column} then {failing} else cast({column} as {theirs}) end"
 
 
-__all__ = ["copied"]
+__all__ = ["conversions"]

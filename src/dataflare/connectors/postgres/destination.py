@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dataflare.component import destination
-from dataflare.connectors.postgres.conversions import copied
+from dataflare.connectors.postgres.conversions import conversions
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from dataflare.batch import Encoded
 
 _ROWS = Table("_dataflare_rows", "pg_temp")
-_TEXTUAL = ("text", "varchar", "bpchar", "name")
 
 
 @destination(
@@ -98,7 +97,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         there = session.columns(self.table) or {}
         if isinstance(session, CopySession):
             self._staging = Schema(tuple(replace(c, nullable=True) for c in self.schema))
-            self._conversions = copied(self._staging, there)
+            self._conversions = conversions(self._staging, there)
             self._make_detour(needed=bool(self._conversions))
             return
         session = self._postgres()
@@ -108,15 +107,11 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         own = session.described(f"(select {', '.join(f'null::{kind} as {name}' for kind, name in kinds)}) t")
         self._direct = [ingest_type(c.type, d) for c, d in zip(self.schema, target, strict=True)]
         self._own = [ingest_type(c.type, d) for c, d in zip(self._staging, own, strict=True)]
-        self._conversions = {
-            mine.name: f"cast({POSTGRES.quote(mine.name)} as {there[mine.name]})"
-            for mine, theirs in zip(own, target, strict=True)
-            if _needs_cast(mine, theirs)
-        }
+        self._conversions = conversions(self._staging, there)
         self._make_detour(needed=None in self._direct)
 
     def conversions(self) -> dict[str, str]:
-        """Return those of columns that text is not assigned to by itself, such as uuid and enums."""
+        """Return those of columns whose types are not those of staging tables."""
         return self._conversions
 
     def load(self, rows: pa.Table) -> None:
@@ -268,10 +263,6 @@ def _staging(column: Column, target: Described) -> Column:
     """Return the staging column of a column: an array that becomes JSON waits as JSON."""
     becomes_json = pa.types.is_nested(arrow_type(column.type)) and target.type in ("json", "jsonb")
     return replace(column, nullable=True, type="json" if becomes_json else column.type)
-
-
-def _needs_cast(mine: Described, theirs: Described) -> bool:
-    return mine.type != theirs.type and mine.type in ("text", "json") and theirs.type not in _TEXTUAL
 
 
 def _is_unique(rows: pa.Table, key: tuple[str, ...]) -> bool:
