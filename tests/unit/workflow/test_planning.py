@@ -316,7 +316,7 @@ class Choosy(Sink):
         ({"one": "r.x", "choosy": "r.x"}, []),
         ({"one": "r.x", "file": "r.x"}, []),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "none" if isinstance(value, set) else str(value),
 )
 def test_bytes_pass_only_where_all_that_read_a_source_take_them(sinks, passing):
     kinds = {"choosy": "{type: choosy, inputs: [%s]}", "file": OUT}
