@@ -51,7 +51,8 @@ class SourceConnector(Component[C]):
     Order: batches of a split are in order; splits are handed to tasks in order of enumeration. A position never goes
     back within a split (invariant 2). `read` stops when the split is exhausted; an endless source never stops.
     `waits` is True where the next batch may have to wait for data to arrive: the engine then answers barriers while
-    a read is pending. `bytes_read` is a running total for progress.
+    a read is pending, and passes each batch on alone; of other sources it reads small batches on for a moment, and runs
+    them as one. `bytes_read` is a running total for progress.
     """
 
     waits: ClassVar[bool] = False
