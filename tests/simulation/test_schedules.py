@@ -1,10 +1,12 @@
 """Random fault schedules against the real engine; a seed replays a failure."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from dataflare.testing.simulation import simulate
+from dataflare.testing.simulation.scenario import Scenario, scenario
 
 SEEDS = int(os.environ.get("DATAFLARE_SEEDS", "400"))
 CHUNKS = 8
@@ -24,7 +26,12 @@ def test_a_seed_replays_the_same_run() -> None:
 
 
 def test_an_epoch_that_needs_more_than_its_time_out_is_sealed_with_a_longer_one() -> None:
-    result = simulate(1_000_022)
+    def impatient(seed: int) -> Scenario:
+        case = scenario(seed)
+        settings = replace(case.plan.settings, checkpoint_timeout_seconds=0.001)
+        return replace(case, plan=replace(case.plan, settings=settings), faults=())
+
+    result = simulate(22, impatient)
     assert result.violation == ""
     assert result.processes == 2
     assert result.epochs > 0
