@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import resource
 import signal
 import sys
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter: kernels that wait for it must not wait 5 ms (the default)."""
 
-GUESSED = "dateutil"
-"""What Arrow looks for on the disk whenever it guesses the type of a value: 0.1 ms each time where it is not there."""
-
 
 @contextmanager
 def tuned_process() -> Iterator[None]:
@@ -38,14 +34,9 @@ def tuned_process() -> Iterator[None]:
     before, files = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
     sys.setswitchinterval(SWITCH_SECONDS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
-    missing = GUESSED not in sys.modules and importlib.util.find_spec(GUESSED) is None
-    if missing:
-        sys.modules[GUESSED] = None  # type: ignore[assignment]  # the documented way to say that it is not there
     try:
         yield
     finally:
-        if missing:
-            sys.modules.pop(GUESSED, None)
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
         sys.setswitchinterval(before)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflare.schema import arrow_type
+
 if TYPE_CHECKING:
     from dataflare.connectors.generator.settings import ColumnConfig
 
@@ -38,46 +40,58 @@ def column(spec: ColumnConfig, rows: pa.UInt64Array, salt: int) -> pa.Array:
     made = _MAKERS[spec.kind](spec, rows, noise(rows, salt))
     if not spec.null_rate:
         return made
-    keep = pc.greater_equal(below(noise(rows, salt + 1), _MILLION), int(spec.null_rate * _MILLION))
+    keep = pc.greater_equal(below(noise(rows, salt + 1), _MILLION), _i64(int(spec.null_rate * _MILLION)))
     return pc.if_else(keep, made, pa.scalar(None, made.type))
 
 
 def _u64(value: int) -> pa.Scalar:
-    return pa.scalar(value, pa.uint64())
+    return pa.scalar(value, pa.uint64())  # Arrow looks for modules on the disk whenever it has to guess a type
+
+
+def _i64(value: int) -> pa.Scalar:
+    return pa.scalar(value, pa.int64())
+
+
+def _text(value: str) -> pa.Scalar:
+    return pa.scalar(value, pa.string())
+
+
+def _f64(value: float) -> pa.Scalar:
+    return pa.scalar(value, pa.float64())
 
 
 def _sequence(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del bits
-    return pc.add(pc.multiply(rows.cast(pa.int64()), int(spec.step)), int(spec.start))
+    return pc.add(pc.multiply(rows.cast(pa.int64()), _i64(int(spec.step))), _i64(int(spec.start)))
 
 
 def _int(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del rows
     low, high = int(spec.low(0)), int(spec.high(1000))
-    return pc.add(below(bits, high - low + 1), low)
+    return pc.add(below(bits, high - low + 1), _i64(low))
 
 
 def _float(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del rows
     low, high = spec.low(0.0), spec.high(1.0)
-    unit = pc.multiply(pc.shift_right(bits, _u64(11)).cast(pa.float64(), safe=False), _UNIT)
-    made = pc.add(pc.multiply(unit, float(high - low)), float(low))
+    unit = pc.multiply(pc.shift_right(bits, _u64(11)).cast(pa.float64(), safe=False), _f64(_UNIT))
+    made = pc.add(pc.multiply(unit, _f64(high - low)), _f64(low))
     return made if spec.decimals is None else pc.round(made, ndigits=spec.decimals)
 
 
 def _bool(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del spec, rows
-    return pc.equal(below(bits, 2), 1)
+    return pc.equal(below(bits, 2), _i64(1))
 
 
 def _choice(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del rows
-    values = pa.array(spec.values, pa.string() if not spec.values else None)
+    values = pa.array(spec.values, arrow_type(spec.type()))
     return values.take(below(bits, len(spec.values)))
 
 
 def _string(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
-    return pc.binary_join_element_wise(spec.prefix, _int(spec, rows, bits).cast(pa.string()), "")
+    return pc.binary_join_element_wise(_text(spec.prefix), _int(spec, rows, bits).cast(pa.string()), _text(""))
 
 
 @cache
@@ -94,14 +108,15 @@ def _uuid(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.
         for half in (bits, pc.bit_wise_xor(bits, more))
         for shift in (0, 16, 32, 48)
     ]
-    first = pc.binary_join_element_wise(parts[0], parts[1], "")
-    last = pc.binary_join_element_wise(*parts[5:], "")
-    return pc.binary_join_element_wise(first, *parts[2:5], last, "-")
+    first = pc.binary_join_element_wise(parts[0], parts[1], _text(""))
+    last = pc.binary_join_element_wise(*parts[5:], _text(""))
+    return pc.binary_join_element_wise(first, *parts[2:5], last, _text("-"))
 
 
 def _timestamp(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
     del bits
-    moments = pc.add(pc.multiply(rows.cast(pa.int64()), round(spec.every * _MILLION)), spec.begin_microseconds())
+    since_begin = pc.multiply(rows.cast(pa.int64()), _i64(round(spec.every * _MILLION)))
+    moments = pc.add(since_begin, _i64(spec.begin_microseconds()))
     return moments.cast(pa.timestamp("us", "UTC"))
 
 
