@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from dataflare.clock import SystemClock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Table
 
 CODEC = "pgcopy"
+Form = Literal["binary", "csv"]
 _SEND_BYTES = 256 << 10
 _CHUNK_BYTES, _PAUSE_SECONDS = 64 << 10, 0.002
 """After a chunk smaller than this, wait until the socket holds more: to wake up for each 8 KiB that the server sends
@@ -61,7 +62,7 @@ class CopySession(Statements):
         with self._translated():
             return [tuple(row) for row in self._do(self._connection.fetch(sql, *parameters))]
 
-    def copy_out(self, query: str, bytes_max: int) -> tuple[bytes | None, int]:
+    def copy_out(self, query: str, bytes_max: int, form: Form) -> tuple[bytes | None, int]:
         """Return the rows of a query as bytes, and their number; None instead of more than `bytes_max` bytes."""
         kept, size, clock = io.BytesIO(), 0, SystemClock()
 
@@ -74,7 +75,7 @@ class CopySession(Statements):
                 await clock.sleep(_PAUSE_SECONDS)
 
         with self._translated():
-            told = self._do(self._connection.copy_from_query(query, output=keep, format="binary"))
+            told = self._do(self._connection.copy_from_query(query, output=keep, format=form))
         return (kept.getvalue() if size <= bytes_max else None), _counted(told)
 
     def copy_in(self, table: Table, columns: Sequence[str], data: bytes | memoryview, count: int) -> None:
@@ -181,4 +182,4 @@ def _counted(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
 
 
-__all__ = ["CODEC", "CopySession"]
+__all__ = ["CODEC", "CopySession", "Form"]

@@ -1,4 +1,4 @@
-"""Reads a table as bytes that nobody parses, by ranges of its key or its blocks: each is one COPY and one batch.
+"""Reads a table as bytes of COPY, by ranges of its key or its blocks: each is one COPY and one batch.
 
 How many rows a range has at most is learned from the bytes of the ranges before; one that is too large all the same is
 dropped as it comes and asked for again in smaller parts, so that memory stays bounded.
@@ -16,7 +16,7 @@ from dataflare.sql.reading import after, select, up_to
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dataflare.connectors.postgres.copying import CopySession
+    from dataflare.connectors.postgres.copying import CopySession, Form
     from dataflare.connectors.postgres.relations import PostgresRelation
     from dataflare.sql.reading import Relation
 
@@ -26,11 +26,14 @@ BLOCKS = 512
 
 
 class CopyReader:
-    """Reads over one connection; `names` are the columns of a batch. `bytes_read` is a running total."""
+    """Reads over one connection; `names` are the columns of a batch. `bytes_read` is a running total.
 
-    def __init__(self, session: CopySession, rows_max: int) -> None:
+    The form `binary` is the codec `pgcopy`; `csv` is the text of the expressions by which the relation is read.
+    """
+
+    def __init__(self, session: CopySession, rows_max: int, form: Form) -> None:
         """Read at most `rows_max` rows at once."""
-        self._session, self._rows_max = session, rows_max
+        self._session, self._rows_max, self._form = session, rows_max, form
         self._rows = min(FIRST_ROWS, rows_max)
         self.bytes_read = 0
 
@@ -38,7 +41,7 @@ class CopyReader:
         self, relation: PostgresRelation, names: Sequence[str], conditions: Sequence[str], since: list[Any] | None
     ) -> Iterator[tuple[Encoded, list[Any]]]:
         """Yield the rows that fulfil conditions by key, after the key `since`; with each part, its last key."""
-        copied, key = relation.as_copied(names), since
+        copied, key = self._picked(relation, names), since
         while True:
             rest = [*conditions, after(relation.order, key, relation.value)] if key is not None else list(conditions)
             last = self._last(relation, rest)
@@ -58,7 +61,7 @@ class CopyReader:
 
         Where most numbers are there, the end of a part is a sum; else it is asked for.
         """
-        copied, dense = relation.as_copied(names), True
+        copied, dense = self._picked(relation, names), True
         ((name, column),) = relation.order.items()
         while low <= high:
             begin = f"{column} between {relation.value(name, low)} and "
@@ -80,7 +83,7 @@ class CopyReader:
         self, relation: PostgresRelation, names: Sequence[str], low: int, high: int
     ) -> Iterator[tuple[Encoded, int]]:
         """Yield the rows of blocks on disk from `low` to `high`; with each part, the block after it."""
-        copied, step = relation.as_copied(names), BLOCKS
+        copied, step = self._picked(relation, names), BLOCKS
         while low <= high:
             last = min(low + step - 1, high)
             data, count = self._copied(copied, [f"ctid >= '({low},0)'::tid and ctid < '({last + 1},0)'::tid"])
@@ -91,9 +94,12 @@ class CopyReader:
             if count:
                 yield data, low
 
+    def _picked(self, relation: PostgresRelation, names: Sequence[str]) -> Relation:
+        return relation.as_copied(names) if self._form == "binary" else relation.picked(names)
+
     def _copied(self, relation: Relation, conditions: list[str]) -> tuple[Encoded | None, int]:
         """Return the rows under conditions, and learn how many make a batch; None where they were too many."""
-        data, count = self._session.copy_out(select(relation, conditions), BATCH_BYTES_MAX)
+        data, count = self._session.copy_out(select(relation, conditions), BATCH_BYTES_MAX, self._form)
         if data is None:
             if count == 1:
                 raise DataError(
@@ -106,7 +112,7 @@ class CopyReader:
         if count:
             fitting = BATCH_BYTES * count // len(data)
             self._rows = max(1, min(fitting, self._rows * GROWTH_MAX, self._rows_max))
-        return Encoded(data, CODEC, count), count
+        return Encoded(data, CODEC if self._form == "binary" else self._form, count), count
 
     def _last(self, relation: PostgresRelation, conditions: list[str]) -> list[Any] | None:
         """Return the key of the row that ends the next part: so many rows on, else the last one; None: none is left."""

@@ -14,6 +14,7 @@ from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresSourceConfig
 from dataflare.connectors.postgres.statements import Statements
+from dataflare.connectors.postgres.texts import has_texts, parsed
 from dataflare.connectors.postgres.values import incoming
 from dataflare.errors import WorkflowError
 from dataflare.sql.reading import after, select, up_to
@@ -21,8 +22,9 @@ from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from dataflare.connectors.postgres.copying import Form
     from dataflare.schema import Schema
     from dataflare.sql.source import Range
 
@@ -44,7 +46,7 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
     ],
 )
 class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelation]):
-    """Reads tables, views or a query of PostgreSQL, by binary COPY straight into Arrow.
+    """Reads tables, views or a query of PostgreSQL, by COPY straight into Arrow.
 
     What goes straight into tables of PostgreSQL, with no node between, is not even parsed: the bytes of COPY pass
     through. That needs rows that can be cut into ranges (a primary key, a `key`, or a table and not a view) and no
@@ -64,6 +66,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     """
 
     _reader: CopyReader | None = None
+    _speaks_text = True
 
     def connected(self) -> Statements:
         """Connect by the driver that is there at once; the other one reads all types of the server first."""
@@ -118,11 +121,11 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         relation, schema = self.planned(split)
         if self.context.hints.codec == CODEC:
             return self._passed(split, relation, schema, (since, until))
-        if "blocks" in split.data:
-            return self._by_blocks(split, relation, schema, (since, until))
-        if not relation.order:
+        if not (relation.order or "blocks" in split.data):
             return self._counted(split, relation, schema, (since, until))
-        return self._ordered(split, relation, schema, (since, until))
+        if self._speaks_text and self.config.copies() and has_texts(schema):
+            return self._by_texts(split, relation, schema, (since, until))
+        return self._by_arrow(split, relation, schema, (since, until))
 
     def close(self) -> None:
         """Disconnect."""
@@ -130,6 +133,22 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         self._reader = None
 
     # ---- rows ---------------------------------------------------------------------------------------------------
+
+    def _by_texts(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows that come as texts; once a value is none that Arrow reads so, rows come as Arrow from there on."""
+        since, until = between
+        for data, position in self._parts(split, relation, schema.names, between, "csv"):
+            rows = parsed(data, schema)
+            if rows is None:
+                self._speaks_text, self._reader = False, None
+                yield from self._by_arrow(split, relation, schema, (since, until))
+                return
+            since = position
+            yield Batch(rows, split.data["stream"], position)
+
+    def _by_arrow(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        by = self._by_blocks if "blocks" in split.data else self._ordered
+        return by(split, relation, schema, between)
 
     def _ordered(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by key, some statements one after another."""
@@ -157,12 +176,20 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
 
     def _passed(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows as bytes; positions are those of rows that are read by key or by blocks."""
-        name, names, (since, until) = split.data["stream"], schema.names, between
+        name = split.data["stream"]
         same = all(c.name in relation.schema and relation.schema[c.name].type == c.type for c in schema)
         if not (relation.copied and same and (relation.order or "blocks" in split.data)):
             raise WorkflowError(f"{name or 'the table'} changed since the workflow was planned", hint="run it again")
+        for data, position in self._parts(split, relation, schema.names, between, "binary"):
+            yield Batch(data, name, position)
+
+    def _parts(
+        self, split: Split, relation: PostgresRelation, names: Sequence[str], between: Between, form: Form
+    ) -> Iterator[tuple[Encoded, Position]]:
+        """Yield bytes of COPY, each part with the position after it."""
+        since, until = between
         if self._reader is None:
-            self._reader = CopyReader(self._copying(), self.config.fetch_rows)
+            self._reader = CopyReader(self._copying(), self.config.fetch_rows, form)
         reader = self._reader
         parts: Iterator[tuple[Encoded, Position]]
         if "blocks" in split.data:
@@ -182,7 +209,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
             parts = ((data, {"key": key}) for data, key in found)
         for data, position in parts:
             self.bytes_read = reader.bytes_read
-            yield Batch(data, name, position)
+            yield data, position
 
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
         if "window" in split.data:
