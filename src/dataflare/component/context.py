@@ -71,7 +71,8 @@ class StageContext:
     `index` of `parallelism` instances of node `node`; instance 0 of a destination is its head and does the commits.
     `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there. `schemas` are
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources).
-    `epoch_time` answers the time of the current epoch in microseconds.
+    `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
+    `key_group` is one that this instance owns, for state without a key.
     """
 
     runtime: Runtime
@@ -91,6 +92,8 @@ class StageContext:
     on_error: str = "fail"
     budget: Budget = Budget()
     epoch_time: Callable[[], int] = lambda: 0
+    lookup: bool = False
+    key_group: int = 0
 
     def path(self, text: str) -> Path:
         """Resolve a path of the workflow file against its folder."""

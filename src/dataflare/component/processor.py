@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import Batch, DataRecord
@@ -12,6 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dataflare.schema import Schema
+
+
+EVERYWHERE = -1
+"""The key group of state that is the same in all instances: the first one saves it, all get it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """How rows come in by one input.
+
+    `keys`: rows that are equal in these columns meet in one instance. `everywhere`: each instance gets all the rows.
+    `first`: its rows are wanted before those of inputs that are not: sources that feed only those wait, where they
+    can, until the sources behind this one have ended. Rows may come early all the same.
+    """
+
+    keys: tuple[str, ...] = ()
+    everywhere: bool = False
+    first: bool = False
 
 
 class Processor(Component[C]):
@@ -31,9 +50,22 @@ class Processor(Component[C]):
         """Return the columns by which rows must meet in one task; empty: any split of the rows will do."""
         return ()
 
+    def ports(self, count: int) -> Sequence[Port]:
+        """Return how rows come in by each of `count` inputs (a lookup is the last); asked while planning."""
+        return [Port(self.keys())] * count
+
     @abstractmethod
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Return zero or more batches for one that came in by input `port`."""
+
+    def end(self, port: int) -> Iterable[Batch]:
+        """Learn that no more rows come by input `port`, and return what was held for that.
+
+        Called once for each input, before `finish`: as soon as the nodes before it have ended, or just before `finish`
+        where they end only then. A resume calls it again, after `restore`, for inputs that had ended before.
+        """
+        del port
+        return ()
 
     def flush(self) -> Iterable[Batch]:
         """Return what is held only for speed; called at every barrier, before `snapshot`."""
@@ -44,7 +76,10 @@ class Processor(Component[C]):
         return ()
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the state by key group (0..255); called at a barrier, between batches."""
+        """Return the state by key group (0..255, or EVERYWHERE); called at a barrier, between batches.
+
+        What belongs to no key goes under `context.key_group`, one that this instance owns.
+        """
         return {}
 
     def restore(self, state: Mapping[int, bytes]) -> None:
