@@ -24,7 +24,7 @@ STEPS = (
     ("before", "seal"), ("after", "seal"), ("before", "commit"), ("after", "commit"), ("before", "mark_committed"),
     ("after", "mark_committed"), ("before", "prepare"), ("after", "prepare"), ("before", "abort"), ("after", "retire"),
     ("before", "finish"), ("after", "finish"), ("before", "mark_finished"), ("after", "mark_finished"),
-    ("after", "begin_attempt"), ("after", "newest"), ("before", "_snapshot"), ("after", "_read_and_run"),
+    ("after", "begin_attempt"), ("after", "newest"), ("before", "save_states"), ("after", "_read_and_run"),
 )  # fmt: skip
 """Every numbered step of the epoch protocol, and the steps between them."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from dataflare.executor import exchange, task
+from dataflare.executor import exchange, snapshots, task
 from dataflare.executor.workflow_actor import finishing, resuming, sealing, steps
 from dataflare.plan import Mechanism
 from dataflare.state.records import Records
@@ -142,6 +142,15 @@ def _positions_of_the_last_round() -> Any:
     return patch.object(sealing, "_proposal", proposal)
 
 
+def _first_end_ends_all() -> Any:
+    return patch.object(exchange.Inlets, "ended", lambda self, channel: self is not None and channel >= 0)
+
+
+def _lookup_stays_at_home() -> Any:
+    """What is the same everywhere comes back to nobody."""
+    return patch.object(snapshots, "EVERYWHERE", 0)
+
+
 @contextmanager
 def _both(*patches: Any) -> Iterator[None]:
     for each in patches:
@@ -162,6 +171,8 @@ PLANTED = (
     Mutation("second flush after a resume from the last epoch", "every row exactly once", _second_flush),
     Mutation("seal by plain put", "4", _seal_over),
     Mutation("a resume forgets the handles", "2", _forgotten_handles),
+    Mutation("one channel ends a whole input", "lookup", _first_end_ends_all),
+    Mutation("state of a lookup is not given back everywhere", "lookup", _lookup_stays_at_home),
     Mutation("handles of a timed-out epoch are dropped", "no loss", _positions_of_the_last_round),
 )
 

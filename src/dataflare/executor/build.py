@@ -55,7 +55,7 @@ class _Builder:
         operators = [found for o in self._stage.operators if (found := self._operator(o)) is not None]
         nodes = [n for o in self._stage.operators for n in o.nodes]
         skips = frozenset(n for n in nodes if self._job.plan.node(n).on_error.action is Action.SKIP)
-        self._built.pipeline = Pipeline(operators, self._routes(), skips)
+        self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports())
         return self._built
 
     def _component(self, node: str) -> Component[Any]:
@@ -109,6 +109,14 @@ class _Builder:
         self._built.chains.append(chain)
         keeps = frozenset(n for n in operator.nodes if job.keeps_errors(n))
         return ChainOperator(operator.id, operator.nodes, chain, keeps_errors=keeps)
+
+    def _ports(self) -> dict[str, frozenset[int]]:
+        ports: dict[str, set[int]] = {}
+        inner = [(link.operator, link.port) for link in self._stage.links]
+        outer = [(e.operator, e.port) for e in self._job.graph.into(self._stage.index)]
+        for operator, port in (*inner, *outer):
+            ports.setdefault(operator, set()).add(port)
+        return {operator: frozenset(found) for operator, found in ports.items()}
 
     def _routes(self) -> dict[tuple[str, str], list[Target]]:
         routes: dict[tuple[str, str], list[Target]] = {}

@@ -43,6 +43,15 @@ class Barrier:
     next_time: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """No more rows come by this channel; barriers still do."""
+
+
+Mark = Barrier | End
+"""What is no batch: it goes down every channel that may carry rows of its sender."""
+
+
 class Channel:
     """The sending end: at most CREDITS_PER_CHANNEL items are on the way, or more that are small together."""
 
@@ -53,9 +62,9 @@ class Channel:
         self._bytes = 0
         self._freed = asyncio.Event()
 
-    async def send(self, item: Batch | Barrier) -> None:
+    async def send(self, item: Batch | Mark) -> None:
         """Wait for a credit, then send; returns before the item is consumed. One sender at a time."""
-        size = 0 if isinstance(item, Barrier) else item.num_bytes
+        size = 0 if isinstance(item, Mark) else item.num_bytes
         while not self._has_room(size):
             self._freed.clear()
             await self._freed.wait()
@@ -74,7 +83,7 @@ class Channel:
             return True
         return len(self._sending) < SMALL_ITEMS_PER_CHANNEL and self._bytes + size <= SMALL_BYTES_PER_CHANNEL
 
-    async def _deliver(self, item: Batch | Barrier) -> None:
+    async def _deliver(self, item: Batch | Mark) -> None:
         await self._ref.ask("item", self._number, item)
 
     def _delivered(self, task: asyncio.Task[None]) -> None:
@@ -110,11 +119,11 @@ class Outlet:
             await self._channels[self._next].send(batch)
             self._next = (self._next + 1) % len(self._channels)
 
-    async def barrier(self, barrier: Barrier) -> None:
-        """Send a barrier down every channel that may carry rows of this task."""
+    async def mark(self, mark: Mark) -> None:
+        """Send a mark down every channel that may carry rows of this task."""
         channels = [self._channels[self._index]] if self._routing is Routing.FORWARD else self._channels
         for channel in channels:
-            await channel.send(barrier)
+            await channel.send(mark)
 
     def close(self) -> None:
         """Forget what is on the way."""
@@ -132,26 +141,27 @@ class Inlet:
 
 
 class Inlets:
-    """All channels into a task, their waiting items, and which of them wait at a barrier."""
+    """All channels into a task, their waiting items, which of them wait at a barrier, and which have ended."""
 
     def __init__(self, inlets: list[Inlet]) -> None:
         """Number the channels as listed."""
         self._inlets = inlets
-        self._queues: list[deque[tuple[Batch | Barrier, asyncio.Future[None]]]] = [deque() for _ in inlets]
+        self._queues: list[deque[tuple[Batch | Mark, asyncio.Future[None]]]] = [deque() for _ in inlets]
         self._at_barrier: set[int] = set()
+        self._ended: set[int] = set()
         self._turn = 0
 
     def __len__(self) -> int:
         """Count the channels."""
         return len(self._inlets)
 
-    def add(self, channel: int, item: Batch | Barrier) -> asyncio.Future[None]:
+    def add(self, channel: int, item: Batch | Mark) -> asyncio.Future[None]:
         """Queue an item; the future is done when it has been consumed."""
         consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues[channel].append((item, consumed))
         return consumed
 
-    def next(self) -> tuple[Inlet, int, Batch | Barrier, asyncio.Future[None]] | None:
+    def next(self) -> tuple[Inlet, int, Batch | Mark, asyncio.Future[None]] | None:
         """Take the next item of a channel that does not wait at a barrier, in fair turns; None if there is none."""
         for step in range(len(self._queues)):
             channel = (self._turn + step) % len(self._queues)
@@ -162,11 +172,11 @@ class Inlets:
         return None
 
     def following(self, channel: int, first: Batch) -> Iterator[tuple[Batch, asyncio.Future[None]]]:
-        """Take what waits in a channel behind a batch and can be gathered with it, up to the next barrier."""
+        """Take what waits in a channel behind a batch and can be gathered with it, up to the next mark."""
         room, queue = Room(first), self._queues[channel]
         while queue:
             item, consumed = queue[0]
-            if isinstance(item, Barrier) or not room.take(item):
+            if isinstance(item, Mark) or not room.take(item):
                 return
             queue.popleft()
             yield item, consumed
@@ -178,3 +188,10 @@ class Inlets:
             return False
         self._at_barrier.clear()
         return True
+
+    def ended(self, channel: int) -> bool:
+        """Note that a channel has ended; return whether all channels into its port of its operator now have."""
+        self._ended.add(channel)
+        here = self._inlets[channel]
+        same = (n for n, i in enumerate(self._inlets) if (i.operator, i.port) == (here.operator, here.port))
+        return self._ended.issuperset(same)

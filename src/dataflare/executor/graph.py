@@ -12,11 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dataflare.component import destination, processor
-from dataflare.component.processor import TwoPhaseProcessor
+from dataflare.component.processor import Port, TwoPhaseProcessor
 from dataflare.expression.step import RowProcessor
 from dataflare.plan import Edge, Mechanism, Node, NodeKind, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dataflare.component import Registry
 
 
@@ -105,6 +107,14 @@ class TaskGraph:
         """Return the exchanges that feed a stage, in a fixed order."""
         return [e for e in self.exchanges if e.to_stage == stage]
 
+    def channels_into(self, stage: int, index: int) -> list[tuple[Exchange, int]]:
+        """Return (exchange, sending task) of every channel into task `index`, in the order of their numbers."""
+        found: list[tuple[Exchange, int]] = []
+        for exchange in self.into(stage):
+            senders = range(self.stages[exchange.from_stage].parallelism)
+            found += [(exchange, s) for s in ([index] if exchange.routing is Routing.FORWARD else senders)]
+        return found
+
     def out_of(self, stage: int) -> list[Exchange]:
         """Return the exchanges that a stage feeds, in a fixed order."""
         return [e for e in self.exchanges if e.from_stage == stage]
@@ -157,8 +167,9 @@ class _Fusion:
         if issubclass(kind, RowProcessor):
             self._place_row_step(node)
             return
-        keys = tuple(node.traits.get("keys", ()))
-        self._attach(node, Operator(node.id, Role.PROCESSOR, (node.id,)), parallel=kind.spec.traits.parallel, keys=keys)
+        ports = [Port(**port) for port in node.traits.get("ports", ())]
+        operator = Operator(node.id, Role.PROCESSOR, (node.id,))
+        self._attach(node, operator, parallel=kind.spec.traits.parallel, ports=ports)
 
     def _place_row_step(self, node: Node) -> None:
         edges = self._plan.inputs_of(node.id)
@@ -190,27 +201,34 @@ class _Fusion:
         self._home[node.id] = stage
 
     def _attach(
-        self, node: Node, operator: Operator, *, parallel: bool, keys: tuple[str, ...] = (), apart: bool = False
+        self, node: Node, operator: Operator, *, parallel: bool, ports: Sequence[Port] = (), apart: bool = False
     ) -> None:
         """Let the operator join the stage of its inputs, or open one behind exchanges."""
         edges = self._plan.inputs_of(node.id)
         homes = {self._home[e.source].index: self._home[e.source] for e in edges}
-        widest = max(stage.parallelism for stage in homes.values())
-        single = len(homes) == 1 and (widest == 1 or (parallel and not keys))
+        ways = {e.port: ports[e.port] if ports else Port() for e in edges}
+        meet = any(way.keys for way in ways.values())
+        widest = max(s.parallelism for s in homes.values())
+        shared = [self._home[e.source].parallelism for e in edges if not ways[e.port].everywhere]
+        mixed = meet or len(shared) < len(edges)
+        single = len(homes) == 1 and (widest == 1 or (parallel and not mixed))
         if single and not (apart and next(iter(homes.values())).source):
             stage = next(iter(homes.values()))
             stage.operators.append(operator)
             stage.links += [Link(e.source, e.output, operator.id, e.port) for e in edges]
         else:
-            stage = self._new(widest if parallel or keys else 1)
+            stage = self._new(max(shared or [widest]) if parallel or meet else 1)
             stage.operators.append(operator)
-            self._exchanges += [self._exchange(e, stage, operator, keys) for e in edges]
+            self._exchanges += [self._exchange(e, stage, operator, ways[e.port]) for e in edges]
         self._home[node.id] = stage
 
-    def _exchange(self, edge: Edge, stage: Stage, operator: Operator, keys: tuple[str, ...]) -> Exchange:
+    def _exchange(self, edge: Edge, stage: Stage, operator: Operator, way: Port) -> Exchange:
         before = self._home[edge.source]
+        keys = tuple(way.keys)
         if stage.parallelism == 1:
             routing = Routing.MERGE
+        elif way.everywhere:
+            routing = Routing.BROADCAST
         elif keys:
             routing = Routing.HASH
         else:

@@ -16,6 +16,7 @@ from dataflare.component import (
 )
 from dataflare.component.context import ReadHints
 from dataflare.errors import Place, WorkflowError
+from dataflare.executor.partition import groups_of
 from dataflare.plan import Action, Mechanism, Node, NodeKind, Plan
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Job:
             on_error=node.on_error.action.value,
             budget=self.budget(),
             epoch_time=epoch_time,
+            lookup=bool(node.traits.get("lookup")),
+            key_group=groups_of(index, parallelism)[0],
         )
         return component
 

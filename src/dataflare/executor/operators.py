@@ -57,6 +57,9 @@ class RunningOperator(ABC):
     """An operator at work; called in a worker thread, one call at a time."""
 
     id: str
+    nodes: tuple[str, ...] = ()
+    """The nodes that have yielded all their rows once all inputs of the operator have ended; none: not before `finish`.
+    """
 
     @abstractmethod
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -67,8 +70,13 @@ class RunningOperator(ABC):
         del tally
         return iter(())
 
+    def end(self, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Yield what was held until input `port` ended."""
+        del port, tally
+        return iter(())
+
     def finish(self, tally: Tally) -> Iterator[Emitted]:
-        """Yield what is still held: the input has ended."""
+        """Yield what is still held: all input has ended."""
         del tally
         return iter(())
 
@@ -86,13 +94,13 @@ class ChainOperator(RunningOperator):
 
     def __init__(self, identity: str, nodes: tuple[str, ...], chain: Chain, *, keeps_errors: frozenset[str]) -> None:
         """`keeps_errors` are the nodes whose rejected rows go to an `errors` output; others skip them."""
-        self.id, self._nodes, self._chain, self._keeps = identity, nodes, chain, keeps_errors
+        self.id, self.nodes, self._chain, self._keeps = identity, nodes, chain, keeps_errors
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
         """Run the chain."""
         del port
         result = self._chain.run(batch.rows)
-        for node, count in zip(self._nodes, result.counts, strict=True):
+        for node, count in zip(self.nodes, result.counts, strict=True):
             dead = "dead" if node in self._keeps else "skipped"
             filtered = count.rows_in - count.rows_out - count.rejected
             tally.add(node, **{"in": count.rows_in, "out": count.rows_out, "filtered": filtered, dead: count.rejected})
@@ -100,7 +108,7 @@ class ChainOperator(RunningOperator):
             tally.reject(rejected.node, rejected.rows.num_rows, str(rejected.reasons[0]))
             if rejected.node in self._keeps:
                 yield rejected.node, "errors", batch.replace(rejected.as_errors(), "errors")
-        yield self._nodes[-1], "", batch.replace(result.rows, "")
+        yield self.nodes[-1], "", batch.replace(result.rows, "")
 
 
 class ProcessorOperator(RunningOperator):
@@ -109,6 +117,7 @@ class ProcessorOperator(RunningOperator):
     def __init__(self, node: str, processor: Processor[Any]) -> None:
         """Wrap an open processor."""
         self.id, self._processor = node, processor
+        self.nodes = () if _holds(processor) else (node,)
         self._counts = type(processor).spec.traits.counts if hasattr(type(processor), "spec") else ()
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -118,6 +127,10 @@ class ProcessorOperator(RunningOperator):
     def flush(self, tally: Tally) -> Iterator[Emitted]:
         """Pass on what the processor held for speed."""
         yield from self._settle(self._processor.flush(), 0, tally)
+
+    def end(self, port: int, tally: Tally) -> Iterator[Emitted]:
+        """Pass on what the processor held until this input ended."""
+        yield from self._settle(self._processor.end(port), 0, tally)
 
     def finish(self, tally: Tally) -> Iterator[Emitted]:
         """Pass on what the processor held."""
@@ -144,6 +157,13 @@ class ProcessorOperator(RunningOperator):
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
         tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})
+
+
+def _holds(processor: Processor[Any]) -> bool:
+    """Tell whether a processor may yield rows at `finish`."""
+    from dataflare.component import Processor
+
+    return type(processor).finish is not Processor.finish
 
 
 class PartialOperator(RunningOperator):

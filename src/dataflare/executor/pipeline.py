@@ -6,6 +6,7 @@ Plain blocking code: the task calls it in a worker thread, one hop for a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dataflare.executor.faults import located
@@ -41,13 +42,19 @@ class Pipeline:
         operators: Sequence[RunningOperator],
         routes: Mapping[tuple[str, str], Sequence[Target]],
         skips: frozenset[str] = frozenset(),
+        ports: Mapping[str, frozenset[int]] = MappingProxyType({}),
     ) -> None:
-        """Wire the operators up; `skips` are the nodes whose policy for bad rows is to skip them."""
+        """Wire the operators up; `skips` are the nodes whose policy for bad rows is to skip them.
+
+        `ports` are the inputs of each operator, by its id.
+        """
         self.operators = list(operators)
         self._by_id = {o.id: o for o in operators}
         self._routes = routes
         self.tally = Tally(skips)
         self._out: list[tuple[int, Batch]] = []
+        self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
+        self._ended: list[int] = []
 
     def source_batch(self, node: str, batch: Batch) -> list[tuple[int, Batch]]:
         """Send a batch of the task's source down; return what leaves by outlets, in order."""
@@ -62,6 +69,16 @@ class Pipeline:
         self._enter(operator, port, batch)
         return self._taken()
 
+    def end_source(self, node: str) -> tuple[list[tuple[int, Batch]], list[int]]:
+        """The task's source has ended; return what leaves by outlets, in order, and the outlets that end behind it."""
+        self._end_node(node)
+        return self._taken(), self._taken_ends()
+
+    def end_port(self, operator: str, port: int) -> tuple[list[tuple[int, Batch]], list[int]]:
+        """An input from another stage has ended; return what leaves by outlets, and the outlets that end behind it."""
+        self._end_port(operator, port)
+        return self._taken(), self._taken_ends()
+
     def flush(self) -> list[tuple[int, Batch]]:
         """Move on all that is held only for speed: a barrier has come."""
         for operator in self.operators:
@@ -70,10 +87,13 @@ class Pipeline:
         return self._taken()
 
     def finish(self) -> list[tuple[int, Batch]]:
-        """Move on all that is held: the input has ended. Operators end in topological order."""
+        """Move on all that is held: all input has ended. Operators end in topological order."""
         for operator in self.operators:
+            for port in sorted(self._open[operator.id]):
+                self._end_port(operator.id, port)
             with located(operator.id):
                 self._follow(operator.finish(self.tally))
+        self._ended.clear()  # the last barrier says the same to the tasks behind
         return self._taken()
 
     def snapshot(self) -> dict[str, Mapping[int, bytes]]:
@@ -95,6 +115,27 @@ class Pipeline:
         with located(operator):
             self._follow(self._by_id[operator].process(batch, port, self.tally))
 
+    def _end_port(self, identity: str, port: int) -> None:
+        if port not in self._open[identity]:
+            return
+        self._open[identity].remove(port)
+        operator = self._by_id[identity]
+        with located(identity):
+            self._follow(operator.end(port, self.tally))
+            if operator.nodes and not self._open[identity]:
+                self._follow(operator.flush(self.tally))
+        if not self._open[identity]:
+            for node in operator.nodes:
+                self._end_node(node)
+
+    def _end_node(self, node: str) -> None:
+        for (source, _), targets in self._routes.items():
+            for target in targets if source == node else ():
+                if target.outlet < 0:
+                    self._end_port(target.operator, target.port)
+                else:
+                    self._ended.append(target.outlet)
+
     def _follow(self, emitted: Iterable[Emitted]) -> None:
         for node, output, batch in emitted:
             self._send(node, output, batch)
@@ -113,6 +154,10 @@ class Pipeline:
     def _note(self, node: str, batch: Batch) -> None:
         if batch.num_rows and node not in self.tally.rejected:
             self.tally.reject(node, batch.num_rows, first_reason(batch))
+
+    def _taken_ends(self) -> list[int]:
+        taken, self._ended = self._ended, []
+        return taken
 
     def _taken(self) -> list[tuple[int, Batch]]:
         taken, self._out = self._out, []

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 from dataflare.actor.cell import Actor
 from dataflare.component import Epoch
 from dataflare.executor.build import Built, build_task
-from dataflare.executor.exchange import Barrier, Channel, Inlet, Inlets, Outlet
+from dataflare.executor.exchange import Barrier, Channel, End, Inlet, Inlets, Mark, Outlet
 from dataflare.executor.faults import invoke
 from dataflare.executor.gathering import Room, merged
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
+from dataflare.executor.snapshots import load_states, save_states
 from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
 from dataflare.plan import Edge, Mechanism
-from dataflare.state.keyed import pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch, Position
@@ -51,7 +51,7 @@ class TaskActor(Actor):
         self._outlets: list[Outlet] = []
         self._inlets = Inlets(self._listed_inlets())
         self._round = 0
-        self._held = self._paused = self._pumping = self._draining = self._told = False
+        self._held = self._paused = self._waiting = self._pumping = self._draining = self._told = False
         self._positions: dict[int, dict[str, Any]] = {}
         self._progress_due, self._bytes_told = 0.0, 0
 
@@ -77,7 +77,13 @@ class TaskActor(Actor):
 
     async def restore(self, keys: Mapping[str, Sequence[str]]) -> None:
         """Give the operators the state of their key groups, from the snapshots of all former instances."""
-        await self._job.runtime.call(self._restore, keys)
+        groups = groups_of(self._index, self._stage.parallelism)
+        states = await self._job.runtime.call(load_states, self._job.checkpoints, keys, groups)
+        await self._job.runtime.call(self._parts.pipeline.restore, states)
+
+    async def wait(self) -> None:
+        """Read nothing before it is this source's `turn`: other rows are wanted first."""
+        self._waiting = True
 
     async def start(self, epoch_time: int, enumerator: ActorRef | None, ends: Mapping[str, Position]) -> None:
         """Begin; a source task reads what the enumerator hands out, and of the splits in `ends` only up to there."""
@@ -90,7 +96,7 @@ class TaskActor(Actor):
 
     # ---- rows ---------------------------------------------------------------------------------------------------
 
-    async def item(self, channel: int, item: Batch | Barrier) -> asyncio.Future[None]:
+    async def item(self, channel: int, item: Batch | Mark) -> asyncio.Future[None]:
         """Take an item from a channel; the answer comes when it has been consumed, and is the sender's credit."""
         consumed = self._inlets.add(channel, item)
         self._drain()
@@ -103,7 +109,10 @@ class TaskActor(Actor):
             return
         inlet, channel, item, consumed = found
         done = [consumed]
-        if not isinstance(item, Barrier):
+        if isinstance(item, End):
+            if self._inlets.ended(channel):
+                await self._end(self._parts.pipeline.end_port, inlet.operator, inlet.port)
+        elif not isinstance(item, Barrier):
             batches = [item]
             for batch, also_consumed in self._inlets.following(channel, item):
                 batches.append(batch)
@@ -121,9 +130,10 @@ class TaskActor(Actor):
         """Read one batch of the source and run it through."""
         self._pumping = False
         reader = self._reader
-        if reader is None or reader.ended or self._held or self._paused or reader.pending is not None:
+        if reader is None or reader.ended or self._held or self._rests or reader.pending is not None:
             return
         if reader.grant is None and not await reader.take(self._round):
+            await self._end(self._parts.pipeline.end_source, reader.node)
             self._tell("idle", self.name)
             return
         if reader.waits:
@@ -136,7 +146,7 @@ class TaskActor(Actor):
     async def arrived(self) -> None:
         """A read that had to wait is done: run its batch through, unless the task holds."""
         reader = self._reader
-        if reader is None or reader.pending is None or not reader.pending.done() or self._held or self._paused:
+        if reader is None or reader.pending is None or not reader.pending.done() or self._held or self._rests:
             return
         batch, reader.pending = reader.pending.result(), None
         if batch is None:
@@ -217,6 +227,15 @@ class TaskActor(Actor):
             await invoke(self._job.runtime, node, self._parts.destinations[node].write, batch)
         self._progress()
 
+    async def _end(self, end: Callable[..., tuple[list[tuple[int, Batch]], list[int]]], *where: Any) -> None:
+        """An input has ended: run what was held for that, and tell the tasks behind."""
+        left, outlets = await self._job.runtime.call(end, *where)
+        if self._parts.pipeline.tally.counts:
+            self._flowed()
+        await self._leave(left)
+        for number in outlets:
+            await self._outlets[number].mark(End())
+
     # ---- epochs -------------------------------------------------------------------------------------------------
 
     async def barrier(self, barrier: Barrier) -> None:
@@ -229,9 +248,12 @@ class TaskActor(Actor):
         await self._leave(await runtime.call(built.pipeline.flush))
         if barrier.last:
             await self._leave(await runtime.call(built.pipeline.finish))
-        state = await runtime.call(self._snapshot, barrier) if not barrier.last else {}
+        state = {}
+        if not barrier.last:
+            prefix = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}"
+            state = await runtime.call(save_states, self._job.checkpoints, built.pipeline, prefix, self._index)
         for outlet in self._outlets:
-            await outlet.barrier(barrier)
+            await outlet.mark(barrier)
         handles = {}
         for node, connector in built.destinations.items():
             epoch = Epoch(barrier.epoch, self._job.attempt)
@@ -281,6 +303,11 @@ class TaskActor(Actor):
         """Stop reading; barriers are answered all the same."""
         self._paused = True
 
+    async def turn(self) -> None:
+        """What is wanted before this source's rows has been read: begin."""
+        self._waiting = False
+        self._wake()
+
     async def unpause(self) -> None:
         """Read again."""
         self._paused = False
@@ -318,13 +345,17 @@ class TaskActor(Actor):
     # ---- small things -------------------------------------------------------------------------------------------
 
     @property
+    def _rests(self) -> bool:
+        return self._paused or self._waiting
+
+    @property
     def _parts(self) -> Built:
         assert self._built is not None
         return self._built
 
     def _listed_inlets(self) -> list[Inlet]:
         inlets = []
-        for exchange, _ in channels_into(self._job, self._stage, self._index):
+        for exchange, _ in self._job.graph.channels_into(self._stage.index, self._index):
             edge = str(Edge(exchange.node, exchange.output, exchange.operator))
             inlets.append(Inlet(edge, exchange.operator, exchange.port))
         return inlets
@@ -348,42 +379,10 @@ class TaskActor(Actor):
         assert self._workflow is not None
         self._workflow.tell(method, *arguments)
 
-    def _snapshot(self, barrier: Barrier) -> dict[str, str]:
-        saved = {}
-        for operator, groups in self._parts.pipeline.snapshot().items():
-            name = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}/{operator}/{self._index}"
-            saved[operator] = self._job.checkpoints.save_state(name, pack(groups))
-        return saved
-
-    def _restore(self, keys: Mapping[str, Sequence[str]]) -> None:
-        mine = groups_of(self._index, self._stage.parallelism)
-        states: dict[str, dict[int, bytes]] = {}
-        for operator, names in keys.items():
-            merged: dict[int, bytes] = {}
-            for name in names:
-                merged |= unpack(self._job.checkpoints.load_state(name), mine)
-            if merged:
-                states[operator] = merged
-        self._parts.pipeline.restore(states)
-
 
 def holds_after_barrier(built: Built) -> bool:
     """Tell whether rows after a barrier must wait: the decider's transaction of the epoch is still open."""
     return any(c.context.mechanism is Mechanism.DIRECT for c in built.destinations.values())
 
 
-def channels_into(job: Job, stage: Stage, index: int) -> list[tuple[Any, int]]:
-    """Return (exchange, sending task) of every channel into a task, in the order of their numbers."""
-    from dataflare.executor.graph import Routing
-
-    found = []
-    for exchange in job.graph.into(stage.index):
-        senders = job.graph.stages[exchange.from_stage].parallelism
-        if exchange.routing is Routing.FORWARD:
-            found.append((exchange, index))
-        else:
-            found += [(exchange, sender) for sender in range(senders)]
-    return found
-
-
-__all__ = ["TaskActor", "channels_into"]
+__all__ = ["TaskActor"]

@@ -159,6 +159,7 @@ class Builder:
             write_mode=write_mode(draft),
             key=draft.key,
             on_error=draft.text.on_error.action.value,
+            lookup=bool(getattr(draft.text, "lookup", None)),
         )
 
     def _state(self) -> None:

@@ -65,7 +65,7 @@ class RuntimeText(Config):
     """How the workflow runs."""
 
     profile: Literal["standalone", "edge", "cloud"] = Field("standalone", description="Where it runs.")
-    parallelism: int = Field(1, ge=1, le=1024, description="Tasks that share the work of a node.")
+    parallelism: int = Field(1, ge=1, le=256, description="Tasks that share the work of a node.")
     budget: BudgetText = Field(BudgetText(), description="What it may use.")
     checkpoint: CheckpointText = Field(CheckpointText(), description="When progress is made durable.")
     state: dict[str, Any] = Field({"type": "sqlite"}, description="The state store: its type and its settings.")
@@ -101,7 +101,7 @@ class _NodeText(Config):
     description: str = Field("", description="What it is for.")
     config: dict[str, Any] = Field({}, description="The settings of the component.")
     on_error: OnErrorText = Field(OnErrorText(), description="What happens to bad rows.")
-    parallelism: int | None = Field(None, ge=1, le=1024, description="Tasks that share its work.")
+    parallelism: int | None = Field(None, ge=1, le=256, description="Tasks that share its work.")
 
 
 class SourceText(_NodeText):

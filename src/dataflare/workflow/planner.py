@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.plan import Edge, ErrorPolicy, Guarantee, Node, Plan, Settings
 from dataflare.plan_words import NodeKind
 from dataflare.workflow.components import mode, write_mode
@@ -29,7 +30,7 @@ def freeze(
     edges: list[Edge] = []
     for name in wiring.order:
         draft = outline.drafts[name]
-        traits = _traits(draft, guarantees) | dict(settled.get(name, {}))
+        traits = _traits(draft, guarantees, len(flow.edges.get(name, ()))) | dict(settled.get(name, {}))
         nodes.append(_node(outline, draft, flow, traits))
         edges += flow.edges.get(name, ())
     head = outline.head
@@ -64,7 +65,7 @@ def _node(outline: Outline, draft: Draft, flow: Flow, traits: dict[str, Any]) ->
     )
 
 
-def _traits(draft: Draft, guarantees: Mapping[str, Guarantee]) -> dict[str, Any]:
+def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> dict[str, Any]:
     text = draft.text
     traits: dict[str, Any] = {}
     if text.parallelism is not None:
@@ -78,15 +79,22 @@ def _traits(draft: Draft, guarantees: Mapping[str, Guarantee]) -> dict[str, Any]
     elif draft.kind is NodeKind.PROCESSOR:
         if text.lookup:
             traits["lookup"] = True
-        keys = tuple(draft.component.keys()) if draft.component is not None else ()
-        if keys:
-            traits["keys"] = list(keys)
+        if draft.component is not None:
+            traits |= _ways(draft.component, inputs)
     else:
         traits |= {"write_mode": write_mode(draft), "key": list(draft.key)}
         traits["mechanism"] = guarantees[draft.id].mechanism.value
         if batch := _batch(text.batch):
             traits["batch"] = batch
     return traits
+
+
+def _ways(component: Any, inputs: int) -> dict[str, Any]:
+    """Return how rows come in: `keys` of a two-phase processor, else `ports`, where any has something to say."""
+    if isinstance(component, TwoPhaseProcessor):
+        return {"keys": list(component.keys())} if component.keys() else {}
+    ports = [{"keys": list(p.keys), "everywhere": p.everywhere, "first": p.first} for p in component.ports(inputs)]
+    return {"ports": ports} if any(any(port.values()) for port in ports) else {}
 
 
 def _batch(text: BatchText) -> dict[str, Any]:

@@ -112,7 +112,7 @@ async def test_routing(routing: Routing, per_task: list[list[int]]) -> None:
     outlet = Outlet(routing, (), [Channel(t, 0, _fail) for t in tasks], 1, LocalRuntime())
     for number in (1, 2, 3, 4):
         await outlet.send(_batch(number))
-    await outlet.barrier(Barrier(1, 1))
+    await outlet.mark(Barrier(1, 1))
     await asyncio.sleep(0.01)
 
     assert [_numbers(t) for t in tasks] == per_task[: len(tasks)]

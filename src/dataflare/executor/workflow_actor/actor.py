@@ -61,8 +61,11 @@ class WorkflowActor(Actor):
 
     async def idle(self, task: str) -> None:
         """A source task has no more splits."""
-        self._here.idle.add(task)
-        self._here.changed()
+        life = self._here
+        life.idle.add(task)
+        for ref in life.whose_turn():
+            ref.tell("turn")
+        life.changed()
 
     async def dirty(self) -> None:
         """Rows have flowed since the last barrier."""

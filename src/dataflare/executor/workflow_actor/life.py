@@ -48,6 +48,7 @@ class Life:
         self.tasks: dict[int, list[ActorRef]] = {}
         self.enumerators: dict[str, ActorRef] = {}
         self.idle: set[str] = set()
+        self.waits: dict[str, set[str]] = {}
         self.reports: dict[int, list[Report]] = {}
         self.rejected: dict[str, tuple[int, int]] = {}
         self.base: Proposal | None = None
@@ -78,6 +79,18 @@ class Life:
     def ended(self) -> bool:
         """Whether all splits of all sources have been read."""
         return len(self.idle) == len(self.source_tasks)
+
+    def whose_turn(self) -> list[ActorRef]:
+        """Return the tasks of sources that waited for others, all of which have ended by now; each comes once."""
+        done = {
+            s.source
+            for s in self.source_stages
+            if self.idle.issuperset(f"{s.operators[-1].id}#{i}" for i in range(s.parallelism))
+        }
+        free = [name for name, before in self.waits.items() if before <= done]
+        for name in free:
+            del self.waits[name]
+        return [ref for s in self.source_stages if s.source in free for ref in self.tasks[s.index]]
 
     def destinations(self) -> list[tuple[str, ActorRef]]:
         """Return each destination with the task that heads it; the decider comes first."""

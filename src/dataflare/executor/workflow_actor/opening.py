@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from dataflare.executor.task import TaskActor, channels_into
+from dataflare.executor.task import TaskActor
 from dataflare.executor.workflow_actor.resuming import resuming
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _outlets(life: Life, stage: Stage, index: int) -> list[tuple[Any, Any, list[
         target = life.job.graph.stages[exchange.to_stage]
         ends = []
         for number, ref in enumerate(life.tasks[target.index]):
-            channels = channels_into(life.job, target, number)
+            channels = life.job.graph.channels_into(target.index, number)
             at = next((i for i, (e, sender) in enumerate(channels) if e is exchange and sender == index), -1)
             ends.append((ref, at))
         outlets.append((exchange.routing, exchange.keys, ends))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.executor.enumerator import EnumeratorActor
+from dataflare.executor.turns import turns
 from dataflare.executor.workflow_actor.finishing import finishing
 from dataflare.executor.workflow_actor.life import Ending
 from dataflare.executor.workflow_actor.running import running
@@ -65,8 +66,11 @@ async def _start(life: Life) -> None:
         life.watch(ref)
         life.enumerators[stage.source] = ref
         ends[stage.source] = await ref.ask("ends")
+    life.waits = turns(life.job.plan)
     for stage in life.job.graph.stages:
         enumerator = life.enumerators[stage.source] if stage.source is not None else None
         for ref in life.tasks[stage.index]:
+            if stage.source in life.waits:
+                await ref.ask("wait")
             await ref.ask("start", now, enumerator, ends.get(stage.source or "", {}))
     life.epoch_time = now

@@ -21,6 +21,7 @@ from dataflare.component import (
     processor,
     source,
 )
+from dataflare.component.processor import EVERYWHERE
 from dataflare.errors import FencedError
 from dataflare.plan import Mechanism
 from dataflare.schema import Schema
@@ -57,6 +58,12 @@ class FlakyConfig(Config):
     share: float = Field(0.3, description="Share of rows that are rejected.")
 
 
+class LookupConfig(Config):
+    """Settings of the stub that looks rows up."""
+
+    rows: int = Field(description="Rows of the lookup.")
+
+
 def components(world: World) -> Registry:
     """Return a registry of stubs that live in this world."""
     return Registry.of(
@@ -66,6 +73,7 @@ def components(world: World) -> Registry:
         processor("sim_pass", counts=())(Pass),
         processor("sim_first", counts=("absorbed",), parallel=False, deterministic=False)(First),
         processor("sim_flush", counts=("expanded",), parallel=False)(Flush),
+        processor("sim_lookup", counts=("absorbed", "expanded"))(_in(world, Lookup)),
         processor("sim_flaky", counts=(), deterministic=False)(Flaky),
     )
 
@@ -169,6 +177,48 @@ class Flush(_Stub):
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         self.count = json.loads(state[7])
+
+
+class Lookup(Processor[LookupConfig]):
+    """Holds rows until the last input, of which every instance gets all rows, has ended; then lets them pass."""
+
+    world: ClassVar[World]
+
+    def open(self) -> None:
+        self.known: list[Row] = []
+        self.held: list[Row] = []
+        self.ready = False
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        if port == len(self.context.schemas) - 1:
+            if self.ready:
+                self.world.violate(f"lookup: a row came behind the end of {self.context.node}")
+            self.known += unpack(batch)
+        elif self.ready:
+            yield batch.replace(batch.payload, "")
+        else:
+            self.held += unpack(batch)
+
+    def end(self, port: int) -> Iterable[Batch]:
+        if port == len(self.context.schemas) - 1:
+            self.ready = True
+            if len(set(self.known)) != self.config.rows or len(self.known) != self.config.rows:
+                self.world.violate(f"lookup: {len(self.known)} of {self.config.rows} rows at {self.context.node}")
+            held, self.held = self.held, []
+            if held:
+                yield Batch(pack(held))
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        held = {self.context.key_group: json.dumps(self.held).encode()} if self.held else {}
+        return {EVERYWHERE: json.dumps(self.known).encode(), **held}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        for group, data in state.items():
+            rows = [(split, n) for split, n in json.loads(data)]
+            if group == EVERYWHERE:
+                self.known = rows
+            else:
+                self.held += rows
 
 
 class Flaky(Processor[FlakyConfig]):

@@ -64,7 +64,7 @@ class _Run:
     def __init__(self, seed: int, case: Scenario) -> None:
         self.case = case
         self.random = random.Random(seed * 7919 + 1)
-        self.world = World(totals=case.rows)
+        self.world = World(totals=case.rows | case.lookups)
         for name, mechanism in case.mechanisms.items():
             self.world.tables[name] = Table(mechanism)
         self.registry = components(self.world)

@@ -36,6 +36,9 @@ TRAPS = (
 """Steps of the protocol that a fault may hit, just before or just after."""
 
 
+LOOKUP_SHARE = 0.25
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What happens when: `kind` is crash, zombie or jump; at a moment, or at a step (`before` or after it)."""
@@ -57,19 +60,22 @@ class Scenario:
     dead: str | None = None
     first: bool = False
     flush: bool = False
+    lookups: dict[str, int] = field(default_factory=dict)
     text: str = field(default="")
 
 
 def scenario(seed: int) -> Scenario:
     """Draw a scenario."""
     rng = random.Random(seed)
-    builder = _Builder(rng)
+    builder = _Builder(rng, random.Random(~seed))
     return builder.build()
 
 
 class _Builder:
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, rng: random.Random, later: random.Random) -> None:
+        """`later` draws what came later, so that the seeds of before still give the rest as they did."""
+        self._rng, self._later = rng, later
+        self._lookups: dict[str, int] = {}
         self._nodes: list[Node] = []
         self._edges: list[Edge] = []
         self._rows: dict[str, int] = {}
@@ -82,6 +88,8 @@ class _Builder:
         flaky = rng.random() < 0.3
         if rng.random() < 0.5:
             heads = [self._step("pass", "sim_pass", heads)]
+        if self._later.random() < LOOKUP_SHARE:
+            heads = [self._lookup(heads)]
         if flaky:
             heads = [self._step("flaky", "sim_flaky", heads, on_error=ErrorPolicy(Action.DEAD_LETTER))]
         if first:
@@ -97,6 +105,7 @@ class _Builder:
             dead="dead" if flaky else None,
             first=first,
             flush=flush,
+            lookups=self._lookups,
         )
 
     def _source(self, number: int) -> str:
@@ -108,6 +117,22 @@ class _Builder:
         self._nodes.append(Node(name, NodeKind.SOURCE, kind, config, (Output("", SCHEMA),), traits=traits))
         self._rows |= {f"{name}/{i}": rows for i in range(splits)}
         return name
+
+    def _lookup(self, heads: list[str]) -> str:
+        later = self._later
+        splits, rows = later.randint(1, 3), later.choice([0, 2, 8])
+        traits = {"parallelism": later.choice([1, 2])}
+        kind = later.choice(["sim", "sim", "sim_waiting"])
+        config: dict[str, Any] = {"splits": splits, "rows": rows}
+        self._nodes.append(Node("look", NodeKind.SOURCE, kind, config, (Output("", SCHEMA),), traits=traits))
+        self._lookups = {f"look/{i}": rows for i in range(splits)}
+        inputs = [*heads, "look"]
+        ports = [{"first": name == "look", "everywhere": name == "look"} for name in inputs]
+        outputs = (Output("", SCHEMA),)
+        settings = {"rows": splits * rows}
+        self._nodes.append(Node("looked", NodeKind.PROCESSOR, "sim_lookup", settings, outputs, traits={"ports": ports}))
+        self._edges += [Edge(source, "", "looked", port) for port, source in enumerate(inputs)]
+        return "looked"
 
     def _step(self, name: str, kind: str, inputs: list[str], on_error: ErrorPolicy = ErrorPolicy()) -> str:  # noqa: B008
         outputs = (Output("", SCHEMA), Output("errors", SCHEMA))
