@@ -101,7 +101,8 @@ class _Builder:
         job, plan = self._job, self._job.plan
         steps = []
         for node in operator.nodes:
-            component = cast("RowProcessor[Any]", job.component(plan.node(node), self._index, 1, self._time))
+            made = job.component(plan.node(node), self._index, self._stage.parallelism, self._time)
+            component = cast("RowProcessor[Any]", made)
             steps.append(component.step([o.schema for o in plan.input_outputs(node)]))
         schema = plan.input_outputs(operator.nodes[0])[0].schema
         policies = [plan.node(n).on_error.action.value for n in operator.nodes]
