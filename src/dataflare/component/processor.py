@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, DataRecord
 from dataflare.component.contract import C, Component
@@ -37,7 +37,14 @@ class Processor(Component[C]):
     """What happens to rows on the way. Always called in a worker thread, one call at a time per instance.
 
     Outputs beside the default one are named by `Batch.stream`; rejected rows leave by the stream `errors`.
+
+    `tells_tags`: `outputs` puts on each column the tags that its values may carry; a column keeps those of input
+    columns of its name besides. Of other processors, every new column has the tags of all columns that come in.
+    `masks`: `outputs` tells all tags, and what it leaves out is masked (invariant 7).
     """
+
+    tells_tags: ClassVar[bool] = False
+    masks: ClassVar[bool] = False
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the schema of each output for these input schemas (by port); raise WorkflowError where impossible.

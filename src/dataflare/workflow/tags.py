@@ -1,7 +1,8 @@
 """Follows what columns hold, such as `pii.email`, from sources to destinations (invariant 7).
 
 A column that a node passes on keeps its tags; an expression that reads a tagged column is tagged; what an opaque node
-makes out of tagged rows is tagged with all of their tags. Only a component with `masks = True` may take tags away.
+makes out of tagged rows is tagged with all of their tags, unless the component tells them (`tells_tags`). Only one with
+`masks = True` may take tags away.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def inherited(component: Any, schema: Schema, inputs: Sequence[Schema]) -> Schem
     for column in (c for i in inputs for c in i):
         before[column.name] = tuple(dict.fromkeys([*before.get(column.name, ()), *column.tags]))
     everything = tuple(dict.fromkeys(t for tags in before.values() for t in tags))
-    opaque = () if isinstance(component, TwoPhaseProcessor) else everything
+    told = isinstance(component, TwoPhaseProcessor) or getattr(type(component), "tells_tags", False)
+    opaque = () if told else everything
     columns = (replace(c, tags=tuple(dict.fromkeys([*c.tags, *before.get(c.name, opaque)]))) for c in schema)
     return Schema(tuple(columns)) if everything else schema
 
