@@ -65,6 +65,13 @@ class Processor(Component[C]):
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Return zero or more batches for one that came in by input `port`."""
 
+    def lost(self) -> int | None:
+        """Return how many of the rows that came in last are in nothing that came out; None: as many as are missing.
+
+        Asked after each call of `process`: where one row may become several and another one none, only it can tell.
+        """
+        return None
+
     def end(self, port: int) -> Iterable[Batch]:
         """Learn that no more rows come by input `port`, and return what was held for that.
 

@@ -153,7 +153,9 @@ class ProcessorOperator(RunningOperator):
                 out += batch.num_rows
             yield self.id, batch.stream, batch
         gathers = "absorbed" in self._counts and "expanded" in self._counts
-        lost = came if gathers else max(0, came - out - dead)
+        told = self._processor.lost() if came else None
+        missing = max(0, came - out - dead) if told is None else told
+        lost = came if gathers else missing
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
         tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})
