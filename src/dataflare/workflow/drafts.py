@@ -20,6 +20,7 @@ from dataflare.workflow.model import (
     SourceText,
     WorkflowText,
 )
+from dataflare.workflow.schedules import check_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,7 @@ class _Outlining:
             out.runtime = self._checker.salvage(RuntimeText, plain["runtime"], ("runtime",)) or out.runtime
         if plain.get("schedule") is not None:
             out.schedule, _ = self._checker.check(ScheduleText, plain["schedule"], ("schedule",))
+            check_schedule(self._document, out.schedule, self._findings)
         for name, value in self._entries("secrets"):
             secret = self._checker.salvage(SecretText, value.plain(), ("secrets", name))
             if secret is not None:

@@ -129,18 +129,47 @@ class DestinationText(_NodeText):
     batch: BatchText = Field(BatchText(), description="How rows are gathered.")
 
 
+class AfterText(Config):
+    """Another workflow whose runs start this one."""
+
+    workflow: str = Field(pattern=f"^{NAME}$", description="Its id; it keeps its state in the same store.")
+    when: Literal["succeeded", "failed", "ended"] = Field("succeeded", description="How its run must have ended.")
+
+
+class RetriesText(Config):
+    """What happens after a run that failed."""
+
+    attempts: int = Field(0, ge=0, le=100, description="How often it is tried again.")
+    initial: Duration = Field(10.0, gt=0, description="The first wait; it doubles each time.")
+    max: Duration = Field(600.0, gt=0, description="The longest wait.")
+
+
 class ScheduleText(Config):
     """When the workflow runs."""
 
     type: Literal["cron", "interval", "once", "event"] = Field(description="The kind of schedule.")
-    expression: str = Field("", description="cron: five fields.")
-    interval: Duration | None = Field(None, gt=0, description="interval: the time between starts.")
-    timezone: str = Field("UTC", description="The zone of the expression.")
-    overlap: Literal["skip", "queue"] = Field("skip", description="What happens when the last run still runs.")
+    expression: str = Field("", description="cron: five fields, six with seconds first, or @daily and its like.")
+    interval: Duration | None = Field(None, ge=0.001, description="interval: the time between starts.")
+    align: Literal["clock", "start"] = Field(
+        "clock", description="interval: counted from start_date (else from 1970), or from when it is taken up."
+    )
+    timezone: str = Field("UTC", description="The zone of the expression and of dates.")
+    start_date: str | None = Field(None, description="Not before; once: when. A date or a time.")
+    end_date: str | None = Field(None, description="Not after. A date is meant to its end.")
+    jitter: Duration | None = Field(None, gt=0, description="Starts are put off by up to so long, each by its own.")
+    overlap: Literal["skip", "queue", "cancel"] = Field(
+        "skip", description="When the run before has not ended: leave out, wait, or stop that one."
+    )
+    queue_max: int = Field(16, ge=1, le=1000, description="How many runs may wait; more are left out.")
     missed: Literal["one", "all", "none"] = Field("one", description="What happens after a time of absence.")
-    event: str = Field("", description="event: its name.")
-    start_date: str | None = Field(None, description="Not before.")
-    end_date: str | None = Field(None, description="Not after.")
+    missed_max: int = Field(100, ge=1, le=1000, description="all: so many at most, the newest.")
+    deadline: Duration | None = Field(None, gt=0, description="A run commits and stops before so long.")
+    retries: RetriesText = Field(RetriesText(), description="What happens after a run that failed.")
+    retain: int = Field(100, ge=1, le=10000, description="How many runs the history keeps.")
+    files: str = Field("", description="event: a glob; files that come or change start a run.")
+    settle: Duration = Field(2.0, ge=0, description="event: files count when unchanged for so long.")
+    event: str = Field("", description="event: its name, as `dataflare trigger` is given it.")
+    after: AfterText | None = Field(None, description="event: the end of another workflow's run.")
 
 
 class ExampleText(Config):

@@ -45,7 +45,7 @@ def freeze(
         guarantees=dict(guarantees),
         settings=_settings(outline),
         version=head.version,
-        schedule=outline.schedule.model_dump(mode="json", exclude_none=True) if outline.schedule else {},
+        schedule=outline.schedule.model_dump(mode="json", exclude_defaults=True) if outline.schedule else {},
         metadata=metadata,
         secrets={n: s.model_dump(mode="json", exclude_defaults=True) for n, s in outline.secrets.items()},
     )
