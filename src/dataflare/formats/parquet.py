@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dataflare.formats.encoder import Sink
 
-Compression = Literal["zstd", "snappy", "none"]
+Compression = Literal["zstd", "gzip", "snappy", "none"]
 
 ROWS_SURE_MIN = 1000
 ROWS_PER_VALUE_MIN = 16

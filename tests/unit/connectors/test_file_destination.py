@@ -104,6 +104,27 @@ class TestSingleJsonLines(FileSuite):
     path = "out.jsonl"
 
 
+class TestSingleGzippedCsv(FileSuite):
+    path = "out.csv.gz"
+
+
+class TestFolderOfZstdJsonLines(FileSuite):
+    config: ClassVar = {"format": "jsonl", "compression": "zstd"}
+
+
+class TestSingleUtf16Csv(FileSuite):
+    path = "out.csv"
+    config: ClassVar = {"encoding": "utf-16"}
+
+    def visible(self):
+        target = self.folder_path / self.path
+        if not target.exists():
+            return []
+        header, *lines = target.read_bytes().decode("utf-16").splitlines()
+        assert header == "id,name"
+        return [{"id": int(line.split(",")[0]), "name": line.split(",")[1]} for line in lines]
+
+
 class TestSingleParquet(FileSuite):
     path = "out.parquet"
     at_end = True
@@ -246,8 +267,8 @@ def test_paths_that_cannot_be_written_are_told(tmp_path):
         destination(tmp_path, "file").open()
     with pytest.raises(UnavailableError, match="not a folder"):
         destination(tmp_path, "file/o").open()
-    with pytest.raises(WorkflowError, match="gz"):
-        destination(tmp_path, "o.csv.gz").open()
+    with pytest.raises(WorkflowError, match="zst"):
+        destination(tmp_path, "o.csv.bz2").open()
 
 
 @pytest.mark.parametrize("config", [{}, {"format": "csv"}, {"format": "parquet"}])

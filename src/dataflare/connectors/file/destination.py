@@ -9,13 +9,16 @@ import pyarrow as pa
 
 from dataflare.component import DestinationConnector, Epoch, Handle, destination
 from dataflare.connectors.file.folder import Folder
-from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, format_of
+from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, extension_of, format_of
 from dataflare.connectors.file.single import SingleParquet, SingleText
 from dataflare.connectors.file.staging import StagedFile
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
+from dataflare.formats.packing import EXTENSIONS as EXTENSIONS_PACKED
+from dataflare.formats.packing import PackedEncoder, packed, packing_of, unpacked
+from dataflare.formats.recoding import Recoder, mark_of, recoded
 from dataflare.plan_words import Mechanism
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.batch import Batch
-    from dataflare.formats.encoder import Encoder
+    from dataflare.formats.encoder import Encoder, Sink
 
 
 @destination(
@@ -50,10 +53,9 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         """Create folders; refuse to append to a file with other columns."""
         config = self.config
         path = self.context.path(config.path)
-        if config.path.lower().endswith(".gz"):
-            raise WorkflowError(f"{config.path}: compressed text is not written", hint="leave .gz out, or use parquet")
-        single = path.suffix.lower() in EXTENSIONS and not path.is_dir()
+        single = extension_of(path.name) in EXTENSIONS and not path.is_dir()
         self._format = format_of(config.path, config.format or (None if single else "jsonl"))
+        self._packing = self._choose_packing(path.name if single else "")
         if not single and path.is_file():
             raise UnavailableError(f"{path} is a file", hint="give the path a file extension, or name a folder")
         self._schema = self._planned_schema()
@@ -112,16 +114,28 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     def _choose_layout(self, *, single: bool) -> Folder | SingleText | SingleParquet:
         path = self.context.path(self.config.path)
         if not single:
-            return Folder(path, self._format, self.context)
+            return Folder(path, f"{self._format}{EXTENSIONS_PACKED[self._packing]}", self.context)
         if self._format == "parquet":
             return SingleParquet(path, self.context, self._empty_parquet)
-        header = b""
+        header = mark_of(self.config.encoding)
         if self._format == "csv" and self.config.header:
             if self._schema is None:
                 raise WorkflowError(f"the columns of {self.config.path} are not known", hint="set header: false")
-            header = header_line(self._schema.names, self.config.csv_options(header=True))
+            line = header_line(self._schema.names, self.config.csv_options(header=True))
+            header += recoded(line, self.config.encoding)
             self._check_header(header)
-        return SingleText(path, self.context, header)
+        return SingleText(path, self.context, packed(header, self._packing))
+
+    def _choose_packing(self, name: str) -> str:
+        told = self.config.compression
+        if self._format == "parquet":
+            return "none"
+        if told == "snappy":
+            raise WorkflowError("text is not written with snappy", hint="say compression: gzip or zstd")
+        packing = packing_of(name, told)
+        if packing not in EXTENSIONS_PACKED:
+            raise WorkflowError(f"{self.config.path}: {packing} is not written", hint="let it end in .gz or .zst")
+        return packing
 
     def _empty_parquet(self, path: Path) -> None:
         with storage(path), path.open("wb") as file:
@@ -135,25 +149,40 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         path = self.context.path(self.config.path)
         if self.context.write_mode == "overwrite" or not path.is_file() or path.stat().st_size == 0:
             return
-        with path.open("rb") as file:
-            found = file.read(len(header))
-        if found.replace(b"\r\n", b"\n") != header:
+        with storage(path), path.open("rb") as file:
+            pieces = unpacked(iter(lambda: file.read(1 << 16), b""), self._packing, path.name)
+            found = b""
+            while len(found) < len(header) + 1 and (more := next(pieces, b"")):
+                found += more
+        ended = header.replace(b"\r\n", b"\n")
+        if not found.replace(b"\r\n", b"\n").startswith(ended):
             raise UnavailableError(
-                f"{path} has other columns than {header.decode().strip()}",
+                f"{path} has other columns than {', '.join(self._schema.names if self._schema else [])}",
                 hint="use write_mode: overwrite, or another path",
             )
 
     def _encoder(self, sink: IO[bytes]) -> Encoder:
+        if self._packing == "none":
+            return self._bare_encoder(sink)
+        return PackedEncoder(sink, self._packing, self._bare_encoder)
+
+    def _bare_encoder(self, sink: Sink) -> Encoder:
         config = self.config
+        if self._format == "parquet":
+            from dataflare.formats.parquet import ParquetEncoder
+
+            assert self._schema is not None
+            compression = config.compression or "zstd"
+            return ParquetEncoder(sink, self._schema, compression=compression, group_rows=config.row_group_rows)
+        if config.encoding != "utf-8":
+            if self._layout.header_in_parts:
+                sink.write(mark_of(config.encoding))
+            sink = Recoder(sink, config.encoding)
         if self._format == "jsonl":
             return JsonlEncoder(sink, self._texts, self._json)
         assert self._schema is not None
-        if self._format == "csv":
-            header = config.header and self._layout.header_in_parts
-            return CsvEncoder(sink, self._texts, self._schema.names, config.csv_options(header=header))
-        from dataflare.formats.parquet import ParquetEncoder
-
-        return ParquetEncoder(sink, self._schema, compression=config.compression, group_rows=config.row_group_rows)
+        header = config.header and self._layout.header_in_parts
+        return CsvEncoder(sink, self._texts, self._schema.names, config.csv_options(header=header))
 
     def _planned_schema(self) -> pa.Schema | None:
         """Return the union of the columns of all inputs; None where none is planned."""

@@ -17,6 +17,7 @@ from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.fingerprint import fingerprint, is_known
 from dataflare.connectors.file.listing import Listed, changed_files, listed_anew, names_of
 from dataflare.connectors.file.nature import other_delimiter
+from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.storage import storage
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
@@ -43,6 +44,7 @@ class Enumerator:
     def __init__(self, context: StageContext, config: FileSourceConfig, schema: Schema) -> None:
         """List nothing yet."""
         self._context, self._config, self._schema = context, config, schema
+        self._placed = Placed(schema, config)
         self._noticed: set[tuple[str, ...]] = set()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
@@ -52,7 +54,7 @@ class Enumerator:
     # ---- passes -------------------------------------------------------------------------------------------------
 
     def _full(self, since: Position | None) -> Iterator[Split]:
-        names = names_of(self._context, self._config.path, allow_empty=self._config.allow_empty)
+        names = names_of(self._context, self._config, allow_empty=self._config.allow_empty)
         if since is not None and not since.get("done") and since["path"] not in names:
             raise UnavailableError(
                 f"{since['path']} is gone, and only a part of it has been read",
@@ -81,7 +83,7 @@ class Enumerator:
                 return
             read = (Listed.from_json(v) for v in since["listing"])
             files = {**since["files"], **{f.name: [f.size, f.modified, f.mark] for f in read}}
-        names = names_of(self._context, self._config.path, allow_empty=self._config.allow_empty or bool(files))
+        names = names_of(self._context, self._config, allow_empty=self._config.allow_empty or bool(files))
         listed, replaced = changed_files(self._context, names, files, self._grows)
         for name in replaced:
             self._notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
@@ -106,7 +108,7 @@ class Enumerator:
 
     def _grows(self, name: str) -> bool:
         """Tell whether what is appended to a file can be read alone."""
-        return format_of(name, self._config.format) != "parquet" and not is_stream(name, self._config.encoding)
+        return format_of(name, self._config.format) != "parquet" and not is_stream(name, self._config)
 
     # ---- one file -----------------------------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class Enumerator:
         kind = format_of(listed.name, self._config.format)
         if kind == "parquet":
             found = self._groups(listed.name, offset or 0)
-        elif is_stream(listed.name, self._config.encoding):
+        elif is_stream(listed.name, self._config):
             found = self._stream(listed.name, kind)
         else:
             found = self._ranges(listed, kind, offset)
@@ -170,12 +172,12 @@ class Enumerator:
         file = TextFile(self._context.path(name), name, self._config)
         try:
             data: dict[str, Any] = {"stream": True}
-            start = 0
+            start = file.skipped()
             if kind == "csv":
                 head = file.head(STREAM_HEAD_BYTES)
                 fields, end = first_record(head, self._config.csv_options())
                 if self._config.header:
-                    data["names"], start = unique_names(fields), end
+                    data["names"], start = unique_names(fields), start + end
                 else:
                     data["names"] = self._positional(len(fields))
                 if fields:
@@ -214,7 +216,8 @@ class Enumerator:
         """Compare the columns of a file with the planned ones."""
         if not found:
             return
-        missing = [c for c in self._schema if c.name not in found]
+        wanted = self._placed.inner(name)
+        missing = [c for c in wanted if c.name not in found]
         hard = [c.name for c in missing if self._config.missing_columns == "error" or not c.nullable]
         if hard:
             raise DataError(
@@ -222,9 +225,9 @@ class Enumerator:
                 hint="correct the file or `columns`, or set missing_columns: null",
                 place=Place(name),
             )
-        if missing and len(missing) == len(self._schema.columns):
+        if missing and len(missing) == len(wanted.columns):
             raise DataError(
-                f"the file has none of the columns {_listed(self._schema.names)}; it has {_listed(found)}",
+                f"the file has none of the columns {_listed(wanted.names)}; it has {_listed(found)}",
                 hint="is the header there? set header: false if not; check delimiter and encoding",
                 place=Place(name),
             )

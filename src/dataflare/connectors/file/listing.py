@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from dataflare.connectors.file.settings import EXTENSIONS
+from dataflare.connectors.file.settings import EXTENSIONS, FileSourceConfig, extension_of
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import UnavailableError
 
@@ -41,35 +43,57 @@ class Listed:
         return cls(*value)
 
 
-def names_of(context: StageContext, path: str, *, allow_empty: bool) -> list[str]:
-    """Return the names of all files behind a path, sorted; relative to the workflow's folder where they are in it.
+def names_of(context: StageContext, config: FileSourceConfig, *, allow_empty: bool) -> list[str]:
+    """Return the names of all files behind the paths, sorted; relative to the workflow's folder where they are in it.
 
-    Raises UnavailableError where there is none, unless that is allowed. Hidden files are left out.
+    Raises UnavailableError where there is none behind one of the paths, unless that is allowed. Hidden files are left
+    out.
     """
+    found: set[str] = set()
+    for path in config.paths:
+        behind = _behind(context, path)
+        if not behind and not allow_empty:
+            raise _nothing(context.path(path), path)
+        found.update(behind)
+    if config.exclude:
+        left_out = [re.compile(_pattern(context, glob_)).fullmatch for glob_ in config.exclude]
+        found = {f for f in found if not any(matches(f) for matches in left_out)}
+        if not found and not allow_empty:
+            raise UnavailableError("`exclude` leaves no file", hint="correct it, or set allow_empty: true")
+    root = f"{context.directory}{os.sep}"
+    return sorted(f.removeprefix(root) if context.directory.is_absolute() else f for f in found)
+
+
+def _behind(context: StageContext, path: str) -> list[str]:
     full = context.path(path)
     with storage(full):
         if full.is_file():
-            found = [str(full)]
-        elif full.is_dir():
-            found = sorted(
-                str(p) for p in full.iterdir() if p.is_file() and p.name[0] != "." and _extension(p.name) in EXTENSIONS
-            )
-        else:
-            found = sorted(p for p in glob.glob(str(full), recursive=True) if os.path.isfile(p))  # noqa: PTH113, PTH207
-    if not found and not allow_empty:
+            return [str(full)]
         if full.is_dir():
-            what = f"{full} is a folder without a file that can be read ({', '.join(sorted(EXTENSIONS))})"
-        elif full.exists():
-            what = f"{full} is neither a file nor a folder"
-        else:
-            what = f"{'no file matches' if glob.has_magic(path) else 'there is no file'} {full}"
-        raise UnavailableError(what, hint="check the path, or set allow_empty: true if there may be none")
-    root = f"{context.directory}{os.sep}"
-    return [f.removeprefix(root) if context.directory.is_absolute() else f for f in found]
+            entries = (e for e in os.scandir(full) if e.name[0] != "." and extension_of(e.name) in EXTENSIONS)
+            return [e.path for e in entries if e.is_file()]
+        return [p for p in glob.iglob(str(full), recursive=True) if os.path.isfile(p)]  # noqa: PTH113, PTH207
 
 
-def _extension(name: str) -> str:
-    return os.path.splitext(name.lower().removesuffix(".gz"))[1]  # noqa: PTH122 - a name, no path
+def _nothing(full: Path, path: str) -> UnavailableError:
+    if full.is_dir():
+        what = f"{full} is a folder without a file that can be read ({', '.join(sorted(EXTENSIONS))})"
+    elif full.exists():
+        what = f"{full} is neither a file nor a folder"
+    else:
+        what = f"{'no file matches' if glob.has_magic(path) else 'there is no file'} {full}"
+    return UnavailableError(what, hint="check the path, or set allow_empty: true if there may be none")
+
+
+def _pattern(context: StageContext, text: str) -> str:
+    """Return what matches the files behind a glob; one without a folder is about names in any folder."""
+    if "/" not in text:
+        return f"(?s:.*/)?{fnmatch.translate(text)}"
+    parts = []
+    for part in re.split(r"(\*\*/|\*\*|\*|\?)", str(context.path(text))):
+        signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        parts.append(signs.get(part, re.escape(part)))
+    return "".join(parts)
 
 
 def mark_of(path: Path, end: int) -> int:

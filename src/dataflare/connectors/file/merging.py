@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_COMPRESSIONS: dict[str, Compression] = {"uncompressed": "none", "snappy": "snappy"}
+_COMPRESSIONS: dict[str, Compression] = {"uncompressed": "none", "snappy": "snappy", "gzip": "gzip"}
 
 
 def merge(sources: Sequence[Path], target: Path) -> None:

@@ -17,9 +17,9 @@ _MAGIC = (
     (b"\x1f\x8b", "packed by gzip", "let its name end in .gz, or unpack it"),
     (b"PK\x03\x04", "a zip file or a spreadsheet", "unpack it, or save the sheet as CSV"),
     (b"PAR1\x15", "a Parquet file", "let its name end in .parquet, or set format: parquet"),
-    (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it"),
-    (b"BZh91AY&SY", "packed by bzip2", "unpack it"),
-    (b"\xfd7zXZ\x00", "packed by xz", "unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd", "let its name end in .zst, or unpack it"),
+    (b"BZh91AY&SY", "packed by bzip2", "let its name end in .bz2, or unpack it"),
+    (b"\xfd7zXZ\x00", "packed by xz", "let its name end in .xz, or unpack it"),
     (codecs.BOM_UTF16_LE, "text in UTF-16", "set encoding: utf-16"),
     (codecs.BOM_UTF16_BE, "text in UTF-16", "set encoding: utf-16"),
 )

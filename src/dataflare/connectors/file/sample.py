@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.connectors.file.listing import names_of
 from dataflare.connectors.file.nature import check_lines
+from dataflare.connectors.file.partitions import placed_types
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.text import TextFile
 from dataflare.errors import DataError, Place
@@ -15,6 +16,8 @@ from dataflare.formats.jsonl import infer as jsonl
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataflare.component import StageContext
 
 SAMPLE_BYTES = 1 << 20
@@ -26,7 +29,7 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
 
     Raises UnavailableError where there is no file, DataError where files tell no columns, or not the same ones.
     """
-    names = names_of(context, config.path, allow_empty=False)
+    names = names_of(context, config, allow_empty=False)
     spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
     picked = [names[n] for n in spread]
     kinds = {name: format_of(name, config.format) for name in picked}
@@ -37,8 +40,9 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
             f"files of several formats: {shown}",
             hint="name those of one format, such as folder/*.csv, or declare `columns`",
         )
+    placed = placed_types(config, names)
     if kind == "parquet":
-        return _parquet(context, picked)
+        return _with(_parquet(context, picked), placed)
     found: dict[str, str | None] = {}
     for name in picked:
         file = TextFile(context.path(name), name, config)
@@ -61,11 +65,16 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
                 found[column] = guess.wider(found.get(column), guessed) if guessed else found.get(column)
     if not found:
         raise DataError(
-            f"{config.path} holds no {'header' if kind == 'csv' else 'row'} to tell the columns from",
+            f"{config.paths[0]} holds no {'header' if kind == 'csv' else 'row'} to tell the columns from",
             hint="declare them: columns: {id: int64, ...}",
         )
     nothing = "json" if kind == "jsonl" else "string"
-    return Schema.of({name: guessed or nothing for name, guessed in found.items()})
+    return _with(Schema.of({name: guessed or nothing for name, guessed in found.items()}), placed)
+
+
+def _with(schema: Schema, placed: Mapping[str, str]) -> Schema:
+    """Return the columns of the files and of their names; where both have one, that of the name counts."""
+    return Schema.of({**{c.name: c.type for c in schema}, **placed}) if placed else schema
 
 
 def _csv(head: bytes, config: FileSourceConfig, name: str) -> dict[str, str | None]:

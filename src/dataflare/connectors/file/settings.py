@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import codecs
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
 from dataflare.component import Config, Field, Size
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
+from dataflare.formats.packing import Packing, bare
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
-Compression = Literal["zstd", "snappy", "none"]
+Compression = Literal["zstd", "gzip", "snappy", "none"]
 
 EXTENSIONS = {
     ".csv": "csv",
@@ -31,9 +32,7 @@ def format_of(path: str, told: str | None) -> str:
     """Return `csv`, `jsonl` or `parquet`: as told, or by the file extension; raise WorkflowError where neither says."""
     if told is not None:
         return "jsonl" if told == "json" else told
-    pure = PurePath(path)
-    extension = PurePath(pure.stem).suffix if pure.suffix.lower() == ".gz" else pure.suffix
-    found = EXTENSIONS.get(extension.lower())
+    found = EXTENSIONS.get(extension_of(path))
     if found is None:
         raise WorkflowError(
             f"the format of {path} is not clear from its extension", hint="add format: csv, jsonl or parquet"
@@ -41,29 +40,68 @@ def format_of(path: str, told: str | None) -> str:
     return found
 
 
+def extension_of(name: str) -> str:
+    """Return the extension that tells the format of a file, in small letters, whatever it is packed in."""
+    return PurePath(bare(name)).suffix.lower()
+
+
+def _encoding(value: str) -> str:
+    try:
+        return codecs.lookup(value).name
+    except LookupError as error:
+        raise ValueError(f"{value!r} is no text encoding that Python knows") from error
+
+
 class TextConfig(Config):
     """What both ends of a CSV file agree on."""
 
-    path: str = Field(description="File, glob or folder; relative to the workflow file.")
     format: Format | None = Field(None, description="csv, jsonl (json is the same) or parquet; default: by extension.")
     header: bool = Field(default=True, description="CSV: the first record names the columns.")
     delimiter: str = Field("", description="CSV: one character; default: a comma, a tab for .tsv.")
     quote: str = Field('"', description='CSV: quotes values that hold separators; "" for none.')
+    escape: str = Field("", description='CSV: escapes a quote inside quotes; "" where it is doubled.')
+    decimal: str = Field(".", description="CSV: the decimal sign of numbers.")
+    true_values: list[str] = Field([], description="CSV: words for true; default: true and 1, and true when written.")
+    false_values: list[str] = Field([], description="CSV: words for false; default: false and 0, and false.")
+    date_formats: list[str] = Field(
+        [], description="CSV: patterns of dates and times, such as %d.%m.%Y; ISO 8601 is read anyway."
+    )
+    encoding: str = Field("utf-8", description="CSV and JSON lines: the text encoding.")
 
-    def csv_delimiter(self) -> str:
-        """Return the delimiter, by extension where it is not given."""
-        return self.delimiter or ("\t" if self.path.lower().removesuffix(".gz").endswith(".tsv") else ",")
+    _known_encoding = field_validator("encoding")(_encoding)
+
+    def _dialect(self, first_path: str) -> dict[str, Any]:
+        """Return what reading and writing share; the delimiter is by extension where it is not given."""
+        return {
+            "delimiter": self.delimiter or ("\t" if extension_of(first_path) == ".tsv" else ","),
+            "quote": self.quote,
+            "escape": self.escape,
+            "decimal": self.decimal,
+            "true_words": tuple(self.true_values),
+            "false_words": tuple(self.false_values),
+            "moments": tuple(self.date_formats),
+        }
 
 
 class FileSourceConfig(TextConfig):
     """Settings of the file source."""
 
+    path: str | list[str] = Field(
+        description="File, folder or glob (** for any folders), or a list of them; relative to the workflow file."
+    )
+    exclude: list[str] = Field([], description="Globs of files to leave out.")
     columns: dict[str, str] | None = Field(
         None, description="Columns to read, with their types; default: all, types from a sample."
     )
-    escape: str = Field("", description='CSV: escapes a quote inside quotes; "" where it is doubled.')
+    compression: Packing | None = Field(
+        None, description="Text: gzip, zstd, bz2, xz or none; default: by extension (.gz, .zst, .bz2, .xz)."
+    )
+    skip_lines: int = Field(0, ge=0, le=10_000, description="CSV: lines before the header that are not looked at.")
+    comment: str = Field("", description="CSV: lines that begin with this character are no records.")
     null_values: list[str] = Field([""], description="CSV: unquoted texts that mean null.")
-    encoding: str = Field("utf-8", description="CSV and JSON lines: the text encoding.")
+    thousands: str = Field("", description="CSV: the sign between thousands in numbers.")
+    hive: bool = Field(default=False, description="Folders named column=value are columns.")
+    name_column: str = Field("", description="A column of this name holds the path of the file.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
     extra_columns: Literal["ignore", "error"] = Field(
@@ -79,13 +117,12 @@ class FileSourceConfig(TextConfig):
         """Let tests and tiny devices say any number of bytes."""
         return f"{value}B" if isinstance(value, int) and not isinstance(value, bool) else value
 
-    @field_validator("encoding")
+    @field_validator("path")
     @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        try:
-            return codecs.lookup(value).name
-        except LookupError as error:
-            raise ValueError(f"{value!r} is no text encoding that Python knows") from error
+    def _some_path(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError("name a file, a folder or a glob")
+        return value
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -95,9 +132,21 @@ class FileSourceConfig(TextConfig):
             return {v["name"]: v["type"] for v in value}
         return value
 
+    @property
+    def paths(self) -> list[str]:
+        """All paths."""
+        return [self.path] if isinstance(self.path, str) else self.path
+
     def csv_options(self) -> CsvOptions:
         """Return the CSV dialect; raise WorkflowError for an impossible one."""
-        return CsvOptions(self.csv_delimiter(), self.quote, self.escape, self.header, tuple(self.null_values))
+        return CsvOptions(
+            **self._dialect(self.paths[0]),
+            header=self.header,
+            nulls=tuple(self.null_values),
+            comment=self.comment,
+            skip_lines=self.skip_lines,
+            thousands=self.thousands,
+        )
 
 
 class FileDestinationConfig(TextConfig):
@@ -105,11 +154,23 @@ class FileDestinationConfig(TextConfig):
 
     path: str = Field(description="A folder, or one file where it has an extension; relative to the workflow file.")
     null_value: str = Field("", description="CSV: what is written for null.")
-    compression: Compression = Field("zstd", description="Parquet: zstd (level 3), snappy or none.")
+    quote_all: bool = Field(default=False, description="CSV: quotes every value that is not null.")
+    line_end: Literal["\n", "\r\n"] = Field("\n", description="CSV: what ends a line.")
+    compression: Compression | None = Field(
+        None,
+        description="Parquet: zstd (level 3, the default), snappy, gzip or none; text: gzip, zstd or none, "
+        "by extension where it is not given.",
+    )
     row_group_rows: int = Field(1 << 17, ge=1, description="Parquet: rows in a row group at most.")
     file_rows_max: int | None = Field(None, ge=1, description="Begin another file after so many rows.")
     file_bytes_max: Size | None = Field(None, description="Begin another file after about so many bytes.")
 
     def csv_options(self, *, header: bool) -> CsvOptions:
         """Return the CSV dialect; raise WorkflowError for an impossible one."""
-        return CsvOptions(self.csv_delimiter(), self.quote, "", header, (self.null_value,))
+        return CsvOptions(
+            **self._dialect(self.path),
+            header=header,
+            nulls=(self.null_value,),
+            line_end=self.line_end,
+            quote_all=self.quote_all,
+        )

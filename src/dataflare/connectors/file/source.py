@@ -8,6 +8,7 @@ from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.fingerprint import is_known
+from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
@@ -58,13 +59,15 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._groups: GroupReader | None = None
         self._csv: dict[tuple[str, ...], CsvDecoder] = {}
         self._jsonl: JsonlDecoder | None = None
+        self._placed: Placed | None = None
         self._known: tuple[str, list[int] | None] = ("", None)
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the declared columns, if they are declared."""
         if self.config.columns is None:
             return None
-        return self._streams(Schema.of(self.config.columns))
+        named = {self.config.name_column: "string"} if self.config.name_column else {}
+        return self._streams(Schema.of({**self.config.columns, **named}))
 
     def streams(self) -> Mapping[str, Stream]:
         """Return the declared columns, or guess them from the files."""
@@ -128,7 +131,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         )
         rows_done = bool(since and since.get("rows_done"))
         for block, names, start, end, line in blocks:
-            decoded = self._decode(block, names, kind)
+            decoded = self._decode(block, names, kind, file.name)
             yield from self._batches(file, decoded, (start, end), line, rows_done=rows_done)
             rows_done = False
             self.bytes_read += file.bytes_read
@@ -139,14 +142,15 @@ class FileSource(SourceConnector[FileSourceConfig]):
     ) -> Iterator[Batch]:
         """Yield the good rows of a block, then the bad ones."""
         start, end = at
+        rows = self._place().rows(decoded.rows, file.name)
         if not decoded.rejected:
-            yield Batch(decoded.rows, position={"offset": end})
+            yield Batch(rows, position={"offset": end})
             return
         first_line = line if line is not None else file.line_at(start)
         if self.context.on_error not in ("skip", "dead_letter"):
             raise failure(decoded.rejected[0], file.name, first_line)
         if not rows_done:
-            yield Batch(decoded.rows, position={"offset": start, "rows_done": True})
+            yield Batch(rows, position={"offset": start, "rows_done": True})
         errors = errors_table(decoded.rejected, file.name, first_line)
         yield Batch(errors, "errors", {"offset": end})
 
@@ -180,17 +184,25 @@ class FileSource(SourceConnector[FileSourceConfig]):
             line += block.count(b"\n")
             at = end
 
-    def _decode(self, block: bytes, names: list[str], kind: str) -> Decoded:
+    def _place(self) -> Placed:
+        if self._placed is None:
+            self._placed = Placed(self._schema(), self.config)
+        return self._placed
+
+    def _decode(self, block: bytes, names: list[str], kind: str, name: str) -> Decoded:
+        schema = self._place().inner(name)
         if kind == "jsonl":
-            if self._jsonl is None:
-                self._jsonl = JsonlDecoder(self._schema(), self.context.budget.memory_bytes_max)
+            if self._jsonl is None or self._jsonl.schema != schema:
+                if self._jsonl is not None:
+                    self._jsonl.close()
+                self._jsonl = JsonlDecoder(schema, self.context.budget.memory_bytes_max)
             return self._jsonl.decode(block)
-        key = tuple(names)
+        key = (*schema.names, "", *names)
         decoder = self._csv.get(key)
         if decoder is None:
             if len(self._csv) >= DECODERS_MAX:
                 self._csv.clear()
-            decoder = self._csv[key] = CsvDecoder(self._schema(), names, self.config.csv_options())
+            decoder = self._csv[key] = CsvDecoder(schema, names, self.config.csv_options())
         return decoder.decode(block)
 
     def _open(self, name: str) -> TextFile:
@@ -209,9 +221,9 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if self._groups is None or self._groups.name != name:
             if self._groups is not None:
                 self._groups.close()
-            self._groups = GroupReader(self.context.path(name), name, self._schema())
+            self._groups = GroupReader(self.context.path(name), name, self._place().inner(name))
         for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max):
-            yield batch
+            yield batch.replace(self._place().rows(batch.rows, name))
             self.bytes_read += self._groups.bytes_read
             self._groups.bytes_read = 0
 

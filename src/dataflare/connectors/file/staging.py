@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
     from dataflare.formats.encoder import Encoder
 
-PART = re.compile(r"part-\d+-\d+-\d+-\d+\.(csv|jsonl|parquet)")
+PART = re.compile(r"part-\d+-\d+-\d+-\d+\.(csv|jsonl|parquet)(\.gz|\.zst)?")
 """Names of published files: epoch, attempt, instance, number."""
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}

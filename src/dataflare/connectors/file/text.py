@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
@@ -14,7 +13,8 @@ from dataflare.connectors.file.settings import format_of
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place
 from dataflare.formats.csv.infer import first_record, unique_names
-from dataflare.formats.csv.records import whole_records
+from dataflare.formats.csv.records import lines_end, whole_records
+from dataflare.formats.packing import packing_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,11 @@ HEADER_BYTES_MAX = 1 << 20
 _BOM = codecs.BOM_UTF8
 
 
-def is_stream(name: str, encoding: str) -> bool:
+def is_stream(name: str, config: FileSourceConfig) -> bool:
     """Tell whether a file can only be read from its beginning: compressed, or line ends are not single bytes."""
-    if name.lower().endswith(".gz"):
+    if packing_of(name, config.compression) != "none":
         return True
-    plain = 'a",;\n'
+    plain, encoding = 'a",;\n', config.encoding
     stateful = encoding.startswith(("iso2022", "hz", "utf-7"))
     return stateful or plain.encode(encoding) != plain.encode("ascii")
 
@@ -57,7 +57,8 @@ class TextFile:
             self.file = io.FileIO(path)
             self.size = os.fstat(self.file.fileno()).st_size
         self._counted = (0, 1)
-        if not name.lower().endswith(".gz"):
+        self._packing = packing_of(name, config.compression)
+        if self._packing == "none":
             try:
                 check_text(self.peek(0, HEAD_BYTES), name, format_of(name, config.format), config.encoding)
             except DataError:
@@ -65,8 +66,20 @@ class TextFile:
                 raise
 
     def head(self, limit: int) -> bytes:
-        """Return about the first `limit` bytes of text, in UTF-8 and without a byte order mark."""
-        if is_stream(self.name, self._config.encoding):
+        """Return about the first `limit` bytes of text after skipped lines, in UTF-8, without a byte order mark."""
+        text = self._beginning(limit)
+        return text[lines_end(text, self._skip) :] if self._skip else text
+
+    def skipped(self) -> int:
+        """Return where the text of a file that is read from its beginning has its first line that is not skipped."""
+        return lines_end(self._beginning(HEADER_BYTES_MAX), self._skip) if self._skip else 0
+
+    @property
+    def _skip(self) -> int:
+        return self._config.skip_lines if self._is_csv else 0
+
+    def _beginning(self, limit: int) -> bytes:
+        if is_stream(self.name, self._config):
             return next(self.blocks(0, limit), b"")[:limit]
         return self.recoded(self.peek(0, min(limit, self.size))).removeprefix(_BOM)
 
@@ -85,7 +98,10 @@ class TextFile:
 
     def start(self) -> int:
         """Return the byte at which the text begins."""
-        return len(_BOM) if self.peek(0, len(_BOM)) == _BOM else 0
+        mark = len(_BOM) if self.peek(0, len(_BOM)) == _BOM else 0
+        if not self._skip:
+            return mark
+        return min(self.size, lines_end(self.peek(0, HEADER_BYTES_MAX), self._skip))
 
     def peek(self, start: int, end: int) -> bytes:
         """Return these bytes, or fewer where the file ends before them, without counting them as read."""
@@ -178,38 +194,15 @@ class TextFile:
             ) from error
 
     def _unpacked(self) -> Iterator[bytes]:
-        """Yield the bytes of the file, unpacked where it is a gzip file of one or more members."""
-        packed = self.name.lower().endswith(".gz")
-        unpacker: Any = zlib.decompressobj(31)
-        at, begun = 0, False
+        """Yield the bytes of the file, unpacked."""
+        return unpacked(self._raw(), self._packing, self.name)
+
+    def _raw(self) -> Iterator[bytes]:
+        at = 0
         while at < self.size:
             raw = self.range(at, min(self.size, at + READ_BYTES))
             at += len(raw)
-            if not packed:
-                yield raw
-                continue
-            while raw:
-                try:
-                    part = unpacker.decompress(raw)
-                except zlib.error as error:
-                    raise DataError(
-                        f"not a sound gzip file: {error}",
-                        hint="was it copied whole, and is it gzip at all? (gzip -t tells)",
-                        place=Place(self.name),
-                    ) from error
-                begun = True
-                if part:
-                    yield part
-                raw = unpacker.unused_data
-                if unpacker.eof:
-                    unpacker, begun = zlib.decompressobj(31), False
-                    raw = raw.lstrip(b"\0") if not raw.strip(b"\0") else raw
-        if begun:
-            raise DataError(
-                "the gzip file is cut off",
-                hint="is it still being written, or was it copied in part?",
-                place=Place(self.name),
-            )
+            yield raw
 
 
 __all__ = ["BLOCK_BYTES_MAX", "TextFile", "became_shorter", "is_stream"]

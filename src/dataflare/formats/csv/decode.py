@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from dataflare.formats.csv.read import CsvReader
-from dataflare.formats.csv.records import quotes_in
+from dataflare.formats.csv.records import quotes_in, without_comments
 from dataflare.formats.csv.salvage import salvage
 from dataflare.formats.rejected import Decoded
 
@@ -15,6 +15,8 @@ class CsvDecoder(CsvReader):
 
     def decode(self, data: bytes) -> Decoded:
         """Return all rows of a block; only a block with a bad row takes the slow way."""
+        if self.options.comment:
+            data = without_comments(data, self.options)
         quote = self.options.quote
         if quote and data.find(quote.encode()) >= 0 and quotes_in(data, self.options, 0, len(data)) % 2:
             return salvage(self, data)  # one is left open: Arrow would swallow the rows after it

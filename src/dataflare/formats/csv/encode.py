@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflare.errors import DataError, WorkflowError
 from dataflare.formats.encoder import moment_texts, text_bytes
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class CsvEncoder:
         columns = [self._column(rows.column(name)) for name in self._names]
         null = self._options.nulls[0] if self._options.nulls else ""
         if len(columns) == 1 and not null:  # an empty line would be no row
-            columns = [pc.fill_null(columns[0], '""')]
+            columns = [pc.fill_null(columns[0], self._options.quote * 2)]
         *before, last = columns
-        ended = pc.binary_join_element_wise(last, "", "\n", null_handling="replace", null_replacement=null)
+        end = self._options.line_end
+        ended = pc.binary_join_element_wise(last, "", end, null_handling="replace", null_replacement=null)
         joined = ended
         if before:
             joined = pc.binary_join_element_wise(
@@ -62,13 +64,28 @@ class CsvEncoder:
         t = pa.types
         if t.is_string(kind) or t.is_large_string(kind):
             return self._guarded(column.cast(pa.string()))
-        if t.is_timestamp(kind):
-            return moment_texts(column)
+        if t.is_timestamp(kind) or t.is_date(kind):
+            moments = self._moments(column)
+            return self._guarded(moments) if self._options.moments or self._options.quote_all else moments
+        if t.is_boolean(kind) and self._options.true_words:
+            return self._guarded(pc.if_else(column, self._options.true_words[0], self._options.false_words[0]))
+        if self._options.decimal != "." and (t.is_floating(kind) or t.is_decimal(kind)):
+            return self._guarded(pc.replace_substring(column.cast(pa.string()), ".", self._options.decimal))
         if t.is_nested(kind) or t.is_binary(kind) or t.is_interval(kind) or t.is_large_binary(kind):
             return self._guarded(self._json(column))
-        return (
-            self._guarded(column.cast(pa.string())) if self._options.delimiter in "-:.+eE" else column.cast(pa.string())
-        )
+        texts = column.cast(pa.string())
+        return self._guarded(texts) if self._options.quote_all or self._options.delimiter in "-:.+eE" else texts
+
+    def _moments(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return dates and times as they are written here; the first pattern that fits the type counts."""
+        patterns = self._options.moments
+        if pa.types.is_date(column.type):
+            pattern = next((p for p in patterns if not _has_clock(p)), None)
+            return pc.strftime(column, format=pattern) if pattern else column.cast(pa.string())
+        pattern = next((p for p in patterns if _has_clock(p)), None)
+        if pattern is None:
+            return moment_texts(column)
+        return pc.strftime(column.cast(pa.timestamp("s", column.type.tz), safe=False), format=pattern)
 
     def _json(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         made = self._texts.values(column)
@@ -79,6 +96,8 @@ class CsvEncoder:
     def _guarded(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """Put quotes around the values that need them; a column without such costs four searches for a byte."""
         quote = self._options.quote
+        if self._options.quote_all:
+            return self._quoted(texts)
         special = [self._options.delimiter, "\n", "\r", *([quote] if quote else [])]
         content = [bytes(part) for part in text_bytes(texts)]
         words = [n for n in self._options.nulls if n]
@@ -90,17 +109,46 @@ class CsvEncoder:
             needs = pc.or_(needs, pc.match_substring(texts, mark))
         for word in words:
             needs = pc.or_(needs, pc.equal(texts, word))
-        quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
-        return pc.if_else(needs, quoted, texts)
+        if not quote:
+            return self._unquotable(texts, needs)
+        return pc.if_else(needs, self._quoted(texts), texts)
+
+    def _unquotable(self, texts: pa.ChunkedArray, needs: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Refuse what a reader would take for something else."""
+        if pc.any(pc.and_(needs, pc.greater(pc.binary_length(texts), 0))).as_py():
+            raise DataError(
+                "a value holds the delimiter, a line end or the word for null, and nothing may be quoted",
+                hint="set quote, or another delimiter or null_value",
+            )
+        return texts
+
+    def _quoted(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        quote, escape = self._options.quote, self._options.escape
+        if escape not in ("", quote):
+            texts = pc.replace_substring(texts, escape, escape * 2)
+        inner = pc.replace_substring(texts, quote, (escape or quote) + quote)
+        return pc.binary_join_element_wise(quote, inner, quote, "")
 
 
 def header_line(names: Sequence[str], options: CsvOptions) -> bytes:
-    """Return the header of a file, line end included."""
+    """Return the header of a file, line end included; raise WorkflowError for a name that cannot be written."""
     fields = []
     for name in names:
-        special = not name or any(c in name for c in (options.delimiter, '"', "\n", "\r"))
-        fields.append('"' + name.replace('"', '""') + '"' if special else name)
-    return (options.delimiter.join(fields) + "\n").encode()
+        special = not name or any(c in name for c in (options.delimiter, options.quote or "\n", "\n", "\r"))
+        if special and not options.quote:
+            raise WorkflowError(f"the name {name!r} cannot be written without quotes", hint="set quote, or rename it")
+        fields.append(_quoted_name(name, options) if special or options.quote_all else name)
+    return (options.delimiter.join(fields) + options.line_end).encode()
+
+
+def _quoted_name(name: str, options: CsvOptions) -> str:
+    quote, escape = options.quote, options.escape
+    inner = name.replace(escape, escape * 2) if escape not in ("", quote) else name
+    return quote + inner.replace(quote, (escape or quote) + quote) + quote
+
+
+def _has_clock(pattern: str) -> bool:
+    return any(sign in pattern for sign in ("%H", "%I", "%M", "%S", "%T", "%R", "%X", "%c", "%r"))
 
 
 __all__ = ["CsvEncoder", "header_line"]

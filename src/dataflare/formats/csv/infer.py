@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError
 from dataflare.formats.csv.decode import CsvDecoder
+from dataflare.formats.csv.read import CsvReader
 from dataflare.formats.csv.records import records, whole_records
 from dataflare.formats.guess import column_type
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from dataflare.formats.csv.options import CsvOptions
 
@@ -63,7 +67,35 @@ def infer(sample: bytes, names: Sequence[str], options: CsvOptions) -> dict[str,
     whole = whole_records(sample, options, len(sample)) or len(sample)
     texts = Schema.of(dict.fromkeys(names, "string"))
     rows = CsvDecoder(texts, names, options).decode(sample[:whole]).rows
-    return {name: column_type(rows.column(name)) for name in names}
+    guessed = {name: column_type(rows.column(name)) for name in names}
+    return guessed if options.plain_values else {n: _own(rows.column(n), t, options) for n, t in guessed.items()}
+
+
+def _own(texts: pa.ChunkedArray, guessed: str | None, options: CsvOptions) -> str | None:
+    """Return the type of a column whose numbers, booleans or dates are written as the dialect says."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    signs = options.decimal != "." or bool(options.thousands)
+    kinds = ["bool"] if options.true_words else []
+    kinds += ["int64", "float64"] if signs else []
+    kinds += ["date", "datetime"] if options.moments else []
+    taken = {"bool": bool(options.true_words), "float64": signs}
+    if guessed is None or (guessed != "string" and not taken.get(guessed)):
+        return guessed
+    lines = "".join(f"{text}\n" for text in texts.drop_null().to_pylist()).encode()
+    if pc.any(pc.match_substring_regex(texts, pattern=r"^-?0\d")).as_py():  # zip codes
+        kinds = [k for k in kinds if k not in ("int64", "float64")]
+    for kind in kinds:
+        reader = CsvReader(
+            Schema.of({"v": kind}), ["v"], replace(options, header=False, delimiter="\x01", quote="", comment="")
+        )
+        try:
+            reader.read(lines)
+        except pa.ArrowInvalid:
+            continue
+        return kind
+    return "string"
 
 
 __all__ = ["first_record", "infer", "unique_names"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from dataflare.errors import WorkflowError
@@ -38,7 +39,16 @@ class CsvReader:
                     f"column {column.name!r}: CSV holds no {column.type}", hint="declare it as json or string"
                 )
         self.missing = [c for c in schema if c.name not in self.names]
-        self._types = {f.name: _NAIVE if f.type == _ZONED else f.type for f in self.target}
+        self._types = {f.name: self._read_type(f.type) for f in self.target}
+        self._values = _values(options)
+
+    def _read_type(self, kind: pa.DataType) -> pa.DataType:
+        """Return the type that Arrow reads; what it cannot read as it is written comes as text."""
+        if self.options.thousands and (_is_number(kind)):
+            return pa.string()
+        if self.options.moments and pa.types.is_date(kind):
+            return pa.timestamp("s")
+        return _NAIVE if kind == _ZONED else kind
 
     def read(self, data: bytes) -> pa.Table:
         """Return all rows; raise ArrowInvalid when one is bad, without saying which of several."""
@@ -101,6 +111,7 @@ class CsvReader:
                 null_values=list(options.nulls),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
+                **self._values,
             ),
         )
 
@@ -110,8 +121,32 @@ class CsvReader:
             column = rows.column(field.name)
             if not field.nullable and column.null_count:
                 raise pa.ArrowInvalid(f"column {field.name} is null")
-            columns.append(column if column.type == field.type else column.cast(field.type))
+            columns.append(column if column.type == field.type else self._cast(column, field))
         return pa.Table.from_arrays(columns, schema=self.target) if columns else rows.select([])
+
+    def _cast(self, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+        """Return a column in its planned type; raise ArrowInvalid, in Arrow's words, where a value does not fit."""
+        kind = field.type
+        number = self.names.index(field.name) if field.name in self.names else 0
+        if pa.types.is_string(column.type) and _is_number(kind):
+            column = self._plain_numbers(column, number)
+        try:
+            made = column.cast(kind)
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(f"In CSV column #{number}: {error}") from None
+        if pa.types.is_date(kind) and pc.all(pc.equal(made.cast(column.type), column)).as_py() is False:
+            raise pa.ArrowInvalid(f"In CSV column #{number}: a date has a time of day")
+        return made
+
+    def _plain_numbers(self, texts: pa.ChunkedArray, number: int) -> pa.ChunkedArray:
+        """Return numbers as everywhere; a sign of thousands that does not stand between three digits is refused."""
+        sign, point = re.escape(self.options.thousands), re.escape(self.options.decimal)
+        texts = pc.utf8_trim_whitespace(texts)
+        grouped = pc.match_substring(texts, self.options.thousands)
+        sound = pc.match_substring_regex(texts, pattern=rf"^[-+]?\d{{1,3}}({sign}\d{{3}})+({point}\d*)?$")
+        if pc.any(pc.and_not(grouped, sound)).as_py():
+            raise pa.ArrowInvalid(f"In CSV column #{number}: thousands are not three digits apart")
+        return pc.replace_substring(pc.replace_substring(texts, self.options.thousands, ""), self.options.decimal, ".")
 
     def _zone_trouble(self, message: str) -> str | None:
         """Return the column of a timestamp whose zone offset is there or missing, against what was asked."""
@@ -123,6 +158,20 @@ class CsvReader:
 
     def _column(self, name: str) -> Column:
         return self.schema[name]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _values(options: CsvOptions) -> dict[str, Any]:
+    """Return how Arrow shall take values, where that is not as everywhere."""
+    found: dict[str, Any] = {"decimal_point": options.decimal} if options.decimal != "." else {}
+    if options.true_words:
+        found |= {"true_values": list(options.true_words), "false_values": list(options.false_words)}
+    if options.moments:
+        found["timestamp_parsers"] = [*options.moments, pa.csv.ISO8601]
+    return found
 
 
 __all__ = ["CsvReader"]

@@ -1,7 +1,8 @@
 """Where the records of a CSV text begin and end, with line ends inside quotes taken for what they are.
 
 A quote opens only at the start of a field; elsewhere it is a plain character. A quote that is never closed makes one
-bad line, not a bad rest of the file.
+bad line, not a bad rest of the file. A line that begins with the sign of comments is no record, unless it begins
+inside quotes.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def whole_records(data: Bytes, options: CsvOptions, length: int) -> int:
     cut = data.rfind(b"\n", 0, length) + 1
     if cut == 0 or not options.quote or data.find(options.quote.encode(), 0, cut) < 0:
         return cut
+    if has_comments(data, options, cut):
+        return _whole_spans(bytes(data[:length]), options)
     count = quotes_in(data, options, 0, cut)
     for _ in range(LINES_BACK_MAX):
         if count % 2 == 0:
@@ -57,16 +60,56 @@ def whole_records(data: Bytes, options: CsvOptions, length: int) -> int:
             break
         count -= quotes_in(data, options, before, cut)
         cut = before
+    return _whole_spans(bytes(data[:length]), options)
+
+
+def _whole_spans(data: bytes, options: CsvOptions) -> int:
     last = 0
-    for record in records(bytes(data[:length]), options):
-        if not record.closed or data[record.end - 1] not in b"\r\n":
+    for span in _spans(data, options):
+        if not span.closed or data[span.end - 1] not in b"\r\n":
             break
-        last = record.end
+        last = span.end
     return last
 
 
+def has_comments(data: Bytes, options: CsvOptions, length: int) -> bool:
+    """Tell whether a line of the first `length` bytes begins with the sign of comments."""
+    sign = options.comment.encode()
+    return bool(sign) and (data.startswith(sign) or data.find(b"\n" + sign, 0, length) >= 0)
+
+
+def without_comments(data: bytes, options: CsvOptions) -> bytes:
+    """Return the text with its comments made blank lines, so that the numbers of all other lines stay."""
+    if not has_comments(data, options, len(data)):
+        return data
+    sign, parts, at = options.comment.encode(), [], 0
+    for span in _spans(data, options):
+        if data.startswith(sign, span.start):
+            parts.append(data[at : span.start])
+            at = span.start + len(data[span.start : span.end].rstrip(b"\r\n"))
+    return b"".join([*parts, data[at:]])
+
+
 def records(data: bytes, options: CsvOptions) -> Iterator[Record]:
-    """Yield every record, blank lines left out."""
+    """Yield every record, blank lines and comments left out."""
+    sign = options.comment.encode()
+    for span in _spans(data, options):
+        if not sign or not data.startswith(sign, span.start):
+            yield span
+
+
+def lines_end(data: Bytes, count: int) -> int:
+    """Return the place after the first `count` lines; all of the data where it has fewer."""
+    at = 0
+    for _ in range(count):
+        at = data.find(b"\n", at) + 1
+        if at == 0:
+            return len(data)
+    return at
+
+
+def _spans(data: bytes, options: CsvOptions) -> Iterator[Record]:
+    """Yield every record and every comment, blank lines left out."""
     if not options.quote or data.find(options.quote.encode()) < 0:
         yield from _lines(data)
         return
@@ -107,7 +150,9 @@ def _record(options: CsvOptions) -> re.Pattern[bytes]:
         open_field = rb"(?:%s.|[^%s%s%s\r\n])" % (escape, escape, comma, quote)
     quoted = rb"%s(?:%s|%s%s)*+%s" % (quote, inside, quote, quote, quote)
     field = rb"(?:%s%s*+|%s%s*+)?+" % (quoted, plain, open_field, plain)
-    return re.compile(rb"%s(?:%s%s)*+(?:\r\n|\n|\r|\Z)" % (field, comma, field), re.DOTALL)
+    end = rb"(?:\r\n|\n|\r|\Z)"
+    comment = rb"%s[^\r\n]*+%s|" % (re.escape(options.comment.encode()), end) if options.comment else b""
+    return re.compile(rb"%s%s(?:%s%s)*+%s" % (comment, field, comma, field, end), re.DOTALL)
 
 
-__all__ = ["Record", "quotes_in", "records", "whole_records"]
+__all__ = ["Record", "has_comments", "lines_end", "quotes_in", "records", "whole_records", "without_comments"]

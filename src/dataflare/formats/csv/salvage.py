@@ -135,11 +135,10 @@ class _Salvage:
         self._bad += [(left[n], why) for n, why in reasons.items()]
         return [r for n, r in enumerate(left) if n not in reasons]
 
-    @staticmethod
-    def _implausible(column: Column, texts: pa.ChunkedArray) -> list[int]:
+    def _implausible(self, column: Column, texts: pa.ChunkedArray) -> list[int]:
         word = re.match(r"[a-z]+", column.type)[0].removeprefix("u")  # type: ignore[index]
         bad = pc.is_null(texts) if not column.nullable else None
-        if word in _MAY_BE:
+        if word in _MAY_BE and self._reader.options.plain_values:
             odd = pc.invert(pc.match_substring_regex(texts, pattern=_MAY_BE[word])).fill_null(fill_value=False)
             bad = odd if bad is None else pc.or_(bad, odd)
         if bad is None or not pc.any(bad).as_py():
