@@ -155,7 +155,7 @@ class FileDestinationConfig(TextConfig):
     path: str = Field(description="A folder, or one file where it has an extension; relative to the workflow file.")
     null_value: str = Field("", description="CSV: what is written for null.")
     quote_all: bool = Field(default=False, description="CSV: quotes every value that is not null.")
-    line_end: Literal["\n", "\r\n"] = Field("\n", description="CSV: what ends a line.")
+    line_end: Literal["lf", "crlf"] = Field("lf", description="CSV: what ends a line.")
     compression: Compression | None = Field(
         None,
         description="Parquet: zstd (level 3, the default), snappy, gzip or none; text: gzip, zstd or none, "
@@ -171,6 +171,6 @@ class FileDestinationConfig(TextConfig):
             **self._dialect(self.path),
             header=header,
             nulls=(self.null_value,),
-            line_end=self.line_end,
+            line_end="\n" if self.line_end == "lf" else "\r\n",
             quote_all=self.quote_all,
         )
