@@ -41,17 +41,41 @@ _SIMPLE = {
     *("interval", "null", "json"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 }
+Path = tuple[str, ...]
+Mark = tuple[Path, str]
 _TOKEN = re.compile(r"\s*([A-Za-z_][\w]*|\"[^\"]+\"|\d+|[<>(),:])")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `type` is a canonical type text."""
+    """One column; `type` is a canonical type text.
+
+    `tags` tell what its values hold, such as `pii.email`. `places` tell where inside a nested column: pairs of the path
+    of a field (a list stands for each of its items) and a tag. A tag without a place is one of the whole column.
+    """
 
     name: str
     type: str
     nullable: bool = True
     tags: tuple[str, ...] = ()
+    places: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Every tag with its path; the path of one of the whole column is empty."""
+        placed = {tag for _, tag in self.places}
+        return (*(((), tag) for tag in self.tags if tag not in placed), *self.places)
+
+    def marked(self, marks: Iterable[Mark]) -> Column:
+        """Return a copy with these tags and no others; what lies inside of another of the same tag is left out.
+
+        A tag of a field that the type does not have is one of the whole column: JSON and maps are not looked into.
+        """
+        wanted = dict.fromkeys((p if p and field_type(self.type, p) is not None else (), tag) for p, tag in marks)
+        outer = [m for m in wanted if not any(o != m and o[1] == m[1] and o[0] == m[0][: len(o[0])] for o in wanted)]
+        whole = {tag for path, tag in outer if not path}
+        places = tuple(m for m in outer if m[0] and m[1] not in whole)
+        return replace(self, tags=tuple(dict.fromkeys(tag for _, tag in outer)), places=places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +115,22 @@ class Schema:
         return Schema(tuple(self[n] for n in names))
 
     def tagged(self, tags: Mapping[str, Iterable[str]]) -> Schema:
-        """Return a copy whose named columns carry these tags too."""
-        return Schema(
-            tuple(replace(c, tags=tuple(dict.fromkeys([*c.tags, *tags.get(c.name, ())]))) for c in self.columns)
-        )
+        """Return a copy whose named columns carry these tags too, as a whole."""
+        marked = (c.marked([*c.marks, *(((), t) for t in tags[c.name])]) if c.name in tags else c for c in self.columns)
+        return Schema(tuple(marked))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return a list of plain objects."""
-        return [{"name": c.name, "type": c.type, "nullable": c.nullable, "tags": list(c.tags)} for c in self.columns]
+        return [
+            {"name": c.name, "type": c.type, "nullable": c.nullable, "tags": list(c.tags)}
+            | ({"places": [[list(path), tag] for path, tag in c.places]} if c.places else {})
+            for c in self.columns
+        ]
 
     @classmethod
     def from_json(cls, value: Iterable[Mapping[str, Any]]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(
-            tuple(Column(c["name"], c["type"], c.get("nullable", True), tuple(c.get("tags", ()))) for c in value)
-        )
+        return cls(tuple(_column(c) for c in value))
 
     def to_arrow(self) -> pa.Schema:
         """Return the Arrow schema of batches of this shape."""
@@ -140,6 +165,11 @@ class _Type:
         return f"{self.word}<{', '.join(map(str, self.inner))}>" if self.inner else self.word
 
 
+def _column(value: Mapping[str, Any]) -> Column:
+    places = tuple((tuple(path), tag) for path, tag in value.get("places", ()))
+    return Column(value["name"], value["type"], value.get("nullable", True), tuple(value.get("tags", ())), places)
+
+
 def _quoted(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f'"{name}"'
 
@@ -147,6 +177,35 @@ def _quoted(name: str) -> str:
 def canonical(text: str) -> str:
     """Return the canonical text of a type; raise WorkflowError when it is not one."""
     return str(_parse(text))
+
+
+def field_type(text: str, path: Path) -> str | None:
+    """Return the type of a field inside a type, None where there is none; a list stands for each of its items."""
+    found = _inner(_parse(text), path)
+    return None if found is None else str(found)
+
+
+def with_field_type(text: str, path: Path, kind: str) -> str:
+    """Return a type whose field at `path` is of type `kind`; the field must be there."""
+    return str(_changed(_parse(text), path, _parse(kind)))
+
+
+def _inner(kind: _Type, path: Path) -> _Type | None:
+    if not path:
+        return kind
+    if kind.word == "list":
+        return _inner(kind.inner[0], path)
+    if kind.word != "struct" or path[0] not in kind.names:
+        return None
+    return _inner(kind.inner[kind.names.index(path[0])], path[1:])
+
+
+def _changed(kind: _Type, path: Path, new: _Type) -> _Type:
+    if not path:
+        return new
+    at, rest = (0, path) if kind.word == "list" else (kind.names.index(path[0]), path[1:])
+    inner = tuple(_changed(t, rest, new) if n == at else t for n, t in enumerate(kind.inner))
+    return replace(kind, inner=inner)
 
 
 def _parse(text: str) -> _Type:

@@ -53,6 +53,11 @@ class Processor(Component[C]):
         """
         return {"": inputs[0]}
 
+    def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
+        """Yield what is right but may not be meant, for these input schemas: `validate` warns of it."""
+        del inputs
+        return ()
+
     def keys(self) -> tuple[str, ...]:
         """Return the columns by which rows must meet in one task; empty: any split of the rows will do."""
         return ()

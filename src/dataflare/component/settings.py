@@ -15,9 +15,9 @@ _SIZES |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 class Config(BaseModel):
-    """Immutable, and closed to unknown keys: a typo is an error, never a default."""
+    """Immutable, and closed to unknown keys: a typo is an error, never a default; errors hold no value."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def seconds_of(value: Any) -> float:

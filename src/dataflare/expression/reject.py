@@ -12,6 +12,7 @@ from dataflare.errors import DataError
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit_column
 from dataflare.expression.session import INPUT, Session, Statement, select
+from dataflare.security.veil import veiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from dataflare.expression.check import Expression
     from dataflare.expression.segment import Segment
     from dataflare.expression.typed import CheckedStep
-
-HIDDEN = "***"
-"""What stands for the value of a tagged column (invariant 7)."""
+    from dataflare.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +32,19 @@ class Rejected:
     """Rows that a node could not handle, as they came into it, and why, a reason a row (without any value).
 
     The reason is that of the first such row of the batch and column; finding each row's own would cost a statement
-    a row. `tagged` are the columns whose values nobody may see.
+    a row. `schema` is that of the rows: values that are tagged in it nobody may see.
     """
 
     node: str
     rows: pa.Table
     reasons: pa.Array
-    tagged: tuple[str, ...] = ()
+    schema: Schema
 
     def as_errors(self) -> pa.Table:
         """Return the rows of the node's `errors` output: `error`, `node`, and `row` as JSON, tagged values hidden."""
         import pyarrow as pa
 
-        rows = self.rows
-        for name in self.tagged:
-            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.repeat(HIDDEN, rows.num_rows))
+        rows = veiled(self.rows, self.schema)
         session = Session(None)
         session.register(rows)
         texts = session.fetch(select([f"cast(to_json({INPUT}) as varchar) as r"])).column(0)
@@ -115,8 +112,7 @@ class _Trial:
         rejected = 0
         if bad is not None and self._policy in ("skip", "dead_letter"):
             mask = pc.is_valid(bad)
-            tagged = tuple(c.name for c in self._step.before if c.tags)
-            located.rejected.append(Rejected(self._step.node, rows.filter(mask), bad.filter(mask), tagged))
+            located.rejected.append(Rejected(self._step.node, rows.filter(mask), bad.filter(mask), self._step.before))
             rejected = located.rejected[-1].rows.num_rows
             keep = pc.invert(mask) if keep is None else pc.and_(keep, pc.invert(mask))
         after = self._assembled(rows, tried)
@@ -221,4 +217,4 @@ def _as_evaluated(column: str, expression: Expression, epoch: int) -> str:
     return sql if column else f"case when {sql} then true else false end"
 
 
-__all__ = ["HIDDEN", "Located", "Rejected", "Rejecting"]
+__all__ = ["Located", "Rejected", "Rejecting"]

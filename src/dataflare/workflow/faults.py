@@ -30,6 +30,10 @@ class Faults:
         what = f"{error.place}: {error.what}" if error.place.file else error.what
         self._findings.add(Finding("error", code, f"{draft.id}: {what}", error.hint, place))
 
+    def remark(self, draft: Draft, remark: str) -> None:
+        """Report what a component has to say of its settings that is no error."""
+        self._findings.warning("remark", f"{draft.id}: {remark}", self._outline.place(draft, "config", key=True))
+
     def foreign(self, draft: Draft, error: Exception) -> None:
         """Report an exception that the code of a component let through."""
         name = type(error).__name__

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import RESERVED
-from dataflare.errors import DataFlareError
+from dataflare.errors import DataFlareError, InvalidWorkflowError, WorkflowError
 from dataflare.plan import Edge, Output
 from dataflare.plan_words import EdgeKind, NodeKind
 from dataflare.schema import Schema
@@ -117,6 +117,8 @@ class FlowTyper:
         self._faults.reserved(draft, made)
         if not self._steps.takes(draft):
             found = {n: inherited(draft.component, s, schemas) for n, s in found.items()}
+            for remark in draft.component.remarks(schemas):
+                self._faults.remark(draft, remark)
         return {n: self._output(draft, n, s, kind) for n, s in found.items()}
 
     def _output(self, draft: Draft, name: str, schema: Schema, kind: EdgeKind) -> Output:
@@ -138,6 +140,10 @@ class FlowTyper:
         component.context = replace(component.context, schemas={str(n): s for n, s in enumerate(schemas)})
         try:
             return dict(component.outputs(schemas))
+        except InvalidWorkflowError as error:
+            for finding in error.findings:
+                told = WorkflowError(finding.message, hint=finding.hint)
+                self._faults.tell(draft, told, column=finding.place.path)
         except DataFlareError as error:
             self._faults.tell(draft, error)
         except _FOREIGN as error:

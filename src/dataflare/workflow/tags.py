@@ -13,50 +13,79 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.expression.step import RowProcessor
 from dataflare.plan_words import NodeKind
-from dataflare.schema import REJECTED, Column, Schema
+from dataflare.schema import REJECTED, Column, Schema, field_type
 from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dataflare.plan import Output
+    from dataflare.schema import Mark, Path
     from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.findings import Findings
     from dataflare.workflow.flow import Flow
 
-_HIDING = ("route",)
+BEFORE = "_before"
+"""The reserved column that holds a row as it was before a change."""
+
+_HIDING = ("route", "mask")
 
 
 def tagged(draft: Draft, outputs: dict[str, Output], outline: Outline, findings: Findings) -> dict[str, Output]:
-    """Put the tags of a source (`column` or `stream.column`) on its columns; one that is not there is an error."""
+    """Put the tags of a source on its columns: `column`, `stream.column`, or the path of a field inside a column.
+
+    One that is not there is an error.
+    """
     for written, given in draft.text.tags.items():
-        stream, _, column = written.rpartition(".")
         tags = [given] if isinstance(given, str) else given
-        hit = [
-            name
-            for name, output in outputs.items()
-            if column in output.schema and (not stream or name == stream or name.endswith(f".{stream}"))
-        ]
+        hit = {n: mark for n, o in outputs.items() if (mark := _meant(written, n, o.schema)) is not None}
         if not hit:
             columns = [c for o in outputs.values() for c in o.schema.names]
             place = outline.place(draft, "tags", written, key=True)
-            findings.error("unknown_column", f"there is no column {written!r}", place, near(column, columns))
-        for name in hit:
-            outputs[name] = replace(outputs[name], schema=outputs[name].schema.tagged({column: tags}))
+            last = written.rpartition(".")[2]
+            findings.error("unknown_column", f"there is no column {written!r}", place, near(last, columns))
+        for name, (column, path) in hit.items():
+            schema = outputs[name].schema
+            marks = [(column, (path, tag)) for tag in tags]
+            marks += [(BEFORE, ((column, *path), tag)) for tag in tags if BEFORE in schema]
+            outputs[name] = replace(outputs[name], schema=_with_marks(schema, marks))
     return outputs
+
+
+def _meant(written: str, stream: str, schema: Schema) -> tuple[str, Path] | None:
+    """Return the column and the path of the field that `written` names in a stream; None where it names nothing."""
+    parts = written.split(".")
+    for start in range(len(parts)):
+        named = ".".join(parts[:start])
+        if named not in ("", stream) and not stream.endswith(f".{named}"):
+            continue
+        for end in range(len(parts), start, -1):
+            column, path = ".".join(parts[start:end]), tuple(parts[end:])
+            if column in schema and (not path or _has_inside(schema[column].type, path)):
+                return column, path
+    return None
+
+
+def _has_inside(kind: str, path: Path) -> bool:
+    return kind == "json" or kind.startswith("map<") or field_type(kind, path) is not None
+
+
+def _with_marks(schema: Schema, marks: Sequence[tuple[str, Mark]]) -> Schema:
+    """Return the schema with more tags: those of a row before its change are on the column that holds it."""
+    return Schema(tuple(c.marked([*c.marks, *(m for name, m in marks if name == c.name)]) for c in schema))
 
 
 def inherited(component: Any, schema: Schema, inputs: Sequence[Schema]) -> Schema:
     """Return the output schema of a node that is no row expression with the tags that its columns may carry."""
     if getattr(type(component), "masks", False):
         return schema
-    before: dict[str, tuple[str, ...]] = {}
+    before: dict[str, list[Mark]] = {}
     for column in (c for i in inputs for c in i):
-        before[column.name] = tuple(dict.fromkeys([*before.get(column.name, ()), *column.tags]))
-    everything = tuple(dict.fromkeys(t for tags in before.values() for t in tags))
+        before.setdefault(column.name, []).extend(column.marks)
+    everything: list[Mark] = [((), tag) for marks in before.values() for _, tag in marks]
     told = isinstance(component, TwoPhaseProcessor) or getattr(type(component), "tells_tags", False)
     opaque = () if told else everything
-    columns = (replace(c, tags=tuple(dict.fromkeys([*c.tags, *before.get(c.name, opaque)]))) for c in schema)
+    columns = (c.marked([*c.marks, *before.get(c.name, opaque)]) for c in schema)
     return Schema(tuple(columns)) if everything else schema
 
 
