@@ -1,7 +1,7 @@
 # Every target has its line of help behind ##; `make` alone prints them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check services bench soak docs lock clean
+.PHONY: help setup demo test check services bench soak docs site lock clean
 
 bin := .venv/bin
 stamp := .venv/stamp
@@ -42,6 +42,10 @@ soak: setup ## Kill, restart and compare for 25 minutes, then write docs/soak.md
 
 docs: setup ## Write docs/reference from the descriptions of components and of the workflow file
 	@$(bin)/python scripts/reference.py
+
+site: setup ## Build the documents as a web site, in dist/site
+	@scripts/setup.sh .venv-site .venv/bin/python requirements/site.lock >/dev/null
+	@.venv-site/bin/python scripts/site.py
 
 lock: ## Write requirements/*.lock anew (UPGRADE=--upgrade takes newer versions)
 	@scripts/lock.sh $(UPGRADE)

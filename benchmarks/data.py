@@ -1,17 +1,21 @@
 """Makes the input of the workloads from fixed seeds, once, in blocks: the same rows whatever the size.
 
-Runs in the environment of the bounds, which has numpy and Polars: `python data.py orders ROWS FILE`. The first rows of
-a large file are those of a small one, since every block has a seed of its own.
+Runs in the environment of the bounds, which has numpy and Polars: `python data.py orders ROWS FILE`; orders, changes and
+customers are CSV, events and bids JSON Lines. The first rows of a large file are those of a small one, since every
+block has a seed of its own.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
 SEED = 20260101
@@ -26,6 +30,10 @@ STATES = ("new", "paid", "shipped", "cancelled", "returned")
 PRODUCTS = [f"product {n:05d} {'abcdefghij'[n % 10] * (n % 7 + 1)}" for n in range(20_000)]
 FIRST_SECOND = 1_735_689_600  # 2025-01-01
 YEAR_SECONDS = 365 * 86_400
+EVENT_TYPES = ("view", "click", "purchase", "signup", "error")
+COUNTRIES = ("DE", "FR", "GB", "US", "ES", "IT")
+SEGMENTS = ("gold", "silver", "bronze", "none")
+USERS = 500_000
 INSERTED_SHARE = 0.144
 """The share of changed rows whose id is new; the others change a row that is there."""
 
@@ -62,13 +70,13 @@ def block(ids: Any, seed: tuple[int, ...]) -> pl.DataFrame:
 
 def write_blocks(blocks: Any, path: Path) -> None:
     """Write blocks as one CSV file: header, no quotes, nulls empty, prices with two places."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as file:
         for number, rows in enumerate(blocks):
             rows.write_csv(
                 file, include_header=number == 0, datetime_format="%Y-%m-%d %H:%M:%S", float_precision=2, null_value=""
             )
-    partial.rename(path)
+    unfinished.rename(path)
 
 
 def write_orders(rows: int, path: Path) -> None:
@@ -92,6 +100,89 @@ def write_changes(orders: int, path: Path) -> None:
     write_blocks((block(ids[s : s + BLOCK_ROWS], (SEED, 2_000_000, s // BLOCK_ROWS)) for s in starts), path)
 
 
+def events_block(start: int, rows: int) -> pl.DataFrame:
+    """Return one block of events as a web shop would send them: objects inside, a list, two per cent without e-mail."""
+    import numpy as np
+    import polars as pl
+
+    chance = np.random.default_rng((SEED, 3_000_000, start // BLOCK_ROWS))
+    user, ids = chance.integers(0, USERS, rows), np.arange(start, start + rows)
+    person = pl.DataFrame({"id": user, "gone": chance.random(rows) < NULL_SHARE})
+    return person.select(
+        pl.lit(pl.Series(ids)).alias("id"),
+        pl.lit(pl.Series(FIRST_SECOND * 1000 + ids * 20 + chance.integers(0, 20, rows))).alias("ts"),
+        pl.lit(pl.Series(EVENT_TYPES)[chance.integers(0, len(EVENT_TYPES), rows)]).alias("type"),
+        pl.struct(
+            "id",
+            pl.when("gone")
+            .then(None)
+            .otherwise(pl.format("user{}@example{}.com", "id", pl.col("id") % 50))
+            .alias("email"),
+            pl.format("User {}", "id").alias("name"),
+            pl.struct(
+                pl.lit(pl.Series(COUNTRIES)[chance.integers(0, len(COUNTRIES), rows)]).alias("country"),
+                (pl.col("id") % 99_999).cast(pl.String).str.zfill(5).alias("zip"),
+            ).alias("address"),
+        ).alias("user"),
+        pl.concat_list(
+            pl.struct(
+                pl.format("S{}", pl.lit(pl.Series(chance.integers(0, 20_000, rows)))).alias("sku"),
+                pl.lit(pl.Series(chance.integers(1, 9, rows))).alias("qty"),
+            )
+        ).alias("items"),
+        pl.lit(pl.Series(np.round(chance.gamma(2, 40, rows), 2))).alias("amount"),
+        pl.struct(
+            pl.lit("Mozilla/5.0 (X11; Linux x86_64)").alias("ua"),
+            pl.format("10.{}.{}.9", pl.col("id") % 256, pl.col("id") % 251).alias("ip"),
+        ).alias("meta"),
+    )
+
+
+def bids_block(start: int, rows: int) -> pl.DataFrame:
+    """Return one block of bids in an auction: small flat records."""
+    import numpy as np
+    import polars as pl
+
+    chance = np.random.default_rng((SEED, 4_000_000, start // BLOCK_ROWS))
+    number = np.arange(start, start + rows)
+    return pl.DataFrame(
+        {
+            "auction": number // 5000 * 20 + chance.integers(0, 100, rows),
+            "bidder": chance.integers(0, 50_000, rows),
+            "price": np.round(np.exp(chance.normal(6, 1, rows))).astype("int64"),
+            "ts": FIRST_SECOND * 1000 + number // 10,
+            "channel": ["web"] * rows,
+            "url": pl.select(pl.format("https://x.example/{}", pl.lit(pl.Series(number % 977)))).to_series(),
+        }
+    )
+
+
+def write_lines(make: Callable[[int, int], pl.DataFrame], rows: int, path: Path) -> None:
+    """Write blocks as JSON Lines."""
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as file:
+        for start in range(0, rows, BLOCK_ROWS):
+            make(start, min(BLOCK_ROWS, rows - start)).write_ndjson(file)
+    unfinished.rename(path)
+
+
+def write_customers(rows: int, path: Path) -> None:
+    """Write what is known of each customer: a row for every id from 0 up."""
+    import numpy as np
+    import polars as pl
+
+    chance = np.random.default_rng((SEED, 5_000_000))
+    pl.DataFrame(
+        {
+            "customer_id": np.arange(rows),
+            "name": [f"Customer {n}" for n in range(rows)],
+            "segment": pl.Series(SEGMENTS)[chance.integers(0, len(SEGMENTS), rows)],
+            "country": pl.Series(COUNTRIES)[chance.integers(0, len(COUNTRIES), rows)],
+            "discount": np.round(chance.random(rows) * 0.3, 3),
+        }
+    ).write_csv(path)
+
+
 def orders(rows: int) -> Path:
     """Return the file with so many orders; make it if it is not there."""
     return _made("orders", rows)
@@ -102,10 +193,25 @@ def changes(rows: int) -> Path:
     return _made("changes", rows)
 
 
-def _made(kind: str, rows: int) -> Path:
+def events(rows: int) -> Path:
+    """Return the file with so many events of a shop; make it if it is not there."""
+    return _made("events", rows, "jsonl")
+
+
+def bids(rows: int) -> Path:
+    """Return the file with so many bids; make it if it is not there."""
+    return _made("bids", rows, "jsonl")
+
+
+def customers() -> Path:
+    """Return the file with all customers; make it if it is not there."""
+    return _made("customers", CUSTOMERS)
+
+
+def _made(kind: str, rows: int, ending: str = "csv") -> Path:
     from benchmarks import places, venvs
 
-    path = places.DATA / f"{kind}-{rows}.csv"
+    path = places.DATA / f"{kind}-{rows}.{ending}"
     if not path.exists():
         places.DATA.mkdir(parents=True, exist_ok=True)
         print(f"making {places.inside(path)}", flush=True)
@@ -116,7 +222,14 @@ def _made(kind: str, rows: int) -> Path:
 def main(arguments: list[str]) -> None:
     """Run in the environment of the bounds: KIND ROWS FILE."""
     kind, rows, path = arguments
-    {"orders": write_orders, "changes": write_changes}[kind](int(rows), Path(path))
+    writers: dict[str, Callable[[int, Path], None]] = {
+        "orders": write_orders,
+        "changes": write_changes,
+        "customers": write_customers,
+        "events": partial(write_lines, events_block),
+        "bids": partial(write_lines, bids_block),
+    }
+    writers[kind](int(rows), Path(path))
 
 
 if __name__ == "__main__":
