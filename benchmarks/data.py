@@ -1,7 +1,7 @@
 """Makes the input of the workloads from fixed seeds, once, in blocks: the same rows whatever the size.
 
-Runs in the environment of the bounds, which has numpy and Polars: `python data.py orders ROWS FILE`; orders, changes and
-customers are CSV, events and bids JSON Lines. The first rows of a large file are those of a small one, since every
+Runs in the environment of the bounds, which has numpy and Polars: `python data.py orders ROWS FILE`. Orders, changes
+and customers are CSV, events and bids JSON Lines. The first rows of a large file are those of a small one, since every
 block has a seed of its own.
 """
 

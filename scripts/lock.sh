@@ -18,7 +18,7 @@ compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
 compile build requirements/build.in
 compile demo requirements/demo.in --no-deps
 compile installer requirements/installer.in
-compile site requirements/site.in
+compile site requirements/site.in --constraints requirements/dev.lock
 
 if grep -n '://' requirements/*.lock; then
     echo "a lock names a host: see the lines above" >&2

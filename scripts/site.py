@@ -93,7 +93,7 @@ def navigation(pages: dict[Path, str]) -> list[Any]:
     ]
 
 
-def settings(folder: Path, nav: list[Any]) -> str:
+def settings(nav: list[Any]) -> str:
     """Return the settings of zensical; TOML reads JSON's strings and lists, not its objects."""
 
     def value(given: Any) -> str:
@@ -107,7 +107,7 @@ def settings(folder: Path, nav: list[Any]) -> str:
         "site_name": "DataFlare",
         "site_description": "Moves and changes data exactly once, as one workflow file says.",
         "docs_dir": "pages",
-        "site_dir": str(folder),
+        "site_dir": "site",
         "use_directory_urls": False,
         "nav": nav,
     }
@@ -135,12 +135,14 @@ def main(arguments: list[str]) -> int:
     if broken:
         print("\n".join(["links that lead nowhere:", *broken]), file=sys.stderr)
         return 1
-    (STAGE / "zensical.toml").write_text(settings(folder, navigation(pages)))
+    (STAGE / "zensical.toml").write_text(settings(navigation(pages)))
     zensical = Path(sys.executable).with_name("zensical")
     done = subprocess.run([zensical, "build", "--strict"], cwd=STAGE, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
         return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(STAGE / "site", folder)
     shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder.name
     print(f"{len(pages)} pages: {shown}/index.html")
     return 0

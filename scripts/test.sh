@@ -67,6 +67,14 @@ else
     recap+=("Ray: .venv-cloud could not be built")
 fi
 
+if make --no-print-directory site >"$logs/site.log" 2>&1; then
+    recap+=("site: $(tail -1 "$logs/site.log")")
+else
+    failed=1
+    recap+=("site: not built, see $logs/site.log")
+    cat "$logs/site.log"
+fi
+
 printf '\n== in short\n'
 [ $failed = 0 ] || recap+=("something does not hold: see above")
 printf '%s\n' "${recap[@]}" "$(closing all)"

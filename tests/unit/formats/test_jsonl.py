@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import json
@@ -64,7 +65,7 @@ def test_nested_values_keep_their_types():
 
 
 BENT = [
-    ("int64", "3.7"), ("int64", '"3.7"'), ("int64", "true"), ("int64", "15e-1"), ("int64", '"x"'), ("int64", "{}"),
+    ("int64", "3.7"), ("int64", '"3.7"'), ("int64", '"tru"'), ("int64", "15e-1"), ("int64", '"x"'), ("int64", "{}"),
     ("int64", "99999999999999999999"), ("uint8", "300"), ("bool", "1"), ("bool", '"x"'), ("date", '"2025-01-01T10:00"'),
     ("datetime", '"2025-01-01T10:00:00Z"'), ("datetime", '"2025-01-01 10:00:00+02"'), ("decimal(5,2)", "1.555"),
     ("decimal(5,2)", "99999"), ("timestamp", "1700000000"), ("timestamp", '"x"'), ("list<int64>", "[1,2.5]"),
@@ -86,6 +87,10 @@ def test_what_does_not_fit_exactly_is_a_bad_line_and_never_bent(kind, value):
     ("kind", "value", "read"),
     [
         ("int64", "1.0", 1), ("int64", "1e3", 1000), ("int64", '"12"', 12), ("float64", "1", 1.0),
+        ("int64", "true", 1), ("int64", '"1e3"', 1000), ("struct<x: int64>", '{"x":"1e3"}', {"x": 1000}),
+        ("int64", "9007199254740993", 9007199254740993), ("int64", "-9223372036854775808", -(2**63)),
+        ("uint64", "18446744073709551615", 2**64 - 1), ("struct<x: int64>", '{"x":9007199254740993}', {"x": 2**53 + 1}),
+        ("struct<x: int64>", '{"x":null}', {"x": None}), ("struct<x: int64, y: string>", "null", None),
         ("bool", '"true"', True),
         ("string", "1.5", "1.5"), ("string", '{"a":1}', '{"a":1}'), ("decimal(5,2)", '"1.5"', Decimal("1.50")),
         ("date", '"2025-01-01"', dt.date(2025, 1, 1)), ("json", "[2, {}]", "[2,{}]"), ("json", '"s"', '"s"'),
@@ -97,6 +102,30 @@ def test_what_fits_is_read(kind, value, read):
     assert not found.rejected
     (row,) = found.rows.to_pylist()
     assert row["v"] == read or row["v"] != row["v"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1", "1.0", '"1e3"', "1e3", "true", "123456789.000000001", "0.5", '"x"', "1e400", "9007199254740993", "null"],
+)
+@pytest.mark.parametrize("kind", ["int64", "struct<x: int64>"])
+def test_a_line_is_judged_alike_whatever_is_around_it(kind, value):
+    written = value if kind == "int64" else f'{{"x":{value}}}'
+    line = f'{{"v":{written}}}\n'.encode()
+    wide = b'{"v":9007199254740995}\n' if kind == "int64" else b'{"v":{"x":9007199254740995}}\n'
+    bad = b'{"v":0.25}\n' if kind == "int64" else b'{"v":{"x":0.25}}\n'
+    alone, beside_wide, beside_bad = (decode(line + more, {"v": kind}) for more in (b"", wide, bad))
+    good = alone.rows.to_pylist()
+    assert beside_wide.rows.to_pylist()[: len(good)] == good == beside_bad.rows.to_pylist()
+    assert [len(d.rejected) for d in (alone, beside_wide, beside_bad)] == [1 - len(good), 1 - len(good), 2 - len(good)]
+
+
+def test_a_reader_that_met_great_integers_stays_exact():
+    decoder = JsonlDecoder(Schema.of({"a": "int64"}))
+    with contextlib.closing(decoder):
+        for _ in range(5):
+            assert decoder.decode(b'{"a":9007199254740993}\n').rows["a"].to_pylist() == [9007199254740993]
+            assert len(decoder.decode(b'{"a":9007199254740993}\n{"a":3.7}\n').rejected) == 1
 
 
 def test_bad_lines_come_out_with_their_line_and_reason():

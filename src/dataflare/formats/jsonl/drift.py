@@ -19,35 +19,41 @@ if TYPE_CHECKING:
     from dataflare.schema import Schema
 
 _FRACTION = r'"?-?\d+(?:\.\d*[1-9]|(?:\.\d+)?[eE])'
-_NO_INTEGER = rf"(?:{_FRACTION}|true|false)"
 _ZONED = r'"\d{4}-\d\d-\d\d[T ][\d:.]+ *(?:Z|[+-]\d\d)'
 _TIME_OF_DAY = r'"\d{4}-\d\d-\d\d[^"]'
 DIGITS_SURE = 15
 """A double holds so many decimal digits; DuckDB reads fractions as doubles."""
-_AN_INTEGER = re.compile(r"\s*-?\d+(\.0*)?\s*")
+INTEGERS_SURE = 1 << 53
+"""Below that, two integers are never the same double."""
+_A_NUMBER = re.compile(r"\s*-?\d+(\.\d*)?([eE][+-]?\d{1,3})?\s*")
 
 
-def suspicion(schema: Schema) -> str | None:
-    """Return a pattern (RE2) of values that do not fit their column exactly, or None if no column can be bent."""
+def suspicion(schema: Schema, *, narrow: bool = False) -> str | None:
+    """Return a pattern (RE2) of values that do not fit their column exactly, or None if no column can be bent.
+
+    `narrow`: integers outside of lists and maps are looked at by the reader itself.
+    """
     names: dict[str, set[str]] = {}
     for field in schema.to_arrow():
-        _collect(field.name, field.type, names)
+        _collect(field.name, field.type, names, narrow=narrow)
     parts = [rf'"(?:{"|".join(sorted(map(re.escape, found)))})"\s*:\s*{values}' for values, found in names.items()]
     return "|".join(parts) or None
 
 
-def _collect(name: str, kind: pa.DataType, names: dict[str, set[str]]) -> None:
+def _collect(name: str, kind: pa.DataType, names: dict[str, set[str]], *, narrow: bool) -> None:
     t = pa.types
     if t.is_struct(kind):
         for field in kind:
-            _collect(field.name, field.type, names)
+            _collect(field.name, field.type, names, narrow=narrow)
+        return
+    if narrow and t.is_integer(kind):
         return
     opening = ""
     while t.is_list(kind) or t.is_map(kind):
         opening = r'\[[^{}"]*?' if t.is_list(kind) else r"\{[^{}]*?:\s*"
         kind = kind.value_type if t.is_list(kind) else kind.item_type
         if t.is_struct(kind):
-            _collect(name, kind, names)
+            _collect(name, kind, names, narrow=False)
             return
     bent = _bent(kind)
     if bent:
@@ -57,7 +63,7 @@ def _collect(name: str, kind: pa.DataType, names: dict[str, set[str]]) -> None:
 def _bent(kind: pa.DataType) -> str:
     t = pa.types
     if t.is_integer(kind):
-        return _NO_INTEGER
+        return _FRACTION
     if t.is_decimal(kind):
         return rf'(?:"?-?\d*\.\d{{{kind.scale}}}\d*[1-9]|"?-?\d[\d.]*[eE]|-?\d[\d.]{{{DIGITS_SURE}}})'
     if t.is_boolean(kind):
@@ -95,7 +101,7 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     t = pa.types
     fits = True
     if t.is_integer(kind):
-        fits = not isinstance(value, bool | dict | list) and _is_integer(value)
+        fits = isinstance(value, bool) or (not isinstance(value, dict | list) and _is_integer(value))
     elif t.is_boolean(kind):
         fits = isinstance(value, bool) or value in ("true", "false")
     elif t.is_decimal(kind):
@@ -113,9 +119,29 @@ def long_fraction(value: Any) -> bool:
 
 
 def _is_integer(value: int | Decimal | str) -> bool:
+    """Tell whether a number is whole, below 2**53 as a double sees it, as the narrow reader does."""
     if isinstance(value, str):
-        return _AN_INTEGER.fullmatch(value) is not None
-    return isinstance(value, int) or (value.is_finite() and value == value.to_integral_value())
+        if _A_NUMBER.fullmatch(value) is None:
+            return False
+        value = Decimal(value.strip())
+    if isinstance(value, int) or not value.is_finite():
+        return isinstance(value, int)
+    return float(value).is_integer() if abs(value) < INTEGERS_SURE else value == value.to_integral_value()
+
+
+def plain(value: Any, kind: pa.DataType) -> Any:
+    """Return a value that fits with integers written as such, where a text has an exponent ("1e3")."""
+    t = pa.types
+    if t.is_integer(kind) and isinstance(value, str) and "e" in value.lower():
+        return int(Decimal(value.strip()))
+    if t.is_struct(kind) and isinstance(value, dict):
+        kinds = {f.name: f.type for f in kind}
+        return {n: plain(v, kinds[n]) if n in kinds else v for n, v in value.items()}
+    if t.is_list(kind) and isinstance(value, list):
+        return [plain(v, kind.value_type) for v in value]
+    if t.is_map(kind) and isinstance(value, dict):
+        return {n: plain(v, kind.item_type) for n, v in value.items()}
+    return value
 
 
 def _has_scale(value: int | Decimal | str, scale: int) -> bool:
@@ -126,4 +152,4 @@ def _has_scale(value: int | Decimal | str, scale: int) -> bool:
         return False
 
 
-__all__ = ["long_fraction", "misfit", "suspicion"]
+__all__ = ["INTEGERS_SURE", "long_fraction", "misfit", "plain", "suspicion"]

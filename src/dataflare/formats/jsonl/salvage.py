@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflare.formats.jsonl.drift import long_fraction, misfit
+from dataflare.formats.jsonl.drift import long_fraction, misfit, plain
 from dataflare.formats.jsonl.read import JsonlReader
 from dataflare.formats.rejected import Decoded, Rejected, as_text
 
@@ -66,7 +66,7 @@ class _Salvage:
             self._halve(piece[middle:])
 
     def _judge(self, line: bytes) -> tuple[bytes, str | None]:
-        """Return the line, decimals with many digits in quotes, and what is wrong with it."""
+        """Return the line, decimals with many digits in quotes and integers plain, and what is wrong with it."""
         value, reason = _parsed(line)
         if reason is not None:
             return line, reason
@@ -80,6 +80,8 @@ class _Salvage:
             bad = misfit(value.get(field.name), field.type, f"column {field.name!r}") if column.type != "json" else None
             if bad:
                 return line, bad
+            if column.type != "json" and (exact := plain(value.get(field.name), field.type)) != found:
+                value[field.name], quoted = exact, True
         return json.dumps(value, default=float).encode() if quoted else line, None
 
     def _why(self, line: bytes) -> str:

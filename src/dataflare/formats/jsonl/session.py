@@ -124,14 +124,16 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def sql_type(kind: pa.DataType) -> str:
-    """Return DuckDB's name of an Arrow type that DataFlare carries."""
+def sql_type(kind: pa.DataType, *, narrow: bool = False) -> str:
+    """Return DuckDB's name of an Arrow type that DataFlare carries; `narrow`: integers, also in structs, as doubles."""
+    if narrow and pa.types.is_integer(kind):
+        return "DOUBLE"
     if pa.types.is_decimal(kind):
         return f"DECIMAL({kind.precision},{kind.scale})"
     if pa.types.is_map(kind):
         return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
     if pa.types.is_struct(kind):
-        return f"STRUCT({', '.join(f'{quoted(f.name)} {sql_type(f.type)}' for f in kind)})"
+        return f"STRUCT({', '.join(f'{quoted(f.name)} {sql_type(f.type, narrow=narrow)}' for f in kind)})"
     if pa.types.is_list(kind):
         return f"{sql_type(kind.value_type)}[]"
     return _SIMPLE[str(kind)]
