@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataflare.errors import WorkflowError
@@ -50,6 +50,7 @@ def written(rows, **dialect):
 
 
 @settings(max_examples=150, deadline=None)
+@example([['aaaa"', 'aaaa"\n']], 19)
 @given(st.lists(FIELDS, min_size=1, max_size=12), st.integers(0, 200))
 def test_records_end_where_a_csv_reader_says(rows, cut):
     parts = [written([row]) for row in rows]

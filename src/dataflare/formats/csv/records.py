@@ -66,8 +66,9 @@ def whole_records(data: Bytes, options: CsvOptions, length: int) -> int:
 def _whole_spans(data: bytes, options: CsvOptions) -> int:
     last = 0
     for span in _spans(data, options):
-        if not span.closed or data[span.end - 1] not in b"\r\n":
-            break
+        ending = data[span.end - 1]
+        if not span.closed or ending not in b"\r\n" or (span.end == len(data) and ending in b"\r"):
+            break  # behind a carriage return there may be a line feed yet
         last = span.end
     return last
 
