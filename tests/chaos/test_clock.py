@@ -56,7 +56,7 @@ def run(folder: Path, clock: JumpingClock, *, deadline: float | None = None) -> 
     """Run with a clock; return the outcome and the proposals that are kept."""
     registry = Registry.installed()
     runtime = LocalRuntime(clock.observe, clock=clock)
-    plan = plan_or_raise(folder / "workflow.yaml", registry=registry, environ={}, level="static")
+    plan = plan_or_raise(folder / "workflow.yaml", registry=registry, environ={})
     store = SqliteStore(SqliteStoreConfig(path="state"))
     store.context = StageContext(runtime, plan.workflow, "", directory=folder)
     store.open()

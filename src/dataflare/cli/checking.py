@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
     from dataflare.workflow import Loaded
 
-LEVELS = ("static", "sample")
+_SURE = ("connect", "sample")
+"""The levels of `validate` at which components look around."""
 
 
 def validate_command(file: Path, level: str, *, as_json: bool) -> int:
-    """Print every finding and the guarantee of each path; return 0 for a valid workflow, else 2."""
-    loaded = _loaded(file, level)
+    """Print every finding and the guarantee of each path; return 0 for a valid workflow, else what errors return.
+
+    That is 2, or 3 where the text is well and only what it names is not there or does not answer.
+    """
+    loaded = _loaded(file, level, check=level in _SURE)
     guarantees = loaded.plan.guarantees if loaded.plan else {}
     if as_json:
         findings = [f.as_json() for f in loaded.findings]
         write_json({"valid": loaded.valid, "findings": findings, "guarantees": guarantees_json(guarantees)})
-        return 0 if loaded.valid else WorkflowError.exit_code
+        return 0 if loaded.valid else InvalidWorkflowError(loaded.findings).exit_code
     parts = [findings_text(loaded.findings, sys.stdout)] if loaded.findings else []
     errors = sum(f.severity == "error" for f in loaded.findings)
     if errors:
@@ -33,7 +37,7 @@ def validate_command(file: Path, level: str, *, as_json: bool) -> int:
     else:
         parts += [f"{file} is {painted('valid', GREEN, sys.stdout)}", *guarantees_text(guarantees, sys.stdout)]
     write("\n\n".join(parts))
-    return WorkflowError.exit_code if errors else 0
+    return InvalidWorkflowError(loaded.findings).exit_code if errors else 0
 
 
 def plan_command(file: Path, level: str, picture_file: Path | None, *, as_json: bool) -> int:
@@ -58,10 +62,10 @@ def plan_command(file: Path, level: str, picture_file: Path | None, *, as_json: 
     return 0
 
 
-def _loaded(file: Path, level: str) -> Loaded:
+def _loaded(file: Path, level: str, *, check: bool = False) -> Loaded:
     from dataflare.component import Registry
-    from dataflare.workflow import load
+    from dataflare.workflow import LEVELS, load
 
     if level not in LEVELS:
         raise WorkflowError(f"there is no level {level!r}", hint=f"one of {', '.join(LEVELS)}")
-    return load(file, registry=Registry.installed(), environ=os.environ, level=level)
+    return load(file, registry=Registry.installed(), environ=os.environ, level=level, check=check)

@@ -87,8 +87,12 @@ def validate(
     file: File,
     *,
     level: Annotated[
-        str, typer.Option(help="static: the file alone; sample: also ask sources for their columns.")
-    ] = "static",
+        str,
+        typer.Option(
+            help="static: the words of the file; plan: also columns and types; connect: also whether all that it names "
+            "can be reached; sample: also what is really there."
+        ),
+    ] = "plan",
     as_json: AsJson = False,
 ) -> int:
     """Say what is wrong, and what is promised."""
@@ -102,7 +106,7 @@ def plan(
     file: File,
     *,
     level: Annotated[
-        str, typer.Option(help="static: the file alone; sample: also ask sources for their columns.")
+        str, typer.Option(help="plan: what the file declares; sample: also ask sources for their columns.")
     ] = "sample",
     picture: Annotated[Path | None, typer.Option(help="Draw the plan into this SVG file.", show_default=False)] = None,
     as_json: AsJson = False,

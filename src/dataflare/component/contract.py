@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, Un
 from dataflare.component.settings import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dataflare.component.context import StageContext
     from dataflare.component.spec import Spec
+    from dataflare.errors import DataFlareError
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T")
@@ -30,6 +33,14 @@ class Component(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         """Keep the settings. Do no I/O here: `open` is the place for it."""
         self.config = config
+
+    def check(self) -> MaybeAsync[Sequence[DataFlareError] | None]:
+        """Look whether the surroundings are as the settings say; return all that is not, or raise it.
+
+        Called by `validate --level connect`, without `open`, and with secrets in the settings. Changes nothing, and
+        takes at most a few seconds. None: there is nothing to look at, or all is well.
+        """
+        return None
 
     def open(self) -> MaybeAsync[None]:
         """Connect; `self.context` is set. Called before use and after every restart."""

@@ -19,17 +19,18 @@ import pyarrow as pa
 from dataflare.batch import Encoded
 from dataflare.component import DestinationConnector, Epoch
 from dataflare.component.contract import C
-from dataflare.errors import StateError, WorkflowError
+from dataflare.errors import DataFlareError, StateError
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import add_column, check_key, create_table, drop_table, merged_schemas, missing
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
 from dataflare.sql.fitting import conformed
 from dataflare.sql.naming import EPOCHS, Owner, attempt_of, fresh_table, stage_prefix, stage_table
+from dataflare.sql.surroundings import Wishes, no_column, no_index, no_table, table_problems
 from dataflare.sql.writing import Move, move
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dataflare.batch import Batch
     from dataflare.component import Handle
@@ -105,7 +106,28 @@ class SqlDestination(DestinationConnector[C]):
         """Tell whether a target that lacks columns gets them."""
         return True
 
+    def looking(self) -> Session | None:
+        """Return a connection that changes nothing by being there; None where there is nothing to look at yet."""
+        return self.connect()
+
+    def privileges(self, table: Table) -> Iterable[DataFlareError]:
+        """Return what this user may not do to the table; the connection is there."""
+        del table
+        return ()
+
     # ---- what the engine calls ----------------------------------------------------------------------------------
+
+    def check(self) -> list[DataFlareError]:
+        """Connect, and look whether the table takes the rows, or may be made."""
+        self._session = self.looking()
+        if self._session is None:
+            return []
+        try:
+            table = self.target()
+            wishes = Wishes(self.context, self.may_create(), self.may_add_columns())
+            return [*table_problems(self._session, table, wishes), *self.privileges(table)]
+        finally:
+            self.close()
 
     def open(self) -> None:
         """Connect, raise the fence, make or complete the tables."""
@@ -244,23 +266,16 @@ class SqlDestination(DestinationConnector[C]):
         session, dialect = self.session, self.dialect
         found = session.columns(self.table)
         if found is None and not self.may_create():
-            raise WorkflowError(f"there is no table {self.table}", hint="make it, or let create be true")
+            raise no_table(self.table)
         lacking = missing(self.schema, found) if found is not None else []
         if lacking and not self.may_add_columns():
-            raise WorkflowError(
-                f"table {self.table} has no column {lacking[0].name}",
-                hint="add it, leave it out in a mapping, or let new_columns be add",
-            )
+            raise no_column(self.table, lacking[0].name)
         if found is None:
             session.run(create_table(dialect, self.table, self.schema, self.context.key))
         for column in lacking:
             session.run(add_column(dialect, self.table, column))
         if self.merge_key() and not session.unique(self.table, self.merge_key()):
-            key = ", ".join(self.merge_key())
-            raise WorkflowError(
-                f"table {self.table} has no unique index on {key}, so rows cannot be merged by it",
-                hint=f"make one: create unique index on {self.table} ({key})",
-            )
+            raise no_index(self.table, self.merge_key())
         if self.context.write_mode != "overwrite" or renew:
             session.run(drop_table(dialect, self._fresh))
         else:

@@ -6,15 +6,15 @@ A connector says how to connect, what its settings name, how wide a range is, an
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from dataflare.component import Config, Field, SourceConnector, Split, Stream
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import DataError, DataFlareError, WorkflowError
 from dataflare.sql.reading import ReadRelation
 from dataflare.sql.windows import Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
     from dataflare.schema import Schema
@@ -40,6 +40,10 @@ class SqlSourceConfig(Config):
 
 class Closes(Protocol):
     """A connection, as far as it matters here."""
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement; return its rows."""
+        ...
 
     def close(self) -> None:
         """Disconnect."""
@@ -80,6 +84,15 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         return ()
 
     # ---- what the engine calls ----------------------------------------------------------------------------------
+
+    def check(self) -> list[DataFlareError]:
+        """Connect, and look at each table: whether it is there, has what the mode needs, and may be read."""
+        session = self.connected()
+        try:
+            found = [error for part in self._each_table() for error in part._wrong_with(session)]  # noqa: SLF001 - of its kind
+            return found or self._wrong_with(session)
+        finally:
+            session.close()
 
     def streams(self) -> Mapping[str, Stream]:
         """Ask the database."""
@@ -142,6 +155,25 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         return low.value if low is not None else self.config.incremental.cursor_value
 
     # ---- small things -------------------------------------------------------------------------------------------
+
+    def _each_table(self) -> Iterator[Self]:
+        """Yield a source for each of several tables, so that each tells what is wrong with it."""
+        tables = getattr(self.config, "tables", ())
+        for table in tables if len(tables) > 1 else ():
+            part = type(self)(self.config.model_copy(update={"table": table, "tables": [], "types": {}}))
+            part.context = self.context
+            yield part
+
+    def _wrong_with(self, session: S) -> list[DataFlareError]:
+        try:
+            found = self.relations(session)
+            self._check_mode(found)
+            for relation in found.values():
+                names = ", ".join(relation.columns.values())
+                session.run(f"select {names or '1'} from {relation.source} limit 0")  # noqa: S608 - quoted by relations
+        except DataFlareError as error:
+            return [error]
+        return []
 
     def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
         """Yield ranges; the last split of a table leads to the next table."""

@@ -16,12 +16,14 @@ class Flow:
     """What is known of the outputs of each node.
 
     `outputs` has every node; `untyped` names those whose schemas are not known (an error told already, or a source
-    that was not asked): nothing is checked behind them. `codecs` are those in which outputs of sources can be had.
+    that was not asked): nothing is checked behind them; of the `nameless` even the outputs are unknown. `codecs` are
+    those in which outputs of sources can be had.
     """
 
     outputs: dict[str, Outputs] = field(default_factory=dict)
     edges: dict[str, list[Edge]] = field(default_factory=dict)
     untyped: set[str] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
     codecs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def inputs(self, node: str) -> list[Output]:

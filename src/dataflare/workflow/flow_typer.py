@@ -34,11 +34,17 @@ _FOREIGN = (KeyError, IndexError, ValueError, TypeError, NotImplementedError, Im
 
 
 class FlowTyper:
-    """Types one workflow; `ask` allows sources to look at their files and tables."""
+    """Types one workflow; `ask` allows sources to look at their files and tables.
 
-    def __init__(self, outline: Outline, wiring: Wiring, findings: Findings, steps: RowSteps, *, ask: bool) -> None:
+    Without `types` only the names of outputs are found, where settings tell them: no expression is read.
+    """
+
+    def __init__(
+        self, outline: Outline, wiring: Wiring, findings: Findings, steps: RowSteps, *, ask: bool, types: bool = True
+    ) -> None:
         """Report to `findings`."""
-        self._outline, self._wiring, self._findings, self._steps, self._ask = outline, wiring, findings, steps, ask
+        self._outline, self._wiring, self._findings, self._steps = outline, wiring, findings, steps
+        self._ask, self._types = ask, types
         self._faults = Faults(outline, findings)
         self._flow = Flow()
 
@@ -62,6 +68,7 @@ class FlowTyper:
         if found is None:
             self._flow.untyped.add(draft.id)
             row_wise = draft.component is not None and self._steps.takes(draft)
+            self._flow.nameless |= set() if row_wise else {draft.id}
             referred = (r for rs in self._wiring.references.values() for r in rs if r.node == draft.id)
             named = [""] if row_wise else [r.output for r in referred]
             found = {name: Output(name, Schema()) for name in named if not is_glob(name)}
@@ -89,6 +96,9 @@ class FlowTyper:
             return None
         if streams is None:
             return None
+        if not self._types:
+            self._flow.untyped.add(draft.id)
+            return {n: Output(n, Schema()) for n in streams}
         outputs = {n: Output(n, s.schema, s.kind, tuple(s.key)) for n, s in streams.items()}
         self._flow.codecs |= {(draft.id, n): tuple(s.codecs) for n, s in streams.items()}
         for output in outputs.values():
@@ -155,6 +165,9 @@ class FlowTyper:
         self._flow.untyped.add(draft.id)
         if self._steps.takes(draft):
             return {"": Output("", Schema())}
+        if not self._types:
+            names = getattr(draft.component.config, "routes", None)
+            return {name: Output(name, Schema()) for name in names} if names else None
         try:
             names = draft.component.outputs([Schema()] * max(1, len(self._flow.edges[draft.id])))
         except (DataFlareError, *_FOREIGN):
@@ -176,6 +189,8 @@ class FlowTyper:
                 empty.setdefault(reference.path, reference)
         for path, reference in empty.items():
             same = [r for r in self._wiring.references[draft.id] if r.path == path]
+            if any(r.node in self._flow.nameless for r in same):
+                continue  # nobody knows yet which outputs there are
             if not any((r.node, o) in found for r in same for o in self._outputs(r)):
                 place = self._outline.document.place(path)
                 self._findings.error(

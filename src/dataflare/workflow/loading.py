@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import Finding, InvalidWorkflowError, Place
+from dataflare.security.secrets import Secret, scrub
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
 from dataflare.workflow.components import Builder, settings_of
+from dataflare.workflow.connecting import check_surroundings, settle_contexts
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
+from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
@@ -22,7 +25,7 @@ from dataflare.workflow.passing import pass_through
 from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
 from dataflare.workflow.reading import read_document
-from dataflare.workflow.references import check_secrets, resolve_secrets, substitute, unescape
+from dataflare.workflow.references import check_secrets, resolve_secrets, secret_references, substitute, unescape
 from dataflare.workflow.row_steps import RowSteps
 from dataflare.workflow.tags import check_masked
 from dataflare.workflow.unheeded import tell_unheeded
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
     from dataflare.component import Registry
     from dataflare.plan import Plan
 
-STATIC, SAMPLE = "static", "sample"
+STATIC, PLAN, CONNECT, SAMPLE = "static", "plan", "connect", "sample"
+LEVELS = (STATIC, PLAN, CONNECT, SAMPLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Loaded:
     """What came of a workflow text.
 
     `plan` is None where there is an error among the findings. It is `typed` when the schemas of all edges are known;
-    an untyped plan (static level, sources that must be asked) is good for drawing, not for running.
+    an untyped plan (level static, or sources that must be asked) is good for drawing, not for running.
     """
 
     plan: Plan | None
@@ -63,16 +67,19 @@ def load(
     *,
     registry: Registry,
     environ: Mapping[str, str],
-    level: str = STATIC,
+    level: str = PLAN,
+    check: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Read a workflow and return its plan and everything there is to say about it; never raises for a bad workflow.
 
-    `source` is the path of a file, or (a str of more than one line, or that starts with `{`) the text itself. Level
-    `static` reads that file only; every other level also asks sources for their columns, which opens files and
-    connections and uses secrets: call it in a worker thread, never on an event loop. `overrides` are values by dotted
-    path, such as `sources.shop.config.path`. The folder of a file is put on `sys.path` when the workflow names Python
-    code, so that `python:` components beside the workflow are found.
+    `source` is the path of a file, or (a str of more than one line, or that starts with `{`) the text itself. The
+    levels: `static` reads that file and checks its words; `plan` also types it by what it declares, and opens nothing;
+    `connect` also asks every component to look around (`Component.check`); `sample` asks sources for their columns
+    instead, or besides with `check`. The last two open files and connections and use secrets: call them in a worker
+    thread, never on an event loop. `overrides` are values by dotted path, such as `sources.shop.config.path`. The
+    folder of a file is put on `sys.path` when the workflow names Python code, so that `python:` components beside the
+    workflow are found.
     """
     text, file, directory = _text(source)
     findings = Findings(file)
@@ -89,7 +96,7 @@ def load(
     unescape(document)
     if file and _names_python(document):
         importable(directory)
-    return _Loading(document, findings, directory).run(registry, environ, ask=level != STATIC)
+    return _Loading(document, findings, directory, environ).run(registry, level, check=check or level == CONNECT)
 
 
 def plan_or_raise(source: Path | str, *, registry: Registry, environ: Mapping[str, str], **options: Any) -> Plan:
@@ -108,36 +115,56 @@ def importable(directory: str | Path) -> None:
 
 
 class _Loading:
-    def __init__(self, document: Document, findings: Findings, directory: Path) -> None:
-        self._document, self._findings, self._directory = document, findings, directory
+    def __init__(self, document: Document, findings: Findings, directory: Path, environ: Mapping[str, str]) -> None:
+        self._document, self._findings, self._directory, self._environ = document, findings, directory, environ
         self._checker = Checker(document, findings)
+        self._secrets: list[Secret] = []
 
-    def run(self, registry: Registry, environ: Mapping[str, str], *, ask: bool) -> Loaded:
+    def run(self, registry: Registry, level: str, *, check: bool) -> Loaded:
         out = outline(self._document, self._checker, self._findings, partial(settings_of, registry))
         check_secrets(self._document, self._document.root.map.get("secrets", Value({})).map, self._findings)
         builder = Builder(out, registry, self._checker, self._findings)
-        builder.run(self._directory, self._resolver(out, environ) if ask else dict)
+        builder.run(self._directory, self._resolver(out) if check or level in (CONNECT, SAMPLE) else dict)
         steps = RowSteps()
         wiring = wire(out, self._findings)
-        flow = FlowTyper(out, wiring, self._findings, steps, ask=ask).run()
+        typer = FlowTyper(out, wiring, self._findings, steps, types=level != STATIC, ask=level == SAMPLE)
+        flow = typer.run()
         check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
         tell_unheeded(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
+        if check:
+            settle_contexts(out, flow, guarantees)
+            check_surroundings(out, Faults(out, self._findings))
         tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
         if self._findings.failed:
-            return Loaded(None, self._findings.found(), self._document, tests=tests)
+            return Loaded(None, self._found(), self._document, tests=tests)
         settled: dict[str, dict[str, Any]] = {}
         if not flow.untyped:
             settled = {name: {"codec": codec} for name, codec in pass_through(out, flow).items()}
             flow, columns = push_down(out, wiring, flow, steps)
             settled |= {name: {"columns": listed} for name, listed in columns.items()}
         plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._directory))
-        return Loaded(plan, self._findings.found(), self._document, not flow.untyped, tests)
+        return Loaded(plan, self._found(), self._document, not flow.untyped, tests)
 
-    def _resolver(self, out: Outline, environ: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    def _resolver(self, out: Outline) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         stores = {n: s.model_dump() for n, s in out.secrets.items()}
-        return partial(resolve_secrets, secrets=stores, environ=environ, directory=self._directory)
+        put_in = partial(resolve_secrets, secrets=stores, environ=self._environ, directory=self._directory)
+
+        def resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
+            found = put_in(config)
+            self._secrets += [Secret(v) for v in put_in({r: r for r in secret_references(config)}).values()]
+            return found
+
+        return resolved
+
+    def _found(self) -> list[Finding]:
+        """Return the findings; what components said of their surroundings may hold a secret, and does so no more."""
+        found = self._findings.found()
+        if not self._secrets:
+            return found
+        hidden = partial(scrub, secrets=self._secrets)
+        return [replace(f, message=hidden(f.message), hint=hidden(f.hint)) for f in found]
 
 
 def _text(source: Path | str) -> tuple[str | bytes | Finding, str, Path]:

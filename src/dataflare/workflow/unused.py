@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def check_unused(outline: Outline, wiring: Wiring, flow: Flow, findings: Findings) -> None:
     """Report to `findings`; an output of a node that leads nowhere at all is not told again."""
     edges = {(e.source, e.output) for edges in flow.edges.values() for e in edges}
-    written = {r.node for references in wiring.references.values() for r in references if not r.glob}
+    meant = [r for references in wiring.references.values() for r in references]
+    written = {r.node for r in meant if not r.glob or (r.node in flow.nameless and r.output != ERRORS)}
     used = {node for node, _ in edges} | written
     for name, draft in outline.drafts.items():
         place = outline.place(draft, key=True)

@@ -13,6 +13,7 @@ from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig
 from dataflare.connectors.file.single import SingleParquet, SingleText
 from dataflare.connectors.file.staging import StagedFile
 from dataflare.connectors.file.storage import storage
+from dataflare.connectors.file.surroundings import unwritable
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
@@ -48,6 +49,12 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     `overwrite` replaces what earlier runs wrote when the run ends, and not before; other files in a folder stay.
     Files that are not finished are hidden (`.staged-*`), and left-overs of crashes are removed by the next run.
     """
+
+    def check(self) -> list[UnavailableError]:
+        """Look whether there is a place for the files."""
+        path = self.context.path(self.config.path)
+        single = extension_of(path.name) in EXTENSIONS and not path.is_dir()
+        return list(unwritable(path, folder=not single))
 
     def open(self) -> None:
         """Create folders; refuse to append to a file with other columns."""

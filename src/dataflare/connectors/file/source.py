@@ -8,9 +8,11 @@ from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.fingerprint import is_known
+from dataflare.connectors.file.listing import names_of
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.surroundings import unreadable
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
 from dataflare.formats.csv.decode import CsvDecoder
 from dataflare.formats.jsonl.decode import JsonlDecoder
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dataflare.connectors.file.groups import GroupReader
+    from dataflare.errors import UnavailableError
 
 DECODERS_MAX = 8
 
@@ -72,6 +75,11 @@ class FileSource(SourceConnector[FileSourceConfig]):
     def streams(self) -> Mapping[str, Stream]:
         """Return the declared columns, or guess them from the files."""
         return self.declared() or self._streams(sampled_schema(self.context, self.config))
+
+    def check(self) -> list[UnavailableError]:
+        """Look whether there are files, and whether they may be read."""
+        names = names_of(self.context, self.config, allow_empty=self.config.allow_empty)
+        return unreadable(self.context.path(name) for name in names)
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield byte ranges (or row groups) of about `split_bytes`, file after file, looking no further than asked."""

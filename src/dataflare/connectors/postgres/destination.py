@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataflare.component import destination
 from dataflare.connectors.postgres.conversions import conversions
 from dataflare.connectors.postgres.copying import CODEC, CopySession
+from dataflare.connectors.postgres.privileges import refused
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig
 from dataflare.connectors.postgres.statements import Described, Statements
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dataflare.batch import Encoded
+    from dataflare.errors import DataFlareError
 
 _ROWS = Table("_dataflare_rows", "pg_temp")
 
@@ -82,6 +84,10 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     def target(self) -> Table:
         """Return the table with its schema."""
         return self._statements().resolved(*split_name(self.config.table))
+
+    def privileges(self, table: Table) -> Iterator[DataFlareError]:
+        """Ask the server what this user may do."""
+        return refused(self._statements(), table, self.context.write_mode, create=self.config.create)
 
     def may_create(self) -> bool:
         """As set."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from dataflare.component import destination
@@ -18,6 +19,8 @@ from dataflare.sql.sqlite_types import SQLITE
 from dataflare.sql.writing import insert, move
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
 _ROWS = Table("_dataflare_rows", "temp")
@@ -49,13 +52,19 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
 
     def connect(self) -> SqliteSession:
         """Open the file."""
-        path = self.context.path(self.config.path)
-        if not path.exists() and not self.config.create:
-            raise UnavailableError(f"there is no file {path}", hint="check the path, or let create be true")
-        if self.config.create and not path.parent.is_dir():
-            raise UnavailableError(f"there is no folder {path.parent}", hint="make it")
+        path = self._path()
         self._texts = JsonTexts()
         return SqliteSession(path, self.config.wait, create=self.config.create)
+
+    def looking(self) -> SqliteSession | None:
+        """Open the file to read it, if it is there."""
+        path = self._path()
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            what = f"{path} may not be written"
+            raise UnavailableError(what, hint="give the user that runs dataflare the permission")
+        if not path.exists() or not path.stat().st_size:
+            return None
+        return SqliteSession(path, self.config.wait, write=False)
 
     def target(self) -> Table:
         """Return the table; SQLite has no schemas."""
@@ -128,6 +137,14 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
         super().close()
         if hasattr(self, "_texts"):
             self._texts.close()
+
+    def _path(self) -> Path:
+        path = self.context.path(self.config.path)
+        if not path.exists() and not self.config.create:
+            raise UnavailableError(f"there is no file {path}", hint="check the path, or let create be true")
+        if self.config.create and not path.parent.is_dir():
+            raise UnavailableError(f"there is no folder {path.parent}", hint="make it")
+        return path
 
     def _sqlite(self) -> SqliteSession:
         session = self.session
