@@ -55,7 +55,7 @@ def test_sources_are_asked_only_at_the_level_sample(tmp_path: Path, capsys: pyte
     file = workflow_in(tmp_path, VALID.replace(", columns: {id: int64, amount: int64}", ""))
     (tmp_path / "orders.csv").unlink()
     assert main(["validate", str(file)]) == 0
-    assert main(["validate", str(file), "--level", "sample"]) == 2
+    assert main(["validate", str(file), "--level", "sample"]) == 3
     assert "orders.csv" in capsys.readouterr().out
 
 
