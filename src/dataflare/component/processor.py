@@ -46,6 +46,17 @@ class Processor(Component[C]):
     tells_tags: ClassVar[bool] = False
     masks: ClassVar[bool] = False
 
+    def declared(self) -> bool:
+        """Tell whether `outputs` needs only settings and inputs; else `look` comes before it, or nobody asks."""
+        return True
+
+    def look(self) -> None:
+        """Find out what `outputs` needs besides; may open files and connections (called without `open`)."""
+
+    def varies(self) -> str:
+        """Say what else than its input the output depends on, such as a table that others change; "": on nothing."""
+        return ""
+
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the schema of each output for these input schemas (by port); raise WorkflowError where impossible.
 
@@ -93,6 +104,17 @@ class Processor(Component[C]):
     def finish(self) -> Iterable[Batch]:
         """All inputs have ended: return what is still held."""
         return ()
+
+    def holds(self) -> bool:
+        """Tell whether rows may come out at `finish`; if not, its output has ended once all of its inputs have."""
+        return type(self).finish is not Processor.finish
+
+    def fates(self) -> Mapping[str, int] | None:
+        """Return how rows were lost or made since the last call, by kinds of count; None: the engine can tell.
+
+        The engine can, where rows are lost in one way only. Others tell `absorbed`, `filtered`, `skipped`, `expanded`.
+        """
+        return None
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the state by key group (0..255, or EVERYWHERE); called at a barrier, between batches.

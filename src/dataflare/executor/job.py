@@ -97,6 +97,8 @@ class Job:
             epoch_time=epoch_time,
             lookup=bool(node.traits.get("lookup")),
             key_group=groups_of(index, parallelism)[0],
+            outputs={o.name: o.schema for o in node.outputs},
+            registry=self.registry,
         )
         return component
 

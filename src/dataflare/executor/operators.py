@@ -117,7 +117,7 @@ class ProcessorOperator(RunningOperator):
     def __init__(self, node: str, processor: Processor[Any]) -> None:
         """Wrap an open processor."""
         self.id, self._processor = node, processor
-        self.nodes = () if _holds(processor) else (node,)
+        self.nodes = () if processor.holds() else (node,)
         self._counts = type(processor).spec.traits.counts if hasattr(type(processor), "spec") else ()
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -152,6 +152,9 @@ class ProcessorOperator(RunningOperator):
             else:
                 out += batch.num_rows
             yield self.id, batch.stream, batch
+        if (fates := self._processor.fates()) is not None:
+            tally.add(self.id, **{"in": came, "out": out, "dead": dead, **fates})
+            return
         gathers = "absorbed" in self._counts and "expanded" in self._counts
         told = self._processor.lost() if came else None
         missing = max(0, came - out - dead) if told is None else told
@@ -159,13 +162,6 @@ class ProcessorOperator(RunningOperator):
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
         tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})
-
-
-def _holds(processor: Processor[Any]) -> bool:
-    """Tell whether a processor may yield rows at `finish`."""
-    from dataflare.component import Processor
-
-    return type(processor).finish is not Processor.finish
 
 
 class PartialOperator(RunningOperator):

@@ -160,6 +160,7 @@ class Builder:
             key=draft.key,
             on_error=draft.text.on_error.action.value,
             lookup=bool(getattr(draft.text, "lookup", None)),
+            registry=self._registry,
         )
 
     def _state(self) -> None:

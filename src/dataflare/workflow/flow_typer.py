@@ -119,6 +119,8 @@ class FlowTyper:
         schemas = [i.schema for i in inputs]
         found = self._steps.typed(draft, schemas, self._faults) if self._steps.takes(draft) else None
         if found is None and not self._steps.takes(draft):
+            if not draft.component.declared() and not self._ask:
+                return self._names_only(draft)
             found = self._asked(draft, schemas)
         if found is None:
             return None
@@ -149,6 +151,8 @@ class FlowTyper:
         component = draft.component
         component.context = replace(component.context, schemas={str(n): s for n, s in enumerate(schemas)})
         try:
+            if not component.declared():
+                component.look()
             return dict(component.outputs(schemas))
         except InvalidWorkflowError as error:
             for finding in error.findings:

@@ -89,12 +89,26 @@ def _guarantee(draft: Draft, mechanism: Mechanism, outline: Outline, flow: Flow)
         reasons.append(
             f"all sources ({names}) replay exactly" if len(sources) > 1 else f"source {names} replays exactly"
         )
+    reasons += [f"node {node!r} {what}" for node, what in _varying(draft.id, outline, flow)]
     exact = not (visible or inexact or unknown)
     return Guarantee(Level.EXACTLY_ONCE if exact else Level.AT_LEAST_ONCE, mechanism, "; ".join(reasons))
 
 
+def _varying(node: str, outline: Outline, flow: Flow) -> list[tuple[str, str]]:
+    """Return the nodes behind which a repeated epoch may hold other values, and why; none is lost or doubled by it."""
+    behind = (outline.drafts[name] for name in sorted(_behind(node, flow)))
+    built = ((d.id, d.component) for d in behind if d.kind is NodeKind.PROCESSOR and d.component is not None)
+    return [(name, what) for name, component in built if (what := component.varies())]
+
+
 def _sources(node: str, outline: Outline, flow: Flow) -> list[Draft]:
     """Return the sources that a node hangs on, in the order of the document."""
+    seen = _behind(node, flow)
+    return [d for d in outline.drafts.values() if d.kind is NodeKind.SOURCE and d.id in seen]
+
+
+def _behind(node: str, flow: Flow) -> set[str]:
+    """Return a node and all that feed it."""
     seen: set[str] = set()
     left = [node]
     while left:
@@ -102,7 +116,7 @@ def _sources(node: str, outline: Outline, flow: Flow) -> list[Draft]:
         if name not in seen:
             seen.add(name)
             left += [e.source for e in flow.edges.get(name, ())]
-    return [d for d in outline.drafts.values() if d.kind is NodeKind.SOURCE and d.id in seen]
+    return seen
 
 
 def _demand(outline: Outline, found: dict[str, Guarantee], findings: Findings) -> None:
