@@ -98,9 +98,10 @@ class KeyIndex:
             numbers = self._pairs[-1].numbers(pair)
         places = pa.arange(0, len(numbers), 1)
         known = pa.table([numbers, places], names=["key", "row"]).filter(pc.is_valid(numbers))
-        grouped = known.group_by("key", use_threads=False).aggregate([("row", "min"), ("row", "count")])
-        grouped = grouped.sort_by("key")
+        wanted = [("row", "min"), ("row", "max"), ("row", "count")]
+        grouped = known.group_by("key", use_threads=False).aggregate(wanted).sort_by("key")
         self._first = _whole(grouped["row_min"])
+        self._last = _whole(grouped["row_max"])
         self._counts = _whole(grouped["row_count"])
         self.repeated = len(self._counts) - (pc.sum(pc.equal(self._counts, 1)).as_py() or 0)
         self._lists: pa.Array | None = None
@@ -113,6 +114,12 @@ class KeyIndex:
     def first(self, keys: Sequence[pa.ChunkedArray]) -> pa.Array:
         """Return the first row of each key; null where there is none."""
         return self._first.take(self._groups(keys))
+
+    def last_rows(self) -> pa.Array:
+        """Return the last row of each key, in their order."""
+        import pyarrow.compute as pc
+
+        return pc.take(self._last, pc.sort_indices(self._last))
 
     def all(self, keys: Sequence[pa.ChunkedArray]) -> Match:
         """Return all rows of each key, in their order."""

@@ -20,7 +20,8 @@ _FILE_TYPES = ("csv", "json", "jsonl", "parquet")
 _PROCESSOR_TYPES = {"enrich": "enrichment", "map": "mapping"}
 _CONFIG = {"username": "user"}
 _FILE_CONFIG = {"file_path": "path", "has_header": "header", "write_header": "header"}
-_ENRICHMENT_CONFIG = {"lookup_data": "rows", "source_field": "key", "target_field": "into", "lookup_key": "lookup_key"}
+_ENRICHMENT_CONFIG = {"lookup_data": "rows", "target_field": "into"}
+_ENRICHMENT_KEYS = ("source_field", "lookup_key")
 _BATCH = {"size": "rows", "flush_interval": "period", "max_rows": "rows", "max_bytes": "bytes"}
 
 
@@ -46,6 +47,7 @@ class _Rewriter:
         for node in self._nodes("transformations"):
             self._type(node, _PROCESSOR_TYPES)
             self._component(node)
+            self._enrichment(node)
         for node in self._nodes("destinations"):
             self._component(node)
             self._destination(node)
@@ -111,6 +113,31 @@ class _Rewriter:
         config.map.setdefault("format", Value(kind.data, kind.mark, kind.key_mark))
         kind.data = "file"
 
+    def _enrichment(self, node: Value) -> None:
+        """The older form names two fields that are equal, and the lookup as the last input or as rows.
+
+        Rows may be a map by key; what is found goes into `target_field`, the first row where a key has several.
+        """
+        config, kind = node.map.get("config"), node.map.get("type")
+        if config is None or kind is None or kind.data != "enrichment":
+            return
+        if not any(word in config.map for word in (*_ENRICHMENT_CONFIG, *_ENRICHMENT_KEYS)):
+            return
+        self._rename(config, _ENRICHMENT_CONFIG)
+        field = config.map.pop("source_field", None)
+        equal = config.map.pop("lookup_key", None) or field
+        if field is not None and equal is not None:
+            config.map.setdefault("keys", Value({str(field.data): equal}, field.mark, field.key_mark))
+            config.map.setdefault("multiple", value_of("first", field.mark))
+        rows = config.map.get("rows")
+        if rows is not None and isinstance(rows.data, dict) and equal is not None:
+            rows.data = [_row(key, value, equal) for key, value in rows.data.items()]
+        elif rows is not None and isinstance(rows.data, str):
+            node.map.setdefault("lookup", config.map.pop("rows"))
+        inputs = node.map.get("inputs")
+        if rows is None and "from" not in config.map and "lookup" not in node.map and inputs and len(inputs.list) > 1:
+            node.map["lookup"] = inputs.list.pop()
+
     def _destination(self, node: Value) -> None:
         mode = node.map.get("write_mode")
         if mode is not None and isinstance(mode.data, dict):
@@ -125,3 +152,9 @@ class _Rewriter:
         batch = node.map.get("batch")
         if batch is not None and isinstance(batch.data, dict):
             self._rename(batch, _BATCH)
+
+
+def _row(key: str, value: Value, named: Value) -> Value:
+    """Return an entry of a map by key as a row with its key."""
+    columns = value.data if isinstance(value.data, dict) else {"value": value}
+    return Value({str(named.data): value_of(key, value.key_mark), **columns}, value.mark, value.key_mark)
