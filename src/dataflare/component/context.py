@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dataflare.clock import Clock
-    from dataflare.component.registry import Registry
     from dataflare.monitoring.events import Event
     from dataflare.schema import Schema
 
@@ -72,7 +71,7 @@ class StageContext:
     `index` of `parallelism` instances of node `node`; instance 0 of a destination is its head and does the commits.
     `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there. `schemas` are
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources); `outputs` are
-    the planned output schemas by name, known once there is a plan. `registry` finds components that settings name.
+    the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
     `key_group` is one that this instance owns, for state without a key.
     """
@@ -97,7 +96,7 @@ class StageContext:
     lookup: bool = False
     key_group: int = 0
     outputs: Mapping[str, Schema] = field(default_factory=dict)
-    registry: Registry | None = None
+    lookups: Callable[[str], type[Any]] | None = None
 
     def path(self, text: str) -> Path:
         """Resolve a path of the workflow file against its folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ from dataflare.component import (
     Kind,
     StageContext,
     destination,
+    lookup,
     processor,
     source,
 )
@@ -98,7 +100,7 @@ class Job:
             lookup=bool(node.traits.get("lookup")),
             key_group=groups_of(index, parallelism)[0],
             outputs={o.name: o.schema for o in node.outputs},
-            registry=self.registry,
+            lookups=partial(self.registry.find, lookup),
         )
         return component
 

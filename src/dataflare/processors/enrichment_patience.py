@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflare.clock import wait_blocking
-from dataflare.component import lookup as lookup_kind
 from dataflare.errors import DataFlareError, ExternalError, UnavailableError, WorkflowError
 from dataflare.monitoring.events import Noticed
 
@@ -26,10 +25,10 @@ def lookup_of(config: EnrichmentConfig, context: StageContext) -> Lookup[Any]:
     from pydantic import ValidationError
 
     assert config.origin is not None
-    if context.registry is None:
+    if context.lookups is None:
         raise WorkflowError("from needs the components that are installed", hint="give `rows` instead")
     settings = dict(config.origin)
-    cls = context.registry.find(lookup_kind, settings.pop("type"))
+    cls = context.lookups(settings.pop("type"))
     try:
         found = cls(cls.spec.config.model_validate(settings))
     except ValidationError as error:  # its text shows the values, which may come from the environment

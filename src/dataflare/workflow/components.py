@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dataflare.clock import SystemClock
-from dataflare.component import StageContext, destination, processor, source, state_store
+from dataflare.component import StageContext, destination, lookup, processor, source, state_store
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.plan_words import Action, NodeKind
 from dataflare.workflow.document import Value
@@ -160,7 +161,7 @@ class Builder:
             key=draft.key,
             on_error=draft.text.on_error.action.value,
             lookup=bool(getattr(draft.text, "lookup", None)),
-            registry=self._registry,
+            lookups=partial(self._registry.find, lookup),
         )
 
     def _state(self) -> None:

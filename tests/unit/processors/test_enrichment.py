@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from dataflare.batch import Batch
-from dataflare.component import Registry, StageContext
+from dataflare.component import Registry, StageContext, lookup
 from dataflare.errors import DataError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.processors.enrichment import Enrichment
@@ -35,7 +36,7 @@ def node(on_error: str = "fail", schemas: tuple[Schema, ...] = (MAIN,), memory: 
         schemas={str(n): s for n, s in enumerate(schemas)},
         on_error=on_error,
         lookup=len(schemas) > 1,
-        registry=Registry.installed(),
+        lookups=partial(Registry.installed().find, lookup),
         budget=Budget(memory),
     )
     component.outputs(schemas)
