@@ -322,9 +322,8 @@ class Enrichment(Processor[EnrichmentConfig]):
     def _rejected(self, rows: pa.Table, reason: str) -> Batch:
         import pyarrow as pa
 
-        tagged = tuple(c.name for c in self._plan.main if c.tags)
         reasons = pa.repeat(pa.scalar(reason), rows.num_rows)
-        return Batch(Rejected(self.context.node, rows, reasons, tagged).as_errors(), _ERRORS)
+        return Batch(Rejected(self.context.node, rows, reasons, self._plan.main).as_errors(), _ERRORS)
 
 
 __all__ = ["Enrichment", "EnrichmentConfig"]

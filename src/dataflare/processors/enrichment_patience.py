@@ -30,7 +30,7 @@ def lookup_of(config: EnrichmentConfig, context: StageContext) -> Lookup[Any]:
     settings = dict(config.origin)
     cls = context.lookups(settings.pop("type"))
     try:
-        found = cls(cls.spec.config.model_validate(settings))
+        found: Lookup[Any] = cls(cls.spec.config.model_validate(settings))
     except ValidationError as error:  # its text shows the values, which may come from the environment
         told = [
             f"{'.'.join(['from', *map(str, e['loc'])])}: {e['msg'].removeprefix('Value error, ')}"
