@@ -23,12 +23,17 @@ RESERVED = ("_op", "_commit_ts", "_tx", "_unchanged", "_before")
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Rows as bytes that nobody has parsed yet: `codec` names the format, `count` the rows."""
+    """Rows as bytes that nobody has parsed yet: `codec` names the format, `count` the rows.
+
+    Not `judged`: whether they are rows of their schema, and how many, is not known before somebody parses them; `origin`
+    is what their source needs to know to `decode` them.
+    """
 
     data: bytes | memoryview
     codec: str
-    count: int
-    offsets: tuple[int, ...] | None = None
+    count: int = 0
+    judged: bool = True
+    origin: Any = None
 
 
 @dataclass(frozen=True, slots=True)

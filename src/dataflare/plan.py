@@ -58,7 +58,8 @@ class Node:
     """One component with its checked settings.
 
     `traits` hold what the planner settled for it: `mode` of a source, `write_mode` and `mechanism` of a destination,
-    `columns` that a source needs to read (pushdown), `predicate`, `parallelism`, `codec` of rows that pass through.
+    `columns` that a source needs to read (pushdown), `predicate`, `parallelism`, `codec` of rows that pass through,
+    `unjudged` the format in which what is behind a source reads its rows itself.
     """
 
     id: str

@@ -55,13 +55,15 @@ class ReadHints:
     """What the planner asks a source to leave out; honoured only where its spec says so.
 
     `codec`: rows pass through as bytes of this format: the source yields `Encoded` batches and nothing else, and a
-    destination that has the hint gets nothing else.
+    destination that has the hint gets nothing else. `unjudged`: rows are wanted as bytes of this format that nobody has
+    looked at; a source may yield tables all the same.
     """
 
     columns: tuple[str, ...] | None = None
     predicate: str | None = None
     limit: int | None = None
     codec: str | None = None
+    unjudged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

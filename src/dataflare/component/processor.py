@@ -12,6 +12,7 @@ from dataflare.component.contract import C, Component
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dataflare.batch import Encoded
     from dataflare.schema import Schema
 
 
@@ -86,6 +87,19 @@ class Processor(Component[C]):
 
         Asked after each call of `process`: where one row may become several and another one none, only it can tell.
         """
+        return None
+
+    def unjudged(self, schema: Schema) -> Sequence[str]:
+        """Return the formats of bytes that it may `take` in the place of rows of this schema; asked while planning."""
+        del schema
+        return ()
+
+    def take(self, rows: Encoded) -> tuple[int, Iterable[Batch]] | None:
+        """Return how many rows there are in bytes that nobody has judged, and what `process` would yield for them.
+
+        None, with nothing done, where a row of them is bad or cannot be read exactly as the source would read it.
+        """
+        del rows
         return None
 
     def end(self, port: int) -> Iterable[Batch]:

@@ -36,13 +36,15 @@ class Split:
 class Stream:
     """One output of a source: the schema of its batches, what its rows mean, and their key.
 
-    `codecs`: those of the spec in which all of its rows can be had as bytes that mean exactly this schema.
+    `codecs`: those of the spec in which all of its rows can be had as bytes that mean exactly this schema; `unjudged`:
+    formats in which they can be had as bytes that nobody has looked at (`SourceConnector.decode`).
     """
 
     schema: Schema
     kind: EdgeKind = EdgeKind.APPEND
     key: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
 
 class SourceConnector(Component[C]):
@@ -83,6 +85,14 @@ class SourceConnector(Component[C]):
 
         Every batch carries the position after it.
         """
+
+    def decode(self, batch: Batch) -> Iterable[Batch]:
+        """Return the rows of a batch that was yielded as bytes nobody has judged, the bad ones as errors.
+
+        Called with the last batch that was yielded (by `hints.unjudged`), in a worker thread, where what comes next
+        cannot read all of them.
+        """
+        raise TypeError(f"{type(self).__name__} yields no such bytes as these: {batch.stream}")
 
     def ends(self) -> MaybeAsync[Mapping[str, Position]]:
         """Return where an endless source ends at this moment: the last position of each split, by split id.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dataflare.component.contract import Component
     from dataflare.component.processor import TwoPhaseProcessor
     from dataflare.executor.job import EpochTime, Job
+    from dataflare.executor.lines import Lines
     from dataflare.expression.chain import Chain
     from dataflare.expression.step import RowProcessor
 
@@ -37,7 +38,7 @@ class Built:
     source: SourceConnector[Any] | None
     destinations: dict[str, DestinationConnector[Any]]
     components: list[tuple[str, Component[Any]]]
-    chains: list[Chain] = field(default_factory=list)
+    chains: list[Chain | Lines] = field(default_factory=list)
     later: list[tuple[str, Batch]] = field(default_factory=list)
 
 
@@ -55,7 +56,9 @@ class _Builder:
         operators = [found for o in self._stage.operators if (found := self._operator(o)) is not None]
         nodes = [n for o in self._stage.operators for n in o.nodes]
         skips = frozenset(n for n in nodes if self._job.plan.node(n).on_error.action is Action.SKIP)
-        self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports())
+        source = self._built.source
+        decode = source.decode if source is not None else None
+        self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports(), decode)
         return self._built
 
     def _component(self, node: str) -> Component[Any]:
@@ -109,7 +112,21 @@ class _Builder:
         chain = Chain(steps, schema, policies=policies, budget=job.budget(), epoch_time=self._time)
         self._built.chains.append(chain)
         keeps = frozenset(n for n in operator.nodes if job.keeps_errors(n))
-        return ChainOperator(operator.id, operator.nodes, chain, keeps_errors=keeps)
+        lines = self._lines(operator)
+        return ChainOperator(operator.id, operator.nodes, chain, keeps_errors=keeps, lines=lines)
+
+    def _lines(self, operator: Operator) -> Lines | None:
+        """Return the reader of a chain whose source, in the same task, hands it JSON lines; the task closes it."""
+        edges = self._job.plan.inputs_of(operator.nodes[0])
+        source = self._job.plan.node(edges[0].source)
+        if source.traits.get("unjudged") != "jsonl":
+            return None
+        from dataflare.executor.lines import Lines
+
+        schema = self._job.plan.input_outputs(operator.nodes[0])[0].schema
+        lines = Lines(schema, self._job.budget().memory_bytes_max)
+        self._built.chains.append(lines)
+        return lines
 
     def _ports(self) -> dict[str, frozenset[int]]:
         ports: dict[str, set[int]] = {}

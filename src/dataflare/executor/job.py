@@ -129,6 +129,5 @@ def _config(kind: type[Component[Any]], node: Node, resolve: Callable[[Mapping[s
 def _hints(node: Node) -> ReadHints:
     columns = node.traits.get("columns")
     traits = node.traits
-    return ReadHints(
-        tuple(columns) if columns is not None else None, traits.get("predicate"), codec=traits.get("codec")
-    )
+    wanted = tuple(columns) if columns is not None else None
+    return ReadHints(wanted, traits.get("predicate"), codec=traits.get("codec"), unjudged=traits.get("unjudged"))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from dataflare.batch import Encoded
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dataflare.batch import Batch
     from dataflare.component import DestinationConnector, Processor
-    from dataflare.expression.chain import Chain
+    from dataflare.executor.lines import Lines
+    from dataflare.expression.chain import Chain, ChainResult
     from dataflare.state.ledger import Counts
 
 
@@ -65,6 +68,14 @@ class RunningOperator(ABC):
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
         """Take a batch in by `port`."""
 
+    def take(self, batch: Batch, tally: Tally) -> tuple[int, list[Emitted]] | None:
+        """Take bytes that nobody has judged in; return how many rows they are, and what is yielded.
+
+        None, with nothing done, where the source must decode them.
+        """
+        del batch, tally
+        return None
+
     def flush(self, tally: Tally) -> Iterator[Emitted]:
         """Yield what is held only for speed: a barrier has come."""
         del tally
@@ -92,14 +103,30 @@ class RunningOperator(ABC):
 class ChainOperator(RunningOperator):
     """Fused row-wise nodes: one prepared statement for each run of them."""
 
-    def __init__(self, identity: str, nodes: tuple[str, ...], chain: Chain, *, keeps_errors: frozenset[str]) -> None:
+    def __init__(
+        self,
+        identity: str,
+        nodes: tuple[str, ...],
+        chain: Chain,
+        *,
+        keeps_errors: frozenset[str],
+        lines: Lines | None = None,
+    ) -> None:
         """`keeps_errors` are the nodes whose rejected rows go to an `errors` output; others skip them."""
-        self.id, self.nodes, self._chain, self._keeps = identity, nodes, chain, keeps_errors
+        self.id, self.nodes, self._chain, self._keeps, self._lines = identity, nodes, chain, keeps_errors, lines
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
         """Run the chain."""
         del port
-        result = self._chain.run(batch.rows)
+        yield from self._settle(batch, self._chain.run(batch.rows), tally)
+
+    def take(self, batch: Batch, tally: Tally) -> tuple[int, list[Emitted]] | None:
+        """Read the rows and run the chain in one statement."""
+        read = self._lines.reading(batch) if self._lines is not None else None
+        taken = self._chain.take(read) if read is not None else None
+        return (taken[0], list(self._settle(batch, taken[1], tally))) if taken is not None else None
+
+    def _settle(self, batch: Batch, result: ChainResult, tally: Tally) -> Iterator[Emitted]:
         for node, count in zip(self.nodes, result.counts, strict=True):
             dead = "dead" if node in self._keeps else "skipped"
             filtered = count.rows_in - count.rows_out - count.rejected
@@ -123,6 +150,12 @@ class ProcessorOperator(RunningOperator):
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
         """Process, and settle what became of the rows."""
         yield from self._settle(self._processor.process(batch, port), batch.num_rows, tally)
+
+    def take(self, batch: Batch, tally: Tally) -> tuple[int, list[Emitted]] | None:
+        """Have the processor read the rows itself."""
+        assert isinstance(batch.payload, Encoded)
+        taken = self._processor.take(batch.payload)
+        return (taken[0], list(self._settle(taken[1], taken[0], tally))) if taken is not None else None
 
     def flush(self, tally: Tally) -> Iterator[Emitted]:
         """Pass on what the processor held for speed."""

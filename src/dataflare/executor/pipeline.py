@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from dataflare.batch import Encoded
 from dataflare.executor.faults import located
 from dataflare.executor.operators import Tally
 from dataflare.executor.rejected import first_reason, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch
     from dataflare.executor.operators import Emitted, RunningOperator
@@ -43,25 +44,54 @@ class Pipeline:
         routes: Mapping[tuple[str, str], Sequence[Target]],
         skips: frozenset[str] = frozenset(),
         ports: Mapping[str, frozenset[int]] = MappingProxyType({}),
+        decode: Callable[[Batch], Iterable[Batch]] | None = None,
     ) -> None:
         """Wire the operators up; `skips` are the nodes whose policy for bad rows is to skip them.
 
-        `ports` are the inputs of each operator, by its id.
+        `ports` are the inputs of each operator, by its id; `decode` is that of the task's source.
         """
         self.operators = list(operators)
         self._by_id = {o.id: o for o in operators}
         self._routes = routes
         self.tally = Tally(skips)
+        self._decode = decode
         self._out: list[tuple[int, Batch]] = []
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
 
     def source_batch(self, node: str, batch: Batch) -> list[tuple[int, Batch]]:
         """Send a batch of the task's source down; return what leaves by outlets, in order."""
+        if isinstance(batch.payload, Encoded) and not batch.payload.judged:
+            self._unjudged(node, batch)
+        else:
+            self._sourced(node, batch)
+        return self._taken()
+
+    def _sourced(self, node: str, batch: Batch) -> None:
         dead = batch.num_rows if batch.stream == "errors" else 0
         self.tally.add(node, **{"in": batch.num_rows, "out": batch.num_rows - dead, "dead": dead})
         self._send(node, batch.stream, batch)
-        return self._taken()
+
+    def _unjudged(self, node: str, batch: Batch) -> None:
+        """Have the operator behind the source read its bytes, or the source where that cannot."""
+        targets = self._routes.get((node, batch.stream), ())
+        if len(targets) == 1 and targets[0].outlet < 0:
+            with located(targets[0].operator):
+                taken = self._by_id[targets[0].operator].take(batch, self.tally)
+            if taken is not None:
+                self.tally.add(node, **{"in": taken[0], "out": taken[0]})
+                self._follow(taken[1])
+                return
+        assert self._decode is not None
+        with located(node):
+            parts = iter(self._decode(batch))
+        while (part := self._next_part(node, parts)) is not None:
+            self._sourced(node, part)
+
+    @staticmethod
+    def _next_part(node: str, parts: Iterator[Batch]) -> Batch | None:
+        with located(node):
+            return next(parts, None)
 
     def incoming(self, operator: str, port: int, edge: str, batch: Batch) -> list[tuple[int, Batch]]:
         """Take a batch from another stage; return what leaves by outlets, in order."""

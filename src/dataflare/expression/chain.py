@@ -14,7 +14,7 @@ from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows
 from dataflare.expression.fit import fit, fit_column
 from dataflare.expression.reject import Rejected, Rejecting
-from dataflare.expression.segment import Segment, segments
+from dataflare.expression.segment import Segment, entire, segments
 from dataflare.expression.session import Statement
 from dataflare.expression.typed import checked_steps
 
@@ -85,10 +85,20 @@ class Chain:
 
     def run(self, table: pa.Table) -> ChainResult:
         """Send rows through; raise DataError for rows that the policy `fail` does not bear."""
-        rows = fit(table, self._input)
-        counts: list[StepCount] = []
-        rejected: list[Rejected] = []
-        for run in self._runs:
+        return self._rest(ChainResult(fit(table, self._input), ()), self._runs)
+
+    def take(self, read: Callable[[str], tuple[int, pa.Table] | None]) -> tuple[int, ChainResult] | None:
+        """Send rows through that `read` finds by itself; return how many there were and what came through, or None.
+
+        `read` is given a statement over INPUT, and returns how many rows that has and the answer; None where it cannot.
+        """
+        taken = self._runs[0].take(read)
+        return (taken[0], self._rest(taken[1], self._runs[1:])) if taken is not None else None
+
+    @staticmethod
+    def _rest(result: ChainResult, runs: Sequence[_Run]) -> ChainResult:
+        rows, counts, rejected = result.rows, list(result.counts), list(result.rejected)
+        for run in runs:
             result = run(rows)
             rows = result.rows
             counts += result.counts
@@ -119,6 +129,7 @@ class _Run:
         ]
         self._rejecting = Rejecting(segment, policies, budget)
         self._statement: Statement | None = None
+        self._entire: Segment | None = None
         self._prepared_for: int | None = None
         self._ordinals: pa.Array | None = None
 
@@ -127,7 +138,7 @@ class _Run:
         import duckdb
 
         if not self._segment.computes:
-            return self._result(rows, self._assembled(rows, None))
+            return self._result(rows.num_rows, self._assembled(rows, None))
         try:
             answer = self._execute(rows)
         except duckdb.Error as error:
@@ -136,7 +147,22 @@ class _Run:
             located = self._rejecting.run(rows, self._time(), error)
             counts = [StepCount(before, after, bad) for before, after, bad in located.counts]
             return ChainResult(located.rows, tuple(counts), tuple(located.rejected))
-        return self._result(rows, self._assembled(rows, answer))
+        return self._result(rows.num_rows, self._assembled(rows, answer))
+
+    def take(self, read: Callable[[str], tuple[int, pa.Table] | None]) -> tuple[int, ChainResult] | None:
+        """Have the rows read and sent through in one statement; None where that cannot be."""
+        import pyarrow as pa
+
+        if self._entire is None:
+            self._entire = entire(self._segment)
+        taken = read(self._entire.sql(self._time() if self._tells_time else 0))
+        if taken is None:
+            return None
+        count, answer = taken
+        if count < answer.num_rows or (count > answer.num_rows and not self._segment.filters):
+            return None  # a count that cannot be is none
+        columns = [fit_column(column, field) for column, field in zip(answer.columns, self._after, strict=True)]
+        return count, self._result(count, pa.Table.from_arrays(columns, schema=self._after))
 
     def _execute(self, rows: pa.Table) -> pa.Table:
         entering = rows.select(self._reads)
@@ -171,8 +197,8 @@ class _Run:
             columns.append(passing[place] if passes else fit_column(made[place], field))
         return pa.Table.from_arrays(columns, schema=self._after)
 
-    def _result(self, before: pa.Table, after: pa.Table) -> ChainResult:
-        counts, rows = [], before.num_rows
+    def _result(self, rows: int, after: pa.Table) -> ChainResult:
+        counts = []
         for step in self._segment.steps:
             kept = rows if step.condition is None else after.num_rows
             counts.append(StepCount(rows, kept))

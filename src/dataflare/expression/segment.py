@@ -88,8 +88,13 @@ def segments(steps: Sequence[CheckedStep]) -> list[Segment]:
     return [_segment(tuple(run)) for run in runs]
 
 
-def _segment(steps: tuple[CheckedStep, ...]) -> Segment:
-    origins: dict[str, str | None] = {name: name for name in steps[0].before.names}
+def entire(segment: Segment) -> Segment:
+    """Return the segment whose statement answers all columns, those too that could pass it by, and no row numbers."""
+    return _segment(segment.steps, passes=False)
+
+
+def _segment(steps: tuple[CheckedStep, ...], *, passes: bool = True) -> Segment:
+    origins: dict[str, str | None] = {name: name if passes else None for name in steps[0].before.names}
     for step in steps:
         if step.columns is not None:
             origins = {name: None if e.column is None else origins[e.column] for name, e in step.columns}
@@ -101,7 +106,7 @@ def _segment(steps: tuple[CheckedStep, ...]) -> Segment:
     _refuse_lookalikes(needed, *needs)
     filters = any(s.condition is not None for s in steps)
     taken = {folded(name) for names in (needed, *needs) for name in names}
-    ordinal = _free("__row", taken) if filters or not needed else ""
+    ordinal = _free("__row", taken) if passes and (filters or not needed) else ""
     passed = {name: origin for name, origin in origins.items() if origin is not None}
     return Segment(steps, tuple(needed), ordinal, made, passed, tuple(reversed(needs)))
 
@@ -137,4 +142,4 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-__all__ = ["Segment", "segments"]
+__all__ = ["Segment", "entire", "segments"]

@@ -43,9 +43,11 @@ _SETTINGS: dict[str, Any] = {
 _DISABLED = ",".join(
     (
         *("filter_pushdown", "filter_pullup", "cte_filter_pusher", "reorder_filter", "type_pushdown"),
-        *("scalar_fn_pushdown", "projection_pullup", "projection_placement"),
+        *("scalar_fn_pushdown", "projection_pullup", "projection_placement", "unused_columns"),
     )
 )
+FAITHFUL = (f"set disabled_optimizers = '{_DISABLED}'",)
+"""What every session that evaluates expressions is told."""
 # Conditions and columns are evaluated where they are written: which rows a failing cast meets must not depend on the
 # plan, because a batch with a bad row is run again step by step.
 
@@ -59,7 +61,8 @@ class _Database:
         limits = {"memory_limit": f"{memory_bytes_max >> 10}KiB", "temp_directory": _spill_folder()}
         self.connection = duckdb.connect(config={**_SETTINGS, **limits})
         self.connection.execute("set timezone = 'UTC'")
-        self.connection.execute(f"set disabled_optimizers = '{_DISABLED}'")
+        for setting in FAITHFUL:
+            self.connection.execute(setting)
         self.connection.execute("set lock_configuration = true")
 
 
@@ -189,4 +192,4 @@ def folded(name: str) -> str:
     return "".join(c.lower() if c.isascii() else c for c in name)
 
 
-__all__ = ["INPUT", "Session", "Statement", "folded", "quoted", "select"]
+__all__ = ["FAITHFUL", "INPUT", "Session", "Statement", "folded", "quoted", "select"]

@@ -37,6 +37,11 @@ class RowProcessor(Processor[C]):
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the step for these input schemas; raise WorkflowError where impossible."""
 
+    def unjudged(self, schema: Schema) -> Sequence[str]:
+        """Read JSON lines: the engine hands the bytes to the statement, not to `take`."""
+        del schema
+        return ("jsonl",)
+
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Run alone, unfused; the engine does not call this."""
         del batch, port

@@ -41,6 +41,8 @@ def _what(node: Node) -> str:
 def _write(node: Node) -> str:
     key = ", ".join(node.traits.get("key", ()))
     passes = f", passes {node.traits['codec']} through" if "codec" in node.traits else ""
+    if "unjudged" in node.traits:
+        passes = f", {node.traits['unjudged']} is read by the node behind it"
     return f"{node.traits.get('write_mode', '')}{f' by {key}' if key else ''}{passes}" or "-"
 
 

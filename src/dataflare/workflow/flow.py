@@ -17,7 +17,8 @@ class Flow:
 
     `outputs` has every node; `untyped` names those whose schemas are not known (an error told already, or a source
     that was not asked): nothing is checked behind them; of the `nameless` even the outputs are unknown. `codecs` are
-    those in which outputs of sources can be had.
+    those in which outputs of sources can be had, `unjudged` those in which they can be had as bytes that nobody has
+    judged.
     """
 
     outputs: dict[str, Outputs] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Flow:
     untyped: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
     codecs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    unjudged: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def inputs(self, node: str) -> list[Output]:
         """Return what flows into a node, by port."""

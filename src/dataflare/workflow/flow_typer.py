@@ -101,6 +101,7 @@ class FlowTyper:
             return {n: Output(n, Schema()) for n in streams}
         outputs = {n: Output(n, s.schema, s.kind, tuple(s.key)) for n, s in streams.items()}
         self._flow.codecs |= {(draft.id, n): tuple(s.codecs) for n, s in streams.items()}
+        self._flow.unjudged |= {(draft.id, n): tuple(s.unjudged) for n, s in streams.items() if s.unjudged}
         for output in outputs.values():
             if output.kind is EdgeKind.APPEND:
                 self._faults.reserved(draft, (c for c in output.schema.names if c in RESERVED))

@@ -21,7 +21,7 @@ from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
-from dataflare.workflow.passing import pass_through
+from dataflare.workflow.passing import pass_through, unjudged
 from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
 from dataflare.workflow.reading import read_document
@@ -142,8 +142,11 @@ class _Loading:
         settled: dict[str, dict[str, Any]] = {}
         if not flow.untyped:
             settled = {name: {"codec": codec} for name, codec in pass_through(out, flow).items()}
+            byways = dict(unjudged(out, flow, settled))
             flow, columns = push_down(out, wiring, flow, steps)
             settled |= {name: {"columns": listed} for name, listed in columns.items()}
+            for name, codec in byways.items():
+                settled[name] = {**settled.get(name, {}), "unjudged": codec}
         plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._directory))
         return Loaded(plan, self._found(), self._document, not flow.untyped, tests)
 

@@ -6,12 +6,12 @@ destination when all that it gets passes, in the same columns. So the two sides 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.plan_words import NodeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from dataflare.plan import Edge
     from dataflare.workflow.drafts import Outline
@@ -58,4 +58,20 @@ def _mixed(flow: Flow, passing: list[Edge]) -> Iterator[str]:
             yield target
 
 
-__all__ = ["pass_through"]
+def unjudged(outline: Outline, flow: Flow, settled: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield sources, but for those in `settled`, whose one reader reads their bytes itself, and the format of these."""
+    for (source, output), codecs in flow.unjudged.items():
+        edges = [e for listed in flow.edges.values() for e in listed if (e.source, e.output) == (source, output)]
+        if source in settled or len(edges) != 1:
+            continue
+        target = outline.drafts[edges[0].target]
+        component: Any = target.component
+        if target.kind is not NodeKind.PROCESSOR or component is None or len(flow.edges[target.id]) != 1:
+            continue
+        takes = component.unjudged(flow.outputs[source][output].schema)
+        shared = [codec for codec in codecs if codec in takes]
+        if shared:
+            yield source, shared[0]
+
+
+__all__ = ["pass_through", "unjudged"]

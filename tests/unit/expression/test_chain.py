@@ -258,6 +258,15 @@ def test_nulls_where_none_may_be_are_refused() -> None:
         Chain([Step("f", condition="id > 0")], schema).run(pa.table({"id": [1, None]}))
 
 
+def test_a_filter_keeps_bad_rows_from_what_reads_a_field_behind_it() -> None:
+    schema = Schema.of({"k": "string", "user": "struct<id: int64, age: string>"})
+    steps = [Step("f", condition="k = 'a'"), Step("m", columns=(("age", "cast(user.age as int64)"),))]
+    rows = pa.table(
+        {"k": ["a", "b"], "user": [{"id": 1, "age": "7"}, {"id": 2, "age": "old"}]}, schema=schema.to_arrow()
+    )
+    assert Chain(steps, schema).run(rows).rows.to_pylist() == [{"age": 7}]
+
+
 def test_a_null_condition_filters_the_row() -> None:
     result = Chain([Step("f", condition="k = 'a'")], SCHEMA).run(
         rows_of(3).set_column(4, "k", pa.array(["a", None, "b"]))

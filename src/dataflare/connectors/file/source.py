@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dataflare.batch import Batch, Position
+from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.fingerprint import is_known
 from dataflare.connectors.file.listing import names_of
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
-from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.settings import EXTENSIONS, FileSourceConfig, extension_of, format_of
 from dataflare.connectors.file.surroundings import unreadable
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
 from dataflare.formats.csv.decode import CsvDecoder
@@ -117,9 +117,10 @@ class FileSource(SourceConnector[FileSourceConfig]):
             is_known(self.context.path(name), name, was)
             self._known = (name, was)
 
-    @staticmethod
-    def _streams(schema: Schema) -> Mapping[str, Stream]:
-        return {"": Stream(schema)}
+    def _streams(self, schema: Schema) -> Mapping[str, Stream]:
+        names = [self.config.path] if isinstance(self.config.path, str) else self.config.path
+        kinds = {self.config.format or EXTENSIONS.get(extension_of(name), "") for name in names}
+        return {"": Stream(schema, unjudged=("jsonl",) if kinds == {"jsonl"} else ())}
 
     def _schema(self) -> Schema:
         """Return the columns to read: the planned ones, less those that nobody reads."""
@@ -138,12 +139,24 @@ class FileSource(SourceConnector[FileSourceConfig]):
             self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
         )
         rows_done = bool(since and since.get("rows_done"))
+        whole = kind == self.context.hints.unjudged and self._place().inner(file.name) == self._schema()
         for block, names, start, end, line in blocks:
-            decoded = self._decode(block, names, kind, file.name)
-            yield from self._batches(file, decoded, (start, end), line, rows_done=rows_done)
+            if whole and not rows_done:
+                yield Batch(Encoded(block, kind, judged=False, origin=(start, end, line)), position={"offset": end})
+            else:
+                decoded = self._decode(block, names, kind, file.name)
+                yield from self._batches(file, decoded, (start, end), line, rows_done=rows_done)
             rows_done = False
             self.bytes_read += file.bytes_read
             file.bytes_read = 0
+
+    def decode(self, batch: Batch) -> Iterator[Batch]:
+        """Return the good rows of a block of JSON lines that nobody has judged, then the bad ones."""
+        assert self._file is not None
+        assert isinstance(batch.payload, Encoded)
+        start, end, line = batch.payload.origin
+        decoded = self._decode(bytes(batch.payload.data), [], batch.payload.codec, self._file.name)
+        yield from self._batches(self._file, decoded, (start, end), line, rows_done=False)
 
     def _batches(
         self, file: TextFile, decoded: Decoded, at: tuple[int, int], line: int | None, *, rows_done: bool

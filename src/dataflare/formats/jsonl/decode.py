@@ -13,6 +13,9 @@ from dataflare.formats.jsonl.salvage import salvage
 from dataflare.formats.rejected import Decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataflare.formats.jsonl.read import Query
     from dataflare.schema import Schema
 
 
@@ -23,9 +26,9 @@ TRIALS = 3
 class JsonlDecoder(JsonlReader):
     """A reader that puts bad lines aside, those too whose values the fast way would bend."""
 
-    def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20) -> None:
+    def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20, settings: Sequence[str] = ()) -> None:
         """Open nothing yet; raise WorkflowError for columns that JSON lines cannot hold."""
-        super().__init__(schema, memory_bytes_max)
+        super().__init__(schema, memory_bytes_max, settings)
         self._pattern, self._narrow_pattern = suspicion(schema), suspicion(schema, narrow=True)
         self._trials = TRIALS if self._pattern != self._narrow_pattern else 0
 
@@ -44,6 +47,27 @@ class JsonlDecoder(JsonlReader):
             return Decoded(self.read(data))
         except (duckdb.Error, pa.ArrowInvalid):
             return salvage(self, data)
+
+    def try_answer(self, data: bytes, query: Query) -> tuple[int, pa.Table] | None:
+        """Return how many rows a block has, and the answer of a query over them; None where anything fails for a row.
+
+        The rows are those that `decode` returns.
+        """
+        import duckdb
+
+        if any(not field.nullable or pa.types.is_null(field.type) for field in self.target):
+            return None
+        if self._trials and not self._found(self._narrow_pattern, data):
+            try:
+                return self.answer(data, query, narrow=True)
+            except (duckdb.Error, pa.ArrowInvalid):
+                self._trials -= 1
+        if self._found(self._pattern, data):
+            return None
+        try:
+            return self.answer(data, query)
+        except (duckdb.Error, pa.ArrowInvalid):
+            return None
 
     @staticmethod
     def _found(pattern: str | None, data: bytes) -> bool:

@@ -7,6 +7,7 @@ with greater integers is read as it is asked for, and searched (drift.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,9 +17,19 @@ from dataflare.formats.jsonl.drift import INTEGERS_SURE
 from dataflare.formats.jsonl.session import JsonSession, Scratch, literal, quoted, sql_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dataflare.schema import Schema
 
 _BUFFER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement that begins with `with` and reads the rows of a block under `name`."""
+
+    name: str
+    sql: str
 
 
 class JsonlReader:
@@ -31,8 +42,11 @@ class JsonlReader:
     Not for several threads at once; close it.
     """
 
-    def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20) -> None:
-        """Open nothing yet; raise WorkflowError for columns whose names differ in case only."""
+    def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20, settings: Sequence[str] = ()) -> None:
+        """Open nothing yet; raise WorkflowError for columns whose names differ in case only.
+
+        `settings` are statements with which its session begins.
+        """
         lowered: dict[str, str] = {}
         for name in schema.names:
             other = lowered.setdefault(name.lower(), name)
@@ -46,7 +60,7 @@ class JsonlReader:
             raise WorkflowError(
                 f"column {nested[0]!r}: JSON holds no binary inside other values", hint="declare it as json"
             )
-        self._memory = memory_bytes_max
+        self._memory, self._settings = memory_bytes_max, settings
         self._session: JsonSession | None = None
         self._scratch: Scratch | None = None
 
@@ -55,12 +69,25 @@ class JsonlReader:
 
         `narrow`: also where an integer outside of lists and maps is no integer, or one that no double is sure of.
         """
+        session = self._session_with(data)
+        return self._fitted(session.again(self._query(len(data), narrow=narrow)))
+
+    def answer(self, data: bytes, query: Query, *, narrow: bool = False) -> tuple[int, pa.Table]:
+        """Return how many rows there are, and the answer of a query over them; raise as `read` does.
+
+        Columns of type json are texts in it.
+        """
+        session = self._session_with(data)
+        source = self._query(len(data), narrow=narrow, texts=True)
+        return session.scanned(f"with {query.name} as ({source}), {query.sql.removeprefix('with ')}")
+
+    def _session_with(self, data: bytes) -> JsonSession:
         if self._session is None:
             self._scratch = Scratch()
-            self._session = JsonSession(self._memory, self._scratch)
+            self._session = JsonSession(self._memory, self._scratch, self._settings)
         assert self._scratch is not None
         self._scratch.put(data)
-        return self._fitted(self._session.query(self._query(len(data), narrow=narrow)))
+        return self._session
 
     def close(self) -> None:
         """Free the reader."""
@@ -70,17 +97,19 @@ class JsonlReader:
             self._scratch.close()
         self._session = self._scratch = None
 
-    def _query(self, size: int, *, narrow: bool) -> str:
+    def _query(self, size: int, *, narrow: bool, texts: bool = False) -> str:
         assert self._scratch is not None
         fields = list(zip(self.schema, self.target, strict=True))
         kinds = {c.name: "JSON" if c.type == "json" else sql_type(f.type, narrow=narrow) for c, f in fields}
         replaced = {n: f"from_base64({quoted(n)})" for n, kind in kinds.items() if kind == "BLOB"}
         kinds |= dict.fromkeys(replaced, "VARCHAR")
+        if texts:
+            replaced |= {n: f"{quoted(n)}::varchar" for n, kind in kinds.items() if kind == "JSON"}
         if narrow:
             replaced |= {c.name: whole for c, f in fields if (whole := _whole(quoted(c.name), f.type))}
         columns = ", ".join(f"{literal(n)}: {literal(k)}" for n, k in (kinds or {"*": "JSON"}).items())
         picked = ", ".join(f"{e} as {quoted(n)}" for n, e in replaced.items())
-        longest = max(size, _BUFFER_BYTES)
+        longest = max(1 << size.bit_length(), _BUFFER_BYTES)  # few sizes, so that few statements are planned
         return (
             f"select {f'* replace ({picked})' if picked else '*'} from read_json({literal(self._scratch.path)}, "  # noqa: S608 - literals
             f"format='newline_delimited', columns={{{columns}}}, maximum_object_size={longest})"
@@ -110,4 +139,4 @@ def _whole(value: str, kind: pa.DataType) -> str:
     return f"case when {value} is not null then struct_pack({packed}) end"
 
 
-__all__ = ["JsonlReader"]
+__all__ = ["JsonlReader", "Query"]

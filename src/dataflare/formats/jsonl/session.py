@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _SIMPLE = {
@@ -33,6 +35,10 @@ _SIMPLE = {
     "month_day_nano_interval": "INTERVAL",
     "null": "JSON",
 }
+
+
+PREPARED_MAX = 8
+_ROWS_PER_ARROW_BATCH = 1 << 20
 
 
 class Scratch:
@@ -69,11 +75,11 @@ class Scratch:
 class JsonSession:
     """Runs statements over one Arrow table (`rows`) or one scratch file."""
 
-    def __init__(self, memory_bytes_max: int, scratch: Scratch | None = None) -> None:
-        """Open and lock down."""
+    def __init__(self, memory_bytes_max: int, scratch: Scratch | None = None, settings: Sequence[str] = ()) -> None:
+        """Open, run the statements of `settings`, and lock down."""
         import duckdb
 
-        settings: dict[str, Any] = {
+        options: dict[str, Any] = {
             "threads": 1,
             "async_threads": 0,
             "python_enable_replacements": "false",
@@ -82,19 +88,41 @@ class JsonSession:
             "temp_directory": "",
             "memory_limit": f"{max(memory_bytes_max, 64 << 20) >> 10}KiB",
         }
-        self._connection = duckdb.connect(config=settings)
+        self._connection = duckdb.connect(config=options)
+        self._prepared: dict[str, str] = {}
         self._connection.execute("set timezone = 'UTC'")
         self._connection.execute("set enable_external_file_cache = false")
+        for setting in settings:
+            self._connection.execute(setting)
         if scratch is not None:
             allowed = Path(scratch.path).as_posix().replace("'", "''")
             self._connection.execute(f"set allowed_paths = ['{allowed}']")
+            self._connection.execute("set enable_profiling = 'no_output'")  # tells how many rows were read
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 
-    def query(self, sql: str, rows: pa.Table | None = None) -> pa.Table:
-        """Return the answer as an Arrow table; raise duckdb.Error."""
-        if rows is None:
-            return self._connection.sql(sql).to_arrow_table()
+    def again(self, sql: str) -> pa.Table:
+        """Return the answer of a statement that is asked many times: it is planned once; raise duckdb.Error.
+
+        The few that were asked last stay planned, which saves a block of lines 4 ms.
+        """
+        name = self._prepared.get(sql)
+        if name is None:
+            if len(self._prepared) >= PREPARED_MAX:
+                self._prepared.clear()
+            name = f"s{len(self._prepared)}"
+            self._connection.execute(f"prepare {name} as {sql}")
+            self._prepared[sql] = name
+        return self._connection._submit(f"execute {name}", None, "arrow", _ROWS_PER_ARROW_BATCH).arrow_table()  # noqa: SLF001 - as in expression.session
+
+    def scanned(self, sql: str) -> tuple[int, pa.Table]:
+        """Return how many rows a statement read out of the scratch file, and its answer; raise duckdb.Error."""
+        rows = self.again(sql)
+        told = json.loads(self._connection.get_profiling_information())
+        return _rows_scanned(told["operator"]), rows
+
+    def query(self, sql: str, rows: pa.Table) -> pa.Table:
+        """Return the answer of a statement over rows; raise duckdb.Error."""
         self._connection.register("rows", rows)
         try:
             return self._connection.sql(sql).to_arrow_table()
@@ -112,6 +140,10 @@ class JsonSession:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close."""
         self.close()
+
+
+def _rows_scanned(operators: list[dict[str, Any]]) -> int:
+    return sum(o.get("rows_scanned", 0) + _rows_scanned(o.get("children", [])) for o in operators)
 
 
 def quoted(name: str) -> str:
