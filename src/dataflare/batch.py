@@ -25,8 +25,8 @@ RESERVED = ("_op", "_commit_ts", "_tx", "_unchanged", "_before")
 class Encoded:
     """Rows as bytes that nobody has parsed yet: `codec` names the format, `count` the rows.
 
-    Not `judged`: whether they are rows of their schema, and how many, is not known before somebody parses them; `origin`
-    is what their source needs to know to `decode` them.
+    Not `judged`: whether they are rows of their schema, and how many, is not known before somebody parses them;
+    `origin` is what their source needs to know to `decode` them.
     """
 
     data: bytes | memoryview

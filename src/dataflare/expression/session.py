@@ -18,6 +18,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component.slot import Slot
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -136,28 +138,13 @@ class Session:
         self._cursor.close()
 
 
-class _Slot:
-    """Rows that change under one name: DuckDB opens the stream anew at every EXECUTE (pinned by a contract test)."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self.schema = schema
-        self.empty: pa.Table = schema.empty_table()
-        self.rows = self.empty
-
-    def __arrow_c_schema__(self) -> object:
-        return self.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.rows.__arrow_c_stream__(requested_schema)
-
-
 class Statement:
     """A query over `INPUT`, prepared once and executed for each batch of rows of one schema."""
 
     def __init__(self, schema: pa.Schema, budget: Budget | None) -> None:
         """Reads rows of `schema`; `prepare` says the query."""
         self._session = Session(budget)
-        self._slot = _Slot(schema)
+        self._slot = Slot(schema)
         self._session.register(self._slot)
 
     def prepare(self, sql: str) -> None:
@@ -166,11 +153,8 @@ class Statement:
 
     def run(self, rows: pa.Table) -> pa.Table:
         """Return the query's answer for these rows, in their order; raise duckdb.Error when a value fails."""
-        self._slot.rows = rows
-        try:
+        with self._slot.holding(rows):
             return self._session.fetch("execute statement")
-        finally:
-            self._slot.rows = self._slot.empty  # let go of the batch
 
     def close(self) -> None:
         """Free the plan."""
