@@ -69,6 +69,13 @@ class SourceConnector(Component[C]):
         declared = self.declared()
         return self._sampled() if declared is None else declared
 
+    def observed(self) -> MaybeAsync[Mapping[str, Stream] | None]:
+        """Return the streams as they really are where the settings declare others; for `validate --level sample`.
+
+        None: `streams` tells what is there anyway, or nobody can look.
+        """
+        return None
+
     def splits(self, since: Position | None) -> Iterable[Split] | AsyncIterator[Split]:
         """Yield the splits after `since`, the `resume` of the last one handed out (None: from the start).
 

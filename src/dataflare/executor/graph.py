@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.component import destination, processor
 from dataflare.component.processor import Port, TwoPhaseProcessor
@@ -236,9 +236,32 @@ class _Fusion:
         return Exchange(edge.source, edge.output, before.index, stage.index, operator.id, edge.port, routing, keys)
 
 
+def told_stages(graph: TaskGraph) -> list[dict[str, Any]]:
+    """Return each stage in plain values: its tasks, its nodes in order, and those of them that are one statement."""
+    return [
+        {
+            "tasks": stage.parallelism,
+            "nodes": list(dict.fromkeys(n for o in stage.operators for n in o.nodes)),
+            "statements": [list(o.nodes) for o in stage.operators if o.role is Role.CHAIN],
+        }
+        for stage in graph.stages
+    ]
+
+
 def source_stages(graph: TaskGraph) -> list[Stage]:
     """Return the stages that read a source."""
     return [s for s in graph.stages if s.source is not None]
 
 
-__all__ = ["Exchange", "Link", "Operator", "Role", "Routing", "Stage", "TaskGraph", "source_stages", "task_graph"]
+__all__ = [
+    "Exchange",
+    "Link",
+    "Operator",
+    "Role",
+    "Routing",
+    "Stage",
+    "TaskGraph",
+    "source_stages",
+    "task_graph",
+    "told_stages",
+]

@@ -8,21 +8,57 @@ from dataflare.plan import EdgeKind, NodeKind
 from dataflare.workflow.wiring import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dataflare.plan import Node, Output, Plan
+    from dataflare.schema import Column
 
 _COLUMNS_SHOWN = 8
 
 
-def describe(plan: Plan) -> str:
-    """Return tables of nodes and guarantees; settings and secrets are not in them."""
+def describe(plan: Plan, stages: Iterable[Sequence[str]] = ()) -> str:
+    """Return tables of nodes, columns, stages and guarantees; settings and secrets are not in them.
+
+    `stages` are rows of (tasks, nodes, what is one statement), as the executor will run it.
+    """
     title = f"workflow {plan.workflow}{f' {plan.version}' if plan.version else ''}"
     parts = [title, "", *_table(("node", "is", "type", "reads", "puts out"), list(_nodes(plan)))]
+    for node in plan.topological():
+        for output in node.outputs:
+            if len(output.schema.columns) > _COLUMNS_SHOWN:
+                name = f"{node.id}{'.' if output.name else ''}{output.name}"
+                columns = [(c.name, c.type, "" if c.nullable else "not null", _tags(c)) for c in output.schema]
+                parts += ["", *_table((f"column of {name}", "type", "null", "tags"), columns)]
+    if read_less := list(_pushed_down(plan)):
+        parts += ["", *_table(("source", "reads only"), read_less)]
+    if together := [tuple(row) for row in stages]:
+        parts += ["", *_table(("tasks", "run together", "one statement"), together)]
     if plan.guarantees:
         rows = [(n, g.level.value, g.mechanism.value, g.reason) for n, g in plan.guarantees.items()]
         parts += ["", *_table(("destination", "guarantee", "mechanism", "because"), rows)]
     return "\n".join(parts) + "\n"
+
+
+def described(column: Column) -> str:
+    """Return a column in words, such as `email string not null #pii.email`."""
+    words = [column.name, column.type, "" if column.nullable else "not null", _tags(column)]
+    return " ".join(filter(None, words))
+
+
+def _tags(column: Column) -> str:
+    return " ".join(f"#{t}" for t in column.tags)
+
+
+def _pushed_down(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what sources are asked to leave out."""
+    for node in plan.of_kind(NodeKind.SOURCE):
+        asked = []
+        if node.traits.get("columns") is not None:
+            asked.append(f"columns {', '.join(node.traits['columns'])}")
+        if node.traits.get("predicate"):
+            asked.append(f"rows where {node.traits['predicate']}")
+        if asked:
+            yield node.id, "; ".join(asked)
 
 
 def _nodes(plan: Plan) -> Iterator[tuple[str, ...]]:
@@ -47,7 +83,7 @@ def _write(node: Node) -> str:
 
 
 def _output(output: Output) -> str:
-    columns = [f"{c.name} {c.type}{''.join(f' #{t}' for t in c.tags)}" for c in output.schema]
+    columns = [described(c) for c in output.schema]
     more = len(columns) - _COLUMNS_SHOWN
     shown = ", ".join(columns[:_COLUMNS_SHOWN]) + (f", and {more} more" if more > 0 else "")
     key = f" by {', '.join(output.key)}" if output.key and output.kind is not EdgeKind.APPEND else ""

@@ -27,6 +27,10 @@ class Findings:
         """Add a warning: the workflow can run, but not as its author may think."""
         self.items.append(Finding("warning", f"workflow.{code}", message, hint, place))
 
+    def info(self, code: str, message: str, place: Place, hint: str = "") -> None:
+        """Add something that its author may want to know."""
+        self.items.append(Finding("info", f"workflow.{code}", message, hint, place))
+
     def add(self, finding: Finding) -> None:
         """Add what a component or an engine had to say."""
         self.items.append(finding)

@@ -17,6 +17,7 @@ from dataflare.workflow.components import Builder, settings_of
 from dataflare.workflow.connecting import check_surroundings, settle_contexts
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
+from dataflare.workflow.drift import tell_drift
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
@@ -135,7 +136,10 @@ class _Loading:
         guarantees = decide(out, flow, self._findings)
         if check:
             settle_contexts(out, flow, guarantees)
-            check_surroundings(out, Faults(out, self._findings))
+            faults = Faults(out, self._findings)
+            check_surroundings(out, faults)
+            if level == SAMPLE:
+                tell_drift(out, self._findings, faults)
         tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
         if self._findings.failed:
             return Loaded(None, self._found(), self._document, tests=tests)

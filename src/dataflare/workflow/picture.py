@@ -6,14 +6,16 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dataflare.plan import EdgeKind, NodeKind
+from dataflare.workflow.description import described
 from dataflare.workflow.layout import HEIGHT, WIDTH, Layout, layout, ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dataflare.plan import Node, Plan
 
 _TITLE_MAX, _TYPE_MAX = 20, 24
+_COLUMNS_MAX = 40
 _COLOURS = {
     NodeKind.SOURCE: ("#e8f1fd", "#2f6fcf"),
     NodeKind.PROCESSOR: ("#f1ecfb", "#7a4fc4"),
@@ -24,7 +26,8 @@ _STYLE = (
     ".id{font-size:14px;font-weight:600;fill:#1c2330}.type{font-size:11px;fill:#5a6472}"
     ".rows{font-size:11px;fill:#1c2330;font-variant-numeric:tabular-nums}"
     ".label{font-size:11px;fill:#5a6472;paint-order:stroke;stroke:#fff;stroke-width:4px}"
-    ".edge{fill:none;stroke:#9aa4b2;stroke-width:1.6}.upsert,.retract{stroke-dasharray:6 4}.errors{stroke:#cf4f4f}"
+    ".edge{fill:none;stroke:#9aa4b2;stroke-width:1.6}"
+    ".fused{stroke:#7a4fc4;stroke-width:4}.upsert,.retract{stroke-dasharray:6 4}.errors{stroke:#cf4f4f}"
 )
 _TIP = (
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
@@ -32,8 +35,16 @@ _TIP = (
 )
 
 
-def picture(plan: Plan, rows: Mapping[str, Mapping[str, int]] | None = None) -> str:
-    """Return an SVG document; `rows` are counts by node, such as `{"clean": {"rows_in": 10, "rows_out": 9}}`."""
+def picture(
+    plan: Plan,
+    rows: Mapping[str, Mapping[str, int]] | None = None,
+    fused: Collection[tuple[str, str]] = (),
+) -> str:
+    """Return an SVG document; `rows` are counts by node, such as `{"clean": {"rows_in": 10, "rows_out": 9}}`.
+
+    `fused` are pairs of neighbours that run as one statement: the edge between them is drawn bold. A box tells its
+    columns where the mouse rests on it.
+    """
     found = layout(plan)
     width, height = found.size()
     parts = [
@@ -45,7 +56,9 @@ def picture(plan: Plan, rows: Mapping[str, Mapping[str, int]] | None = None) -> 
     labels: list[str] = []
     for number in range(len(plan.edges)):
         line, label = _edge(plan, number, found)
-        parts.append(line)
+        edge = plan.edges[number]
+        bold = (edge.source, edge.target) in fused
+        parts.append(line.replace('class="edge ', 'class="edge fused ', 1) if bold else line)
         labels.append(label)
     for node in plan.nodes:
         x, y = found.x(found.columns[node.id]), found.middles[node.id] - HEIGHT / 2
@@ -84,7 +97,7 @@ def _box(node: Node, x: float, y: float, counts: Mapping[str, int]) -> str:
     shown = "  ".join(f"{k.removeprefix('rows_')} {v:,}" for k, v in counts.items() if v)
     middle = y + (21 if shown else 26)
     parts = [
-        f"<g><title>{escape(f'{node.id} ({node.type})')}</title>",
+        f"<g><title>{escape(_told(node))}</title>",
         f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="10" fill="{fill}" stroke="{line}"/>',
         f'<rect x="{x:g}" y="{y + 12:g}" width="4" height="{HEIGHT - 24}" rx="2" fill="{line}"/>',
         f'<text class="id" x="{x + 16:g}" y="{middle:g}">{escape(_short(node.id, _TITLE_MAX))}</text>',
@@ -93,6 +106,18 @@ def _box(node: Node, x: float, y: float, counts: Mapping[str, int]) -> str:
     if shown:
         parts.append(f'<text class="rows" x="{x + 16:g}" y="{middle + 30:g}">{escape(_short(shown, _TYPE_MAX))}</text>')
     return "".join([*parts, "</g>"])
+
+
+def _told(node: Node) -> str:
+    """Return what is shown where the mouse rests on a box: the columns of each output, and what is not read."""
+    lines = [f"{node.id} ({node.type})"]
+    if node.traits.get("columns") is not None:
+        lines.append(f"reads only {', '.join(node.traits['columns'])}")
+    for output in node.outputs:
+        lines += [f"{output.name}:"] if output.name else []
+        lines += [described(c) for c in output.schema.columns[:_COLUMNS_MAX]]
+        lines += ["..."] if len(output.schema.columns) > _COLUMNS_MAX else []
+    return "\n".join(lines)
 
 
 def _type(node: Node) -> str:

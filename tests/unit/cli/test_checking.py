@@ -75,7 +75,9 @@ def test_a_plan_is_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_plan_as_json_is_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(workflow_in(tmp_path)), "--json"]) == 0
-    plan = Plan.from_json(json.loads(capsys.readouterr().out))
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["stages"] == [{"tasks": 1, "nodes": ["raw", "paid", "out"], "statements": [["paid"]]}]
+    plan = Plan.from_json(printed)
     assert [n.id for n in plan.topological()] == ["raw", "paid", "out"]
 
 

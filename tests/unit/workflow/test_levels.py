@@ -271,3 +271,62 @@ def test_a_level_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["validate", str(workflow_in(tmp_path)), "--level", "sampel"]) == 2
     said = capsys.readouterr().err
     assert all(level in said for level in LEVELS)
+
+
+# Sample
+
+REASON = "column 'page': the text is not of type INT32 in cast(url as int)"
+SAMPLED = """
+id: sampled
+sources:
+  visits: {type: file, config: {path: in.csv, columns: {id: int64, at: timestamp, url: string, usr: string}}}
+transformations:
+  number: {type: mapping, inputs: [visits], config: {set: {page: "cast(url as int)"}}, on_error: skip}
+  counts: {type: aggregate, inputs: [number], config: {group_by: [page], aggregations: {n: count(*)}}}
+  tens: {type: mapping, inputs: [counts], config: {set: {share: "100 / (n - 1)"}}}
+destinations:
+  out: {type: file, inputs: [tens], config: {path: out, format: parquet}}
+"""
+
+
+def test_a_sample_tells_drift_and_what_becomes_of_rows_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(SAMPLED)
+    (tmp_path / "in.csv").write_text("id,at,url,user\n1,2026-01-01 00:00:00,7,a\n2,2026-01-01 00:00:00,x,b\n")
+    code = main(["validate", str(file), "--level", "sample", "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(f["severity"], f["line"], f["message"], f["hint"]) for f in found] == [
+        ("info", 4, "visits: there are columns that are not declared: user", "declare them to read them"),
+        ("warning", 4, "visits: the column 'usr' is declared, but not there", "did you mean 'user'?"),
+        (
+            "warning",
+            6,
+            f"number: 1 of 2 sampled rows are rejected; the first: {REASON}",
+            "",
+        ),
+    ]
+    assert code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "w.yaml"]
+
+
+def test_a_sampled_row_that_fails_the_run_is_an_error_with_its_node(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(SAMPLED.replace(", on_error: skip", ""))
+    (tmp_path / "in.csv").write_text("id,at,url,usr\n1,7,x,a\n")
+    assert main(["validate", str(file), "--level", "sample", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(f["severity"], f["code"], f["line"]) for f in found] == [
+        ("warning", "workflow.drift", 4),
+        ("error", "data.invalid", 6),
+    ]
+    assert "looks like int64" in found[0]["message"]
+    file.write_text(SAMPLED.replace(", on_error: skip", "").replace("as int)", "as int) + id"))
+    (tmp_path / "in.csv").write_text("id,at,url,usr\nx,2026-01-01,7,a\n")
+    assert main(["validate", str(file), "--level", "sample", "--json"]) == 2
+    (only,) = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["severity"] == "error"]
+    assert (only["line"], only["message"].partition(":")[0]) == (4, "visits")
+    assert "in.csv:2" in only["message"]

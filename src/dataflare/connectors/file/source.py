@@ -76,6 +76,10 @@ class FileSource(SourceConnector[FileSourceConfig]):
         """Return the declared columns, or guess them from the files."""
         return self.declared() or self._streams(sampled_schema(self.context, self.config))
 
+    def observed(self) -> Mapping[str, Stream] | None:
+        """Return the columns that the files have, where others may be declared."""
+        return self._streams(sampled_schema(self.context, self.config)) if self.config.columns is not None else None
+
     def check(self) -> list[UnavailableError]:
         """Look whether there are files, and whether they may be read."""
         names = names_of(self.context, self.config, allow_empty=self.config.allow_empty)

@@ -1,0 +1,98 @@
+"""Compares the columns that a source declares with those that are really there."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from dataflare.errors import DataFlareError
+from dataflare.plan_words import NodeKind
+from dataflare.workflow.connecting import FOREIGN
+from dataflare.workflow.findings import near
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.component import Stream
+    from dataflare.schema import Schema
+    from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.faults import Faults
+    from dataflare.workflow.findings import Findings
+
+_FAMILIES = {
+    "number": ("int", "uint", "float", "decimal"),
+    "time": ("date", "timestamp", "datetime"),
+    "nested": ("list", "struct", "map", "json"),
+}
+_TAKES_ALL = ("string", "json")
+
+
+def tell_drift(outline: Outline, findings: Findings, faults: Faults) -> None:
+    """Ask every source that declares its columns what is really there, and warn of what differs."""
+    for draft in outline.drafts.values():
+        if draft.kind is not NodeKind.SOURCE or draft.component is None:
+            continue
+        try:
+            declared = draft.component.declared()
+            observed = _settled(draft.component.observed()) if declared is not None else None
+        except DataFlareError as error:
+            faults.tell(draft, error)
+            continue
+        except FOREIGN as error:
+            faults.foreign(draft, error)
+            continue
+        for name, stream in (declared or {}).items():
+            if observed is not None and name in observed:
+                _Drift(draft, findings, faults).tell(stream.schema, observed[name].schema)
+
+
+class _Drift:
+    def __init__(self, draft: Draft, findings: Findings, faults: Faults) -> None:
+        self._draft, self._findings, self._faults = draft, findings, faults
+
+    def tell(self, declared: Schema, observed: Schema) -> None:
+        for column in declared:
+            place = self._faults.place(self._draft, column.name, "")
+            if column.name not in observed:
+                what = f"{self._draft.id}: the column {column.name!r} is declared, but not there"
+                self._findings.warning("drift", what, place, near(column.name, observed.names) or "it will be null")
+                continue
+            found = observed[column.name].type
+            if not _holds(column.type, found):
+                what = (
+                    f"{self._draft.id}: the column {column.name!r} is declared as {column.type}, and looks like {found}"
+                )
+                self._findings.warning("drift", what, place, "change its type, or the data")
+        more = [c.name for c in observed if c.name not in declared]
+        if more:
+            what = f"{self._draft.id}: there are columns that are not declared: {', '.join(more)}"
+            place = self._faults.place(self._draft, "columns", "")
+            self._findings.info("drift", what, place, "declare them to read them")
+
+
+def _holds(declared: str, found: str) -> bool:
+    """Tell whether a column of a declared type may look like another one in a sample."""
+    kind = _family(declared)
+    return (
+        declared in _TAKES_ALL or found == "null" or kind == _family(found) or (kind == "nested" and found == "string")
+    )
+
+
+def _family(kind: str) -> str:
+    return next((name for name, begins in _FAMILIES.items() if kind.startswith(begins)), kind)
+
+
+def _settled(value: Any) -> Mapping[str, Stream] | None:
+    if not inspect.isawaitable(value):
+        found: Mapping[str, Stream] | None = value
+        return found
+
+    async def wait() -> Any:
+        return await value
+
+    answer: Mapping[str, Stream] | None = asyncio.run(wait())
+    return answer
+
+
+__all__ = ["tell_drift"]
