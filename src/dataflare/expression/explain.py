@@ -59,13 +59,19 @@ def misread(error: duckdb.Error, text: str) -> WorkflowError:
     message, _, where = str(error).partition("\n\nLINE ")
     first, *rest = message.splitlines()
     what = re.sub(r"^[\w ]+ Error: ", "", first).replace("INTEGER_LITERAL", "INTEGER")
+    what = re.sub(r"^\w+ Function with name (\S+) does not exist!", r"there is no function \1", what)
     what, _, advice = what.partition(". ")
     hints = [advice.strip()] if advice else []
-    hints += [line.strip() for line in rest if line.startswith(("Did you mean", "Candidate bindings"))]
+    hints += [_near(line) for line in rest if line.startswith(("Did you mean", "Candidate bindings"))]
     if "||" in text and ("compare" in what or "function matches" in what):
         hints.append("|| joins texts: write `or` between conditions")
     line, column = _place(where, text)
     return wrong(text, _lowered(what), "; ".join(hints), line=line, column=column)
+
+
+def _near(line: str) -> str:
+    """Return an advice of DuckDB in the form of ours: did you mean 'upper'?."""
+    return re.sub(r'^Did you mean "([^"]*)"\?', r"did you mean '\1'?", line.strip())
 
 
 def _place(where: str, text: str) -> tuple[int, int]:

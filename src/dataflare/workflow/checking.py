@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError, create_model
 
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.workflow.document import Document, Path, Value, dotted
@@ -71,7 +72,7 @@ class Checker:
         except ValidationError as error:
             wrong: set[str] = set()
             seen: set[tuple[Path, str]] = set()
-            for detail in error.errors(include_url=False):
+            for detail in [*error.errors(include_url=False), *_hidden_errors(model, value, error)]:
                 where = self._deepest(path, detail["loc"])
                 if detail["type"] not in ("extra_forbidden", "missing") and self._waits(where):
                     continue
@@ -113,7 +114,7 @@ class Checker:
 
     def _waits(self, where: Path) -> bool:
         value = self._document.at(where)
-        return value is not None and has_secret(value.data)
+        return value is not None and (value.unknown or has_secret(value.data))
 
     def _deepest(self, path: Path, loc: Sequence[str | int]) -> Path:
         """Return the path of an error in the document: steps that only pydantic knows (union members) are left out."""
@@ -166,6 +167,29 @@ class Checker:
             message = f"{name}: {message[0].lower()}{message[1:]}"
         code = "ambiguous_text" if value is not None and value.ambiguous else "invalid_value"
         self._findings.error(code, message, self._document.place(where), hint)
+
+
+def _hidden_errors(model: type[BaseModel], value: Any, error: ValidationError) -> list[Any]:
+    """Return what is wrong with single entries where a validator of the whole model kept pydantic from looking.
+
+    Unknown keys are among them only where a known one is near: the validator may have given others a meaning.
+    """
+    if not isinstance(value, dict) or any(e["loc"] or e["type"] != "value_error" for e in error.errors()):
+        return []
+    try:
+        _without_validators(model).model_validate(value)
+    except ValidationError as inner:
+        known = _names([model])
+        found = [e for e in inner.errors(include_url=False) if e["type"] != "missing"]
+        return [e for e in found if e["type"] != "extra_forbidden" or "mean" in near(str(e["loc"][-1]), known)]
+    return []
+
+
+@cache
+def _without_validators(model: type[BaseModel]) -> type[BaseModel]:
+    """Return a model of the same fields that checks each by its annotation alone."""
+    fields: dict[str, Any] = {n: (f.annotation, f) for n, f in model.model_fields.items()}
+    return create_model(f"{model.__name__}Fields", __config__=model.model_config, **fields)
 
 
 def _rest(model: type[M], value: Any, wrong: set[str]) -> M | None:

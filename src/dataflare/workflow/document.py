@@ -33,7 +33,8 @@ class Value:
     """One value: a scalar, a list of values or a map from text to values.
 
     `mark` is where it starts, `key_mark` where its key does. `text` is what a number was written as. `ambiguous`:
-    written as an unquoted on, off, yes or no. `hidden`: came out of the environment and must not be printed.
+    written as an unquoted on, off, yes or no. `hidden`: came out of the environment and must not be printed. `unknown`:
+    holds a reference that stands for nothing, as was told; what else is said of it would be noise.
     """
 
     data: Any
@@ -42,6 +43,7 @@ class Value:
     text: str | None = None
     ambiguous: bool = False
     hidden: bool = False
+    unknown: bool = False
 
     @property
     def map(self) -> dict[str, Value]:

@@ -106,7 +106,7 @@ class _Outlining:
         if "runtime" in plain:
             out.runtime = self._checker.salvage(RuntimeText, plain["runtime"], ("runtime",)) or out.runtime
         if plain.get("schedule") is not None:
-            out.schedule, _ = self._checker.check(ScheduleText, plain["schedule"], ("schedule",))
+            out.schedule = self._checker.salvage(ScheduleText, plain["schedule"], ("schedule",))
             check_schedule(self._document, out.schedule, self._findings)
         for name, value in self._entries("secrets"):
             secret = self._checker.salvage(SecretText, value.plain(), ("secrets", name))

@@ -93,7 +93,8 @@ class _Reader:
                 return Value(meaning, mark, text=word)
         found = _NUMBER.match(self._text, self._at)
         if not found:
-            raise _JsonSyntaxError("a value is missing here", self._at)
+            cure = "write text in double quotes, and no comma after the last item"
+            raise _JsonSyntaxError("a value is missing here", self._at, cure)
         self._at = found.end()
         return Value(_number(found), mark, text=found[0])
 
@@ -116,7 +117,8 @@ class _Reader:
             return entries
         while True:
             if self._blanks() != '"':
-                raise _JsonSyntaxError("a key in double quotes is missing here", self._at)
+                cure = "write keys in double quotes, and no comma after the last entry"
+                raise _JsonSyntaxError("a key in double quotes is missing here", self._at, cure)
             key_mark = self.mark(self._at)
             key = self._string()
             if self._blanks() != ":":

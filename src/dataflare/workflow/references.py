@@ -17,7 +17,7 @@ from dataflare.workflow.findings import near
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dataflare.workflow.document import Document
+    from dataflare.workflow.document import Document, Value
     from dataflare.workflow.findings import Findings
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
@@ -45,6 +45,7 @@ def substitute(document: Document, environ: Mapping[str, str], findings: Finding
             if name is None:
                 hint = "write ${NAME}, ${NAME:-default} or ${secret:store/key}; $${ is a plain ${"
                 findings.error("reference", f"{found[0]} is not a reference", place, hint)
+                _leave(value, parts, found[0])
             elif name[1] in environ:
                 parts.append(environ[name[1]].replace("${", "$${"))
                 value.hidden = True
@@ -53,9 +54,16 @@ def substitute(document: Document, environ: Mapping[str, str], findings: Finding
             else:
                 hint = f"set it, or write a default: ${{{name[1]}:-default}}"
                 findings.error("missing_environment", f"the environment has no {name[1]}", place, hint)
+                _leave(value, parts, found[0])
         parts.append(value.data[end:])
         value.data = "".join(parts)
         value.text = None
+
+
+def _leave(value: Value, parts: list[str], reference: str) -> None:
+    """Let a reference that stands for nothing stand there."""
+    parts.append(reference)
+    value.unknown = True
 
 
 def unescape(document: Document) -> None:

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def check_schedule(document: Document, schedule: ScheduleText | None, findings: Findings) -> None:
-    """Add a finding for each mistake, at the setting that it is in."""
+    """Add a finding for each mistake, at the setting that it is in; what a mistyped key meant is not asked for."""
     if schedule is None:
         return
+    written = document.at(("schedule",))
+    mistyped = written is not None and bool(written.map.keys() - type(schedule).model_fields.keys())
     for wrong in faults(schedule.model_dump(mode="json", exclude_defaults=True)):
+        if mistyped and wrong.setting == "type":
+            continue
         place = document.place(("schedule", wrong.setting))
         findings.error("invalid_value", f"{wrong.setting}: {wrong.message}", place, wrong.hint)

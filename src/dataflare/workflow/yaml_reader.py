@@ -15,7 +15,7 @@ import yaml
 
 from dataflare.errors import Place
 from dataflare.workflow.document import DEPTH_MAX, NOWHERE, VALUES_MAX, Mark, Value
-from dataflare.workflow.findings import Findings
+from dataflare.workflow.findings import Findings, near
 from dataflare.workflow.scalars import AMBIGUOUS, meaning
 
 if TYPE_CHECKING:
@@ -288,7 +288,8 @@ class _Builder:
         target = self._anchors.get(event.anchor)
         frame = self._stack[-1] if self._stack else None
         if target is None:
-            self._found.error("syntax", f"there is no anchor &{event.anchor} before this", self._place(mark))
+            hint = near(event.anchor, self._anchors) or f"write &{event.anchor} before what it stands for"
+            self._found.error("syntax", f"there is no anchor &{event.anchor} before this", self._place(mark), hint)
             target = Value(None, mark)
         if any(f.value is target for f in self._stack):
             self._found.error("syntax", f"*{event.anchor} contains itself", self._place(mark), "write it out")

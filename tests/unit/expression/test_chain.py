@@ -287,7 +287,7 @@ def test_all_mistakes_are_told_once_with_their_node_and_column() -> None:
     ]
     assert problems_of(steps) == [
         ("one", "a", "there is no column 'idd'"),
-        ("one", "b", "scalar Function with name upperr does not exist!"),
+        ("one", "b", "there is no function upperr"),
         ("one", "c", "cannot compare values of type VARCHAR and type INTEGER - an explicit cast is required"),
         ("two", "f", "sum() looks at many rows"),
         ("three", "", "the condition is of type int64, not bool: e"),

@@ -100,7 +100,7 @@ def test_a_comment_at_the_end_does_not_swallow_what_follows(checker: Checker) ->
         ("$1", "parameters"),
         ("#1", "by name, not by number"),
         ("statsu", "did you mean 'status'?"),
-        ("upperr(status)", 'Did you mean "upper"?'),
+        ("upperr(status)", "did you mean 'upper'?"),
         ('status = "paid"', "single quotes"),
         ("__input.id", "no column '__input'"),
         ("main.upper(status)", "no column 'main'"),
