@@ -119,3 +119,39 @@ def test_a_mistake_has_its_place_and_its_cure(folder: Path) -> None:
     (finding,) = [f for f in json.loads(done.out)["findings"] if f["severity"] == "error"]
     assert (finding["line"], finding["hint"]) == (8, "did you mean 'id'?")
     assert "the lookup has no column 'idd'" in finding["message"]
+
+
+def looking(origin: str) -> str:
+    """Return the node that looks rows up outside of the workflow."""
+    config = f"{{keys: {{customer_id: id}}, from: {origin}}}"
+    return f"  enriched: {{type: enrichment, inputs: [orders], config: {config}}}"
+
+
+def test_rows_are_looked_up_in_a_file(folder: Path) -> None:
+    for name, settings in (("declared", ", columns: {id: int64, segment: string}"), ("asked", "")):
+        origin = f"{{type: file, path: customers.csv{settings}}}"
+        node = (
+            f"  enriched: {{type: enrichment, inputs: [orders], config: {{keys: {{customer_id: id}}, from: {origin}}}}}"
+        )
+        text = (HEAD + node + TAIL).replace("looked-up", name).replace("path: out", f"path: {name}")
+        (folder / "workflow.yaml").write_text(text)
+        static = json.loads(dataflare(folder, "validate", "workflow.yaml", "--level", "static", "--json").out)
+        assert static["valid"], static
+        assert "looks rows up in file, where they may change meanwhile" in static["guarantees"]["out"]["reason"]
+        assert static["guarantees"]["out"]["level"] == "exactly_once"
+        assert run(folder).code == 0
+        assert [r["segment"] for r in lines(folder / name)] == ["gold", None, None, "gold"]
+
+
+def test_a_lookup_that_is_not_there_is_told_before_a_row_is_read(folder: Path) -> None:
+    (folder / "workflow.yaml").write_text(HEAD + looking("{type: file, path: no.csv}") + TAIL)
+    done = run(folder)
+    assert (done.code, done.error["message"]) == (3, "enriched: there is no file no.csv")
+
+
+def test_a_mistake_in_the_settings_of_a_lookup_is_told(folder: Path) -> None:
+    (folder / "workflow.yaml").write_text(HEAD + looking("{type: file, pth: no.csv}") + TAIL)
+    found = json.loads(dataflare(folder, "validate", "workflow.yaml", "--json").out)["findings"]
+    (error,) = [f for f in found if f["severity"] == "error"]
+    assert "from.path: Field required" in error["message"]
+    assert "from.pth: Extra inputs are not permitted" in error["message"]

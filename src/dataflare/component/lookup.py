@@ -80,9 +80,8 @@ class SourceLookup(Lookup[C]):
             splits = source.splits(None)
             for split in splits if isinstance(splits, Iterable) else ():
                 batches = source.read(split, None, None)
-                for batch in batches if isinstance(batches, Iterable) else ():
-                    if batch.num_rows and batch.stream in streams:
-                        yield batch.rows
+                if isinstance(batches, Iterable):
+                    yield from (b.rows for b in batches if b.num_rows and b.stream in streams)
         finally:
             source.close()
 

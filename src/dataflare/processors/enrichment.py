@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dataflare.errors import DataFlareError
     from dataflare.processors.enrichment_sides import Answer
 
 _ERRORS = "errors"
@@ -94,6 +95,16 @@ class Enrichment(Processor[EnrichmentConfig]):
             self._looked = lookup.schema()
         finally:
             lookup.close()
+
+    def check(self) -> Sequence[DataFlareError] | None:
+        """See whether the lookup answers."""
+        if self.config.origin is not None:
+            lookup = lookup_of(self.config, self.context)
+            try:
+                lookup.schema()
+            finally:
+                lookup.close()
+        return None
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns of the rows and what is taken."""
