@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import IO
 
     import pyarrow as pa
@@ -24,12 +24,30 @@ def packed(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
 
 
 def unpacked(data: bytes) -> Iterator[pa.Table]:
-    """Yield the tables of a stream."""
+    """Yield the tables of a stream, one at least."""
     import pyarrow as pa
 
     with pa.ipc.open_stream(data) as reader:
-        for batch in reader:
-            yield pa.Table.from_batches([batch], reader.schema)
+        parts = (pa.Table.from_batches([batch], reader.schema) for batch in reader)
+        yield next(parts, reader.schema.empty_table())
+        yield from parts
+
+
+def by_key_group(rows: pa.Table, keys: Sequence[str]) -> dict[int, bytes]:
+    """Return rows as bytes by the key group of their keys; the order within a group is kept."""
+    import pyarrow.compute as pc
+
+    from dataflare.expression.keys import key_groups
+
+    if not rows.num_rows:
+        return {}
+    groups = key_groups(rows, keys)
+    rows = rows.take(pc.sort_indices(groups))
+    state, start = {}, 0
+    for count in groups.value_counts().sort(order="ascending", by="values").to_pylist():
+        state[count["values"]] = packed(iter([rows.slice(start, count["counts"])]), rows.schema)
+        start += count["counts"]
+    return state
 
 
 class HeldRows:

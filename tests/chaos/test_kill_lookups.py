@@ -1,0 +1,98 @@
+"""kill -9 at the steps of the epoch protocol, with rows that are looked up and rows that are told apart by key."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.conftest import ROWS, Case
+from tests.chaos.test_kill_files import lines, random_kills
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOW = """
+id: lookups
+runtime:
+  parallelism: 2
+  checkpoint: {interval: 50ms, timeout: 30s, retain: 3}
+sources:
+  orders:
+    type: file
+    config: {path: in.csv, split_bytes: 15kB, columns: {id: int64, name: string, qty: string, note: string}}
+  names: {type: file, config: {path: names.csv, columns: {name: string, label: string}}}
+transformations:
+  named: {type: enrichment, inputs: [orders], lookup: names, config: {keys: {name: name}, miss: drop}}
+  totals:
+    type: aggregate
+    inputs: [named]
+    config: {group_by: [name], aggregations: {orders: count(*)}}
+  counted: {type: enrichment, inputs: [named], lookup: totals, config: {keys: {name: name}}}
+  once: {type: deduplicate, inputs: [orders], config: {keys: [name, qty]}}
+  last: {type: deduplicate, inputs: [named], config: {keys: [name], keep: last}}
+destinations:
+  named_rows: {type: file, inputs: [named], config: {path: out/named, format: jsonl}}
+  counted_rows: {type: file, inputs: [counted], config: {path: out/counted, format: jsonl}}
+  once_rows: {type: file, inputs: [once], config: {path: out/once, format: jsonl}}
+  last_rows: {type: file, inputs: [last], config: {path: out/last, format: jsonl}}
+"""
+STEPS = [
+    ("before", "seal"),
+    ("after", "save_states"),
+    ("after", "seal"),
+    ("after", "_run_incoming"),
+    ("before", "finish"),
+]
+
+
+def prepared(case: Case) -> None:
+    case.file.write_text(WORKFLOW)
+    text = "".join(f"n{n},label {n}\n" for n in range(30))
+    (case.folder / "names.csv").write_text(f"name,label\n{text}")
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Return what does not depend on which of two tasks was faster."""
+    rows = {name: lines(folder / "out" / name) for name in ("named", "counted", "once", "last")}
+    return {
+        "named": sorted((r["id"], r["label"]) for r in rows["named"]),
+        "counted": sorted((r["id"], r["orders"]) for r in rows["counted"]),
+        "once": sorted((r["name"], r["qty"]) for r in rows["once"]),
+        "last": sorted(r["name"] for r in rows["last"]),
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    from tests.chaos.conftest import source_csv
+
+    folder = tmp_path_factory.mktemp("calm")
+    source_csv(folder)
+    calm = Case(folder)
+    prepared(calm)
+    assert calm.run().returncode == 0
+    found = content(folder)
+    assert 0.7 * ROWS < len(found["named"]) == len(found["counted"]) < 0.8 * ROWS
+    assert len(found["once"]) == len(set(found["once"])) > 40 * 19
+    assert len(found["last"]) == 30
+    assert len({number for number, _ in found["named"]}) == len(found["named"])
+    return found
+
+
+@pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
+def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], when: str, step: str) -> None:
+    prepared(case)
+    killed = case.run_through([f"{when}:{step}:2", f"{when}:{step}:5"], seed=4)
+
+    assert killed >= 1, f"{when} {step} was never reached"
+    assert content(case.folder) == expected
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_random_kills_change_nothing(case: Case, expected: dict[str, Any], seed: int) -> None:
+    prepared(case)
+    case.run_through(random_kills(random.Random(seed), 6), seed=seed)
+
+    assert content(case.folder) == expected
