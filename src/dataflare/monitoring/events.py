@@ -94,4 +94,55 @@ class Noticed(Event):
     node: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RunPlanned(Event):
+    """A run is on the agenda, durably, and will be run once; `missed` runs before it are made up for by it.
+
+    `planned` is the instant that it is planned for, in microseconds since 1970; `trigger` is what asked for it.
+    """
+
+    run: str
+    trigger: str
+    planned: int
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSkipped(Event):
+    """A run that was due is left out."""
+
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegun(Event):
+    """A planned run is given to the executor; `tries` counts how often."""
+
+    run: str
+    trigger: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRetried(Event):
+    """A planned run failed and will be tried again."""
+
+    run: str
+    tries: int
+    message: str
+    retry_in_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecorded(Event):
+    """A planned run has ended, and the history has it; `rows` are those read, written and dead-lettered."""
+
+    run: str
+    status: str
+    trigger: str
+    message: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
 Observer = Callable[[Event], None]
