@@ -12,7 +12,6 @@ from dataflare.component.contract import C, Component
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dataflare.batch import Encoded
     from dataflare.schema import Schema
 
 
@@ -94,12 +93,12 @@ class Processor(Component[C]):
         del schema
         return ()
 
-    def take(self, rows: Encoded) -> tuple[int, Iterable[Batch]] | None:
+    def take(self, batch: Batch) -> tuple[int, Iterable[Batch]] | None:
         """Return how many rows there are in bytes that nobody has judged, and what `process` would yield for them.
 
         None, with nothing done, where a row of them is bad or cannot be read exactly as the source would read it.
         """
-        del rows
+        del batch
         return None
 
     def end(self, port: int) -> Iterable[Batch]:

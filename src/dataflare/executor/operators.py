@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from dataflare.batch import Encoded
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -153,8 +151,7 @@ class ProcessorOperator(RunningOperator):
 
     def take(self, batch: Batch, tally: Tally) -> tuple[int, list[Emitted]] | None:
         """Have the processor read the rows itself."""
-        assert isinstance(batch.payload, Encoded)
-        taken = self._processor.take(batch.payload)
+        taken = self._processor.take(batch)
         return (taken[0], list(self._settle(taken[1], taken[0], tally))) if taken is not None else None
 
     def flush(self, tally: Tally) -> Iterator[Emitted]:

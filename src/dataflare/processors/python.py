@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import pyarrow as pa
 from pydantic import field_validator, model_validator
 
+from dataflare.batch import Encoded
 from dataflare.component import Config, Duration, Field, Processor, Size, processor
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import Noticed, RowsRejected
 from dataflare.processors.python_hunt import Hunt
+from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_process import Result, Work, WorkerLostError, WorkerProcess
 from dataflare.processors.python_rejects import errors_table, reason_without_values
 from dataflare.schema import Column, Schema
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 PRINTS_MAX = 100
 """How many times an instance passes on what its function printed."""
+
+TRIALS = 3
+"""After so many blocks of JSON lines in a row that had to be decoded, no further one is tried."""
 
 FUNCTION = "process"
 """What the function is called in a file or in inline code unless the settings say otherwise."""
@@ -110,6 +115,7 @@ class Python(Processor[PythonConfig]):
 
     _worker: WorkerProcess | None = None
     _prints = 0
+    _trials = TRIALS
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the planned output, and the schema of the rejected rows."""
@@ -164,6 +170,23 @@ class Python(Processor[PythonConfig]):
             yield from self._reject(batch.replace(rows), result.rejected)
         yield batch.replace(self._joined(rows, result), "")
 
+    def unjudged(self, schema: Schema) -> Sequence[str]:
+        """Take JSON lines in the mode record, where the function is given all that goes on, and types are plain."""
+        seen = self._seen(schema)
+        whole = self.config.output is not None or len(seen) == len(schema.columns)
+        plain = self.config.mode == "record" and whole and all(map(is_plain, schema.select(seen)))
+        return ("jsonl",) if plain else ()
+
+    def take(self, batch: Batch) -> tuple[int, Iterable[Batch]] | None:
+        """Have the function work on lines, where they are as plain as their columns."""
+        assert isinstance(batch.payload, Encoded)
+        assert self._worker is not None
+        if not self._trials:
+            return None
+        taken = self._worker.run_lines(batch.payload.data)
+        self._trials = TRIALS if taken is not None else self._trials - 1
+        return (taken[0], [batch.replace(taken[1], "")]) if taken is not None else None
+
     # ---- schemas ------------------------------------------------------------------------------------------------
 
     def _seen(self, given: Schema) -> list[str]:
@@ -196,7 +219,13 @@ class Python(Processor[PythonConfig]):
             "package": package,
             "name": name,
             "directory": str(self.context.directory.resolve()),
+            "given": self._line_types(),
         }
+
+    def _line_types(self) -> list[tuple[str, str]]:
+        """Return the columns of records that come as JSON lines; none where they never do."""
+        given = self.context.schemas["0"]
+        return [(c.name, c.type) for c in given.select(self._seen(given))] if self.unjudged(given) else []
 
     # ---- results ------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
-from dataflare.processors.python_frames import OUT_OF_MEMORY, ROW_COLUMN, frame, read_frame
+from dataflare.processors.python_frames import OUT_OF_MEMORY, ROW_COLUMN, frame, lines_frame, read_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -98,7 +98,7 @@ class WorkerProcess:
         except OSError as error:
             self.stop()
             raise UnavailableError(f"the process for Python code does not start: {error.strerror}") from error
-        head, _ = self._ask(dict(self._work.head), self._work.output.empty_table(), LOAD_SECONDS)
+        head, _ = self._ask(frame(dict(self._work.head), self._work.output.empty_table()), LOAD_SECONDS)
         if "unloadable" in head:
             self.stop()
             raise _unloadable(head["unloadable"], self._work.head)
@@ -112,7 +112,7 @@ class WorkerProcess:
         if self._process is None:
             self.start()
         request = {"sources": sources, "first_only": first_only}
-        head, table = self._ask(request, rows, self._work.timeout_seconds)
+        head, table = self._ask(frame(request, rows), self._work.timeout_seconds)
         if "misshapen" in head:
             raise DataError(head["misshapen"], hint="see the settings `mode` and `output` of the node")
         assert table is not None
@@ -120,6 +120,19 @@ class WorkerProcess:
         if sources and table.schema.names[-1] == ROW_COLUMN:
             table = table.remove_column(table.num_columns - 1)
         return Result(table, origins, {row: (why, line) for row, why, line in head["rejected"]})
+
+    def run_lines(self, lines: bytes | memoryview) -> tuple[int, pa.Table] | None:
+        """Have the function work on JSON lines; return how many there were, and its rows.
+
+        None where they must be decoded; so, too, when the process dies or is late; it is gone then.
+        """
+        if self._process is None:
+            self.start()
+        try:
+            head, table = self._ask(lines_frame({}, lines), self._work.timeout_seconds)
+        except WorkerLostError:
+            return None
+        return None if "untaken" in head else (head["count"], table)
 
     def stop(self) -> None:
         """Kill the process, with all that it has started, and forget it. May be called at any time."""
@@ -158,14 +171,14 @@ class WorkerProcess:
         self._selector.register(ours, selectors.EVENT_READ)
         self._selector.register(self._printed, selectors.EVENT_READ)
 
-    def _ask(self, head: dict[str, Any], rows: pa.Table, seconds: float) -> tuple[dict[str, Any], pa.Table | None]:
+    def _ask(self, parts: Sequence[bytes | memoryview | pa.Buffer], seconds: float) -> tuple[dict[str, Any], Any]:
         assert self._channel is not None
         assert self._progress is not None
         until = self._clock.monotonic() + seconds
         self._progress[:] = _NO_ROW.to_bytes(8, sys.byteorder)
         try:
             self._channel.settimeout(max(0.001, seconds))
-            for part in frame(head, rows):
+            for part in parts:
                 self._channel.sendall(part)
             return read_frame(lambda size: self._read(size, until))
         except TimeoutError as error:

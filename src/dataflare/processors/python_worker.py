@@ -30,9 +30,12 @@ import pyarrow as pa
 
 from dataflare.processors.python_frames import OUT_OF_MEMORY, ROW_COLUMN, frame, read_frame
 from dataflare.processors.python_modes import MODES, Answer, Mode, Rejected, ShapeError, line_of, reason_of
+from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dataflare.processors.python_lines import LineFeeder
 
 
 class LoadError(Exception):
@@ -51,6 +54,7 @@ class Worker:
         """Load nothing yet."""
         self._channel, self._progress = channel, progress
         self._mode: Mode | None = None
+        self._feeder: LineFeeder | None = None
         self._file = ""
 
     def run(self) -> None:
@@ -60,11 +64,18 @@ class Worker:
                 head, rows = read_frame(self._read)
             except EOFError:
                 return
-            assert rows is not None
-            parts = self._load(head, rows.schema) if self._mode is None else self._answer(self._mode, head, rows)
+            parts = self._parts(head, rows)
             _flush()
             for part in parts:
                 self._channel.sendall(part)
+
+    def _parts(self, head: dict[str, Any], body: pa.Table | bytearray | None) -> list[bytes | pa.Buffer]:
+        if isinstance(body, bytearray):
+            assert self._feeder is not None
+            fed = self._feeder.run(body)
+            return frame({"untaken": True}) if fed is None else frame({"count": fed[0]}, fed[1])
+        assert body is not None
+        return self._load(head, body.schema) if self._mode is None else self._answer(self._mode, head, body)
 
     def _load(self, head: dict[str, Any], output: pa.Schema) -> list[bytes | pa.Buffer]:
         try:
@@ -72,6 +83,10 @@ class Worker:
         except LoadError as error:
             return frame({"unloadable": error.head})
         self._mode = MODES[head["mode"]](function, output, self._progress)
+        if head["given"]:
+            from dataflare.processors.python_lines import LineFeeder
+
+            self._feeder = LineFeeder(function, Schema.of(head["given"]).to_arrow(), output)
         # What has been loaded stays: leave it out of every later collection, and collect less often than every
         # 700 dicts. Reference counts free the records.
         gc.collect()
