@@ -13,8 +13,8 @@ import typer
 import workflow_page
 import yaml
 
+from dataflare.cli.assembly import app
 from dataflare.cli.catalogue import settings_rows
-from dataflare.cli.commands import app
 from dataflare.component import Registry, Spec
 
 if TYPE_CHECKING:

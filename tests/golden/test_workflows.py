@@ -35,7 +35,7 @@ def test_the_sample_is_clean_and_typed():
     assert plan.settings.checkpoint_timeout_seconds == 60.0
     assert plan.settings.state == {"type": "sqlite", "path": "./.dataflare"}
     assert plan.node("big").traits["batch"] == {"rows": 50000, "bytes": 64 << 20, "period_seconds": 30.0}
-    assert found.tests[0]["name"] == "masks and routes"
+    assert found.tests[0].name == "masks and routes"
 
 
 def test_secrets_stay_references_in_the_plan_and_out_of_every_text():
@@ -87,4 +87,4 @@ def test_every_error_of_a_bad_file_names_a_cure():
 
 def test_what_has_no_effect_yet_is_told():
     told = {(f.code, f.place.path) for f in loaded("sample.yaml").findings if f.severity == "info"}
-    assert {("workflow.unheeded", "schedule"), ("workflow.unheeded", "tests")} <= told
+    assert ("workflow.unheeded", "schedule") in told

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are said on stderr, never raised."""
     import typer
 
-    from dataflare.cli.commands import UsageError, app
+    from dataflare.cli.assembly import UsageError, app
     from dataflare.cli.console import say_error
     from dataflare.errors import DataFlareError, WorkflowError
 

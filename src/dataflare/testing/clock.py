@@ -6,6 +6,8 @@ import asyncio
 import heapq
 import itertools
 
+from dataflare.clock import SystemClock
+
 
 class ManualClock:
     """Stands still until `advance` is called; sleepers wake in the order of their times."""
@@ -41,3 +43,15 @@ class ManualClock:
             future = heapq.heappop(self._sleepers)[2]
             if not future.done():
                 future.set_result(None)
+
+
+class StoppedClock(SystemClock):
+    """The clock of the machine, but the time of day stands still; durations and sleeps are real."""
+
+    def __init__(self, microseconds: int) -> None:
+        """Stand at this time of day."""
+        self._now = microseconds
+
+    def now(self) -> int:
+        """Return microseconds since 1970 in UTC."""
+        return self._now

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflare.plan_words import Action, NodeKind
+from dataflare.workflow.example_text import ExampleText
 from dataflare.workflow.findings import near
 from dataflare.workflow.model import (
     NAME,
     DestinationText,
-    ExampleText,
     ProcessorText,
     RuntimeText,
     ScheduleText,

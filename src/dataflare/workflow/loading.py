@@ -18,6 +18,7 @@ from dataflare.workflow.connecting import check_surroundings, settle_contexts
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.drift import tell_drift
+from dataflare.workflow.examples import check_examples
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
@@ -28,7 +29,7 @@ from dataflare.workflow.pushdown import push_down
 from dataflare.workflow.reading import read_document
 from dataflare.workflow.references import check_secrets, resolve_secrets, secret_references, substitute, unescape
 from dataflare.workflow.row_steps import RowSteps
-from dataflare.workflow.tags import check_masked
+from dataflare.workflow.tags import check_masked, tagged
 from dataflare.workflow.unheeded import tell_unheeded
 from dataflare.workflow.unused import check_unused
 from dataflare.workflow.wiring import wire
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from dataflare.component import Registry
     from dataflare.plan import Plan
+    from dataflare.workflow.example_text import ExampleText
+    from dataflare.workflow.flow import Outputs
 
 STATIC, PLAN, CONNECT, SAMPLE = "static", "plan", "connect", "sample"
 LEVELS = (STATIC, PLAN, CONNECT, SAMPLE)
@@ -55,7 +58,7 @@ class Loaded:
     findings: list[Finding]
     document: Document | None
     typed: bool = False
-    tests: list[dict[str, Any]] = field(default_factory=list)
+    tests: list[ExampleText] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
@@ -90,14 +93,40 @@ def load(
     document = read_document(text, findings, json=json)
     if document is None:
         return Loaded(None, findings.found(), None)
-    for path, value in (overrides or {}).items():
+    around = Around(registry, environ, directory, level, check or level == CONNECT, overrides or {})
+    return load_document(document, findings, around)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a document is planned with; see `load`.
+
+    With `known`, the outputs of sources by node, the plan is one that a test runs: sources that are named there are
+    not asked, and all columns flow as tables.
+    """
+
+    registry: Registry
+    environ: Mapping[str, str]
+    directory: Path = field(default_factory=Path)
+    level: str = PLAN
+    check: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Outputs] | None = None
+
+
+def load_document(document: Document, findings: Findings, around: Around) -> Loaded:
+    """Return the plan of a document as it was written, and everything there is to say about it.
+
+    The document is changed on the way: older words get their new names, and the environment is put in.
+    """
+    for path, value in around.overrides.items():
         _override(document, path, value)
     rewrite(document, findings)
-    substitute(document, environ, findings)
+    substitute(document, around.environ, findings)
     unescape(document)
-    if file and _names_python(document):
-        importable(directory)
-    return _Loading(document, findings, directory, environ).run(registry, level, check=check or level == CONNECT)
+    if document.file and _names_python(document):
+        importable(around.directory)
+    return _Loading(document, findings, around).run()
 
 
 def plan_or_raise(source: Path | str, *, registry: Registry, environ: Mapping[str, str], **options: Any) -> Plan:
@@ -116,20 +145,21 @@ def importable(directory: str | Path) -> None:
 
 
 class _Loading:
-    def __init__(self, document: Document, findings: Findings, directory: Path, environ: Mapping[str, str]) -> None:
-        self._document, self._findings, self._directory, self._environ = document, findings, directory, environ
+    def __init__(self, document: Document, findings: Findings, around: Around) -> None:
+        self._document, self._findings, self._around = document, findings, around
         self._checker = Checker(document, findings)
         self._secrets: list[Secret] = []
 
-    def run(self, registry: Registry, level: str, *, check: bool) -> Loaded:
+    def run(self) -> Loaded:
+        registry, level, check = self._around.registry, self._around.level, self._around.check
         out = outline(self._document, self._checker, self._findings, partial(settings_of, registry))
         check_secrets(self._document, self._document.root.map.get("secrets", Value({})).map, self._findings)
         builder = Builder(out, registry, self._checker, self._findings)
-        builder.run(self._directory, self._resolver(out) if check or level in (CONNECT, SAMPLE) else dict)
+        builder.run(self._around.directory, self._resolver(out) if check or level in (CONNECT, SAMPLE) else dict)
         steps = RowSteps()
         wiring = wire(out, self._findings)
         typer = FlowTyper(out, wiring, self._findings, steps, types=level != STATIC, ask=level == SAMPLE)
-        flow = typer.run()
+        flow = typer.run(self._known(out))
         check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
         tell_unheeded(self._document, self._findings)
@@ -140,23 +170,30 @@ class _Loading:
             check_surroundings(out, faults)
             if level == SAMPLE:
                 tell_drift(out, self._findings, faults)
-        tests = [t.model_dump(exclude_defaults=True) for t in out.tests]
         if self._findings.failed:
-            return Loaded(None, self._found(), self._document, tests=tests)
+            return Loaded(None, self._found(), self._document, tests=out.tests)
         settled: dict[str, dict[str, Any]] = {}
-        if not flow.untyped:
+        if not flow.untyped and self._around.known is None:
             settled = {name: {"codec": codec} for name, codec in pass_through(out, flow).items()}
             byways = dict(unjudged(out, flow, settled))
             flow, columns = push_down(out, wiring, flow, steps)
             settled |= {name: {"columns": listed} for name, listed in columns.items()}
             for name, codec in byways.items():
                 settled[name] = {**settled.get(name, {}), "unjudged": codec}
-        plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._directory))
-        return Loaded(plan, self._found(), self._document, not flow.untyped, tests)
+        plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._around.directory))
+        check_examples(out.tests, self._document, plan, self._findings)
+        if self._findings.failed:
+            return Loaded(None, self._found(), self._document, tests=out.tests)
+        return Loaded(plan, self._found(), self._document, not flow.untyped, out.tests)
+
+    def _known(self, out: Outline) -> dict[str, Outputs]:
+        """Return the outputs of sources that need not be asked, with their tags."""
+        given = self._around.known or {}
+        return {name: tagged(out.drafts[name], dict(o), out, self._findings) for name, o in given.items()}
 
     def _resolver(self, out: Outline) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         stores = {n: s.model_dump() for n, s in out.secrets.items()}
-        put_in = partial(resolve_secrets, secrets=stores, environ=self._environ, directory=self._directory)
+        put_in = partial(resolve_secrets, secrets=stores, environ=self._around.environ, directory=self._around.directory)
 
         def resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
             found = put_in(config)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from dataflare.component.settings import Config, Duration, Size
 from dataflare.plan_words import Action, Level
+from dataflare.workflow.example_text import ExampleText  # noqa: TC001 - pydantic reads it
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 
@@ -170,16 +171,6 @@ class ScheduleText(Config):
     settle: Duration = Field(2.0, ge=0, description="event: files count when unchanged for so long.")
     event: str = Field("", description="event: its name, as `dataflare trigger` is given it.")
     after: AfterText | None = Field(None, description="event: the end of another workflow's run.")
-
-
-class ExampleText(Config):
-    """One test of the workflow."""
-
-    name: str = Field(description="What it shows.")
-    given: dict[str, list[dict[str, Any]]] = Field({}, description="Rows by source output.")
-    mocks: dict[str, Any] = Field({}, description="Answers by node.")
-    expect: dict[str, Any] = Field({}, description="Rows by node output.")
-    faults: list[dict[str, Any]] = Field([], description="What breaks on the way.")
 
 
 class WorkflowText(Config):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 def tell_unheeded(document: Document, findings: Findings) -> None:
     """Add a finding of severity `info` for each."""
     _tell(document, findings, ("schedule",), "a run starts now and once: the schedule is not kept yet")
-    _tell(document, findings, ("tests",), "the tests of a workflow are not run yet")
     profile = document.at(("runtime", "profile"))
     if profile is not None and profile.data in ("edge", "cloud"):
         _tell(document, findings, ("runtime", "profile"), f"profile {profile.data} runs as standalone so far")

@@ -1,0 +1,28 @@
+"""The commands of those who write workflows; importing this module adds them to the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataflare.cli.commands import AsJson, app
+
+
+@app.command()
+def test(
+    path: Annotated[Path, typer.Argument(help="A workflow file, a file of tests, or a folder.")] = Path(),
+    *,
+    only: Annotated[
+        str, typer.Option("--filter", help="Only tests whose name holds this.", metavar="TEXT", show_default=False)
+    ] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Run the tests of workflows: rows in, rows expected.
+
+    No source or destination is opened. Ends with 1 where a test failed, with 2 where a workflow or a test is wrong.
+    """
+    from dataflare.cli.testing import test_command
+
+    return test_command(path, only, as_json=as_json)
