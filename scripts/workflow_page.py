@@ -25,7 +25,6 @@ NAMED = ("secrets", "sources", "transformations", "destinations")
 
 NOT_YET = {
     "schedule": "The schedule is checked, but not kept yet: a run starts now and once.",
-    "tests": "Tests are checked, but not run yet.",
     "runtime": "The profiles `edge` and `cloud` run as `standalone` so far.",
     "sources": "`event_time` has no effect before there are windows.",
 }

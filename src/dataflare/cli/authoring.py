@@ -10,8 +10,8 @@ import typer
 from dataflare.cli.commands import AsJson, app
 
 
-@app.command()
-def test(
+@app.command(name="test")
+def run_tests(
     path: Annotated[Path, typer.Argument(help="A workflow file, a file of tests, or a folder.")] = Path(),
     *,
     only: Annotated[

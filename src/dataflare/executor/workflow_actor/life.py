@@ -114,9 +114,11 @@ class Life:
             self._changed.clear()
             wait = asyncio.get_running_loop().create_task(self._changed.wait())
             timer = self._timer(deadline)
-            done, pending = await asyncio.wait([wait, *timer], return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
+            try:
+                done, _ = await asyncio.wait([wait, *timer], return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also where the attempt dies meanwhile
+                for task in (wait, *timer):
+                    task.cancel()
             if wait not in done and not reached():
                 return False
         return True

@@ -93,9 +93,10 @@ class World:
         with self._lock:
             for failing in self._failing:
                 fault = failing.fault
-                if fault.fail != node or doing not in ((fault.at,) if fault.at else ("read", "write")):
+                due = failing.left and failing.seen >= fault.after_rows
+                if fault.fail != node:
                     continue
-                if failing.left and failing.seen >= fault.after_rows:
+                if due and doing in ((fault.at,) if fault.at else ("read", "write")):
                     failing.left -= 1
                     raise ExternalError(f"{node} fails to {doing}, as the test says")
                 failing.seen += rows
