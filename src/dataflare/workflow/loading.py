@@ -193,7 +193,9 @@ class _Loading:
 
     def _resolver(self, out: Outline) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         stores = {n: s.model_dump() for n, s in out.secrets.items()}
-        put_in = partial(resolve_secrets, secrets=stores, environ=self._around.environ, directory=self._around.directory)
+        put_in = partial(
+            resolve_secrets, secrets=stores, environ=self._around.environ, directory=self._around.directory
+        )
 
         def resolved(config: Mapping[str, Any]) -> Mapping[str, Any]:
             found = put_in(config)
