@@ -18,8 +18,6 @@ from dataflare.workflow.examples import output_of
 from dataflare.workflow.wiring import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pyarrow as pa
 
     from dataflare.errors import Place
@@ -211,28 +209,4 @@ def _source(node: Node) -> Node:
     return Node(node.id, NodeKind.SOURCE, SOURCE, {}, node.outputs, policy, {"mode": "full"}, node.place)
 
 
-def rows_by_output(examples: list[ExampleText], plan: Plan) -> Mapping[str, dict[str, list[Any]]]:
-    """Return all that the tests of a file give to sources whose columns the workflow does not tell, by output."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    untyped = {n.id for n in plan.of_kind(NodeKind.SOURCE) if not any(o.schema.columns for o in n.outputs)}
-    for example in examples:
-        texts: list[tuple[str, Any]] = [*example.given.items(), *example.generate.items()]
-        for name, text in example.mocks.items():
-            looked_up = _looked_up(plan, name)
-            texts += [(looked_up or name, text)]
-        for name, text in texts:
-            node, _, output = name.partition(".")
-            if node in untyped and output != ERRORS:
-                found.setdefault(node, {}).setdefault(output, []).append(text)
-    return found
-
-
-def _looked_up(plan: Plan, name: str) -> str | None:
-    """Return the output in which a node looks rows up."""
-    if "." in name or not plan.node(name).traits.get("lookup"):
-        return None
-    edge = plan.inputs_of(name)[-1]
-    return f"{edge.source}.{edge.output}" if edge.output else edge.source
-
-
-__all__ = ["Arranged", "arrange", "rows_by_output"]
+__all__ = ["Arranged", "arrange"]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflare.errors import InvalidWorkflowError, WorkflowError
-from dataflare.plan import Output
-from dataflare.plan_words import NodeKind
-from dataflare.schema import Schema
-from dataflare.testing.examples.arranging import rows_by_output
-from dataflare.testing.examples.rows import guessed
+from dataflare.testing.examples.told_columns import known_outputs
 from dataflare.workflow.checking import Checker
 from dataflare.workflow.example_text import ExamplesText
 from dataflare.workflow.examples import check_examples
@@ -27,8 +23,7 @@ if TYPE_CHECKING:
     from dataflare.plan import Plan
     from dataflare.workflow import Loaded
     from dataflare.workflow.document import Document
-    from dataflare.workflow.example_text import ExampleText, GenerateText, GivenText
-    from dataflare.workflow.flow import Outputs
+    from dataflare.workflow.example_text import ExampleText
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MARK = ".test"
@@ -92,7 +87,7 @@ def suite_from(
     document, examples = apart or (loaded.document, loaded.tests)
     plan = _plan(loaded)
     _check(examples, document, plan)
-    known = _known(examples, plan)
+    known = known_outputs(examples, plan)
     again = _loaded(read, replace(around, known=known))
     plan = _plan(again)
     _check(examples, document, plan)
@@ -116,28 +111,6 @@ def _check(examples: list[ExampleText], document: Document, plan: Plan) -> None:
     check_examples(examples, document, plan, findings)
     if findings.failed:
         raise InvalidWorkflowError(findings.found())
-
-
-def _known(examples: list[ExampleText], plan: Plan) -> dict[str, Outputs]:
-    """Return the outputs of sources whose columns only the rows of the tests tell."""
-    found: dict[str, Outputs] = {}
-    rows = rows_by_output(examples, plan)
-    for node in plan.of_kind(NodeKind.SOURCE):
-        outputs = rows.get(node.id, {})
-        read = {e.output for e in plan.outputs_of(node.id) if e.output != "errors"}
-        known = {name: Output(name, _columns(texts)) for name, texts in outputs.items()}
-        if known:
-            found[node.id] = {**{name: Output(name, Schema()) for name in read}, **known}
-    return found
-
-
-def _columns(texts: list[GivenText | GenerateText]) -> Schema:
-    told: dict[str, str] = {}
-    rows: list[dict[str, Any]] = []
-    for text in texts:
-        told |= text.columns
-        rows += text.rows if isinstance(text.rows, list) else []
-    return guessed(rows, told)
 
 
 def _read(file: Path, findings: Findings) -> Document | None:
