@@ -49,7 +49,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "w.yaml", "--parallelism", "0"], "'--parallelism'", "try: dataflare run --help"),
         (["checkpoint", "show", "w", "last"], "'epoch'", "try: dataflare checkpoint show --help"),
         (["run", "w.yaml", "--log", "xml"], "no log format 'xml'", "json"),
-        (["validate", "w.yaml", "--level", "connect"], "no level 'connect'", "static, sample"),
+        (["validate", "w.yaml", "--level", "deep"], "no level 'deep'", "static, plan, connect, sample"),
         (["list", "sauce"], "no kind 'sauce'", "source"),
         (["describe", "fille"], "no component named 'fille'", "file"),
     ],
