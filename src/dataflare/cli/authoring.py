@@ -19,9 +19,10 @@ def run_tests(
     ] = "",
     as_json: AsJson = False,
 ) -> int:
-    """Run the tests of workflows: rows in, rows expected.
+    """Run the tests of workflows.
 
-    No source or destination is opened. Ends with 1 where a test failed, with 2 where a workflow or a test is wrong.
+    Rows in, rows expected: no source or destination is opened. Ends with 1 where a test failed, with 2 where a workflow
+    or a test is wrong.
     """
     from dataflare.cli.testing import test_command
 

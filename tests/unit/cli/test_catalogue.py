@@ -46,7 +46,7 @@ def test_a_description_is_as_wide_as_the_terminal(
 def test_a_name_that_several_kinds_have_is_described_for_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "file", "--json"]) == 0
     pages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [page["kind"] for page in pages] == ["source", "destination"]
+    assert [page["kind"] for page in pages] == ["source", "destination", "lookup"]
     assert set(pages[0]) == {"kind", "name", "status", "summary", "description", "traits", "settings", "examples"}
     assert pages[0]["settings"]["properties"]["path"]["description"]
 
