@@ -35,12 +35,13 @@ def fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 def fit_column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     """Return the column with the type of `field`; raise DataError where a value does not fit it."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if column.type == field.type:
         return column
     try:
         if pa.types.is_timestamp(column.type):  # time units finer than microseconds are not carried
-            return column.cast(options=pa.compute.CastOptions(field.type, allow_time_truncate=True))
+            return column.cast(options=pc.CastOptions(field.type, allow_time_truncate=True))
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(

@@ -37,13 +37,13 @@ def planned(cls: Any, schema: Schema, **config: Any) -> Schema:
 
 
 def through(
-    cls: Any, rows: pa.Table | Sequence[dict[str, Any]], schema: Schema | None = None, **config: Any
+    cls: Any, rows: pa.Table | Sequence[dict[str, Any]], schema: Schema | None = None, *, on_error: str = "fail", **config: Any
 ) -> list[dict[str, Any]]:
     """Return the rows that come out, which must have the planned types."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema and schema.to_arrow())
     schema = schema or Schema.from_arrow(table.schema)
     expected = planned(cls, schema, **config).to_arrow()
-    component = opened(cls, schema, **config)
+    component = opened(cls, schema, on_error, **config)
     if isinstance(component, RowProcessor):
         found = [Chain([component.step([schema])], schema).run(table).rows]
     else:

@@ -1,0 +1,1 @@
+"""How texts become columns, one format a module."""
