@@ -111,9 +111,8 @@ class Parse(Processor[ParseConfig]):
                 hint="correct the data or the settings, or set on_error: {action: dead_letter} on the node",
             ).in_node(self.context.node)
         if policy == "dead_letter":
-            tagged = tuple(c.name for c in self.context.schemas["0"] if c.tags)
             told = pc.binary_join_element_wise(f"{self.config.column}: ", reasons.filter(bad), "")
-            rejected = Rejected(self.context.node, rows.filter(bad), told, tagged)
+            rejected = Rejected(self.context.node, rows.filter(bad), told, self.context.schemas["0"])
             yield batch.replace(rejected.as_errors(), "errors")
         yield batch.replace(whole.filter(pc.invert(bad)), "")
 

@@ -37,7 +37,12 @@ def planned(cls: Any, schema: Schema, **config: Any) -> Schema:
 
 
 def through(
-    cls: Any, rows: pa.Table | Sequence[dict[str, Any]], schema: Schema | None = None, *, on_error: str = "fail", **config: Any
+    cls: Any,
+    rows: pa.Table | Sequence[dict[str, Any]],
+    schema: Schema | None = None,
+    *,
+    on_error: str = "fail",
+    **config: Any,
 ) -> list[dict[str, Any]]:
     """Return the rows that come out, which must have the planned types."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema and schema.to_arrow())
