@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,3 +99,60 @@ def test_random_kills_change_nothing(case: Case, expected: dict[str, Any], seed:
     case.run_through(random_kills(random.Random(seed), 6), seed=seed)
 
     assert content(case.folder) == expected
+
+
+OUTSIDE = """
+id: outside
+guarantee: exactly_once
+runtime:
+  parallelism: 2
+  checkpoint: {interval: 50ms, timeout: 30s, retain: 3}
+sources:
+  orders:
+    type: file
+    config: {path: in.csv, split_bytes: 15kB, columns: {id: int64, name: string, qty: string, note: string}}
+transformations:
+  named:
+    type: enrichment
+    inputs: [orders]
+    config:
+      keys: {name: name}
+      from: {type: sqlite, path: names.db, table: names}
+      refresh: 10ms
+destinations:
+  out: {type: sqlite, inputs: [named], config: {path: out.db, table: out}}
+"""
+
+
+def test_a_lookup_that_changes_while_a_run_is_killed_loses_and_doubles_no_row(case: Case) -> None:
+    case.file.write_text(OUTSIDE)
+    path = case.folder / "names.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table names (name text primary key, version int)")
+        connection.executemany("insert into names values (?, 0)", [(f"n{n}",) for n in range(40)])
+        connection.commit()
+    done = threading.Event()
+
+    def change() -> None:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            while not done.wait(0.01):
+                connection.execute("update names set version = version + 1")
+                connection.commit()
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        killed = case.run_through(
+            ["after:commit:1", "before:seal:2", "after:_run_incoming:9", "before:commit:3"], seed=3
+        )
+    finally:
+        done.set()
+        changing.join()
+    assert killed
+    with closing(sqlite3.connect(case.folder / "out.db")) as connection:
+        rows = connection.execute("select id, version from out").fetchall()
+    assert sorted(number for number, _ in rows) == list(range(ROWS))
+    versions = {version for _, version in rows}
+    assert None not in versions
+    assert len(versions) > 3, "it was read again"

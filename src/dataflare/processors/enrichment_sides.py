@@ -156,6 +156,7 @@ class KeyedSide(Side):
             return Answer(self._plan.known(pa.concat_tables(parts)))
         try:
             rows = self._plan.fitted(self._patience.ask(lambda lookup: lookup.find(left)))
+            rows = rows.filter(_among(left, self._plan.lookup_keys(rows)))  # a database may find equal what is not
         except (ExternalError, UnavailableError) as error:
             old, left = self._remembered(left, fresh - config.stale) if fresh is not None else ([], left)
             known = self._plan.known(pa.concat_tables([*parts, *old]))

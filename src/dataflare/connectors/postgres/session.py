@@ -49,6 +49,13 @@ class PostgresSession(Statements):
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
 
+    def answer(self, sql: str, parameters: Sequence[pa.Array]) -> pa.Table:
+        """Return the answer of a query as Arrow; each parameter is an array of one value, which may be a list."""
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.execute(sql, pa.RecordBatch.from_arrays(list(parameters), [f"p{n}" for n in range(len(parameters))]))
+            rows: pa.Table = cursor.fetch_arrow_table()
+            return rows
+
     def described(self, query: str) -> list[Described]:
         """Return the columns of a query's answer, without its rows."""
         with self._translated(), self._connection.cursor() as cursor:

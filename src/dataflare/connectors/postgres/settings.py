@@ -109,6 +109,22 @@ class PostgresSourceConfig(PostgresConfig, SqlSourceConfig):
         return {s if short.count(s) == 1 else t: t for s, t in zip(short, self.tables, strict=True)}
 
 
+class PostgresLookupConfig(PostgresConfig):
+    """Settings of the PostgreSQL lookup."""
+
+    table: str = Field("", description="The table or view to look in, as schema.table.")
+    query: str = Field("", description="A SELECT to look in instead.")
+    columns: dict[str, str] | None = Field(
+        None, description="The columns to read, keys included, and their types; default: all, as the server has them."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PostgresLookupConfig:
+        if bool(self.table) == bool(self.query):
+            raise ValueError("name a table or a query, and only one of the two")
+        return self
+
+
 class PostgresDestinationConfig(PostgresConfig):
     """Settings of the PostgreSQL destination."""
 

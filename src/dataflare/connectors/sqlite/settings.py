@@ -42,6 +42,22 @@ class SqliteSourceConfig(SqliteConfig, SqlSourceConfig):
         return {"": self.table} if self.table else {name: name for name in self.tables}
 
 
+class SqliteLookupConfig(SqliteConfig):
+    """Settings of the SQLite lookup."""
+
+    table: str = Field("", description="The table or view to look in.")
+    query: str = Field("", description="A SELECT to look in instead.")
+    columns: dict[str, str] | None = Field(
+        None, description="The columns to read, keys included, and their types; default: all, as they are declared."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SqliteLookupConfig:
+        if bool(self.table) == bool(self.query):
+            raise ValueError("name a table or a query, and only one of the two")
+        return self
+
+
 class SqliteDestinationConfig(SqliteConfig):
     """Settings of the SQLite destination."""
 
