@@ -119,6 +119,15 @@ class Schema:
         marked = (c.marked([*c.marks, *(((), t) for t in tags[c.name])]) if c.name in tags else c for c in self.columns)
         return Schema(tuple(marked))
 
+    def beside(self, others: Iterable[Schema]) -> Schema:
+        """Return a copy for rows that come by several inputs: a column has the tags that it has in any of them.
+
+        Where all have the same columns, one is nullable if it is in any.
+        """
+        others = [o for o in others if o is not self]
+        alike = all([(c.name, c.type) for c in o] == [(c.name, c.type) for c in self] for o in others)
+        return Schema(tuple(_beside(c, [o[c.name] for o in others if c.name in o], alike=alike) for c in self.columns))
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return a list of plain objects."""
         return [
@@ -168,6 +177,11 @@ class _Type:
 def _column(value: Mapping[str, Any]) -> Column:
     places = tuple((tuple(path), tag) for path, tag in value.get("places", ()))
     return Column(value["name"], value["type"], value.get("nullable", True), tuple(value.get("tags", ())), places)
+
+
+def _beside(column: Column, others: list[Column], *, alike: bool) -> Column:
+    nullable = column.nullable or (alike and any(o.nullable for o in others))
+    return replace(column, nullable=nullable).marked([*column.marks, *(m for o in others for m in o.marks)])
 
 
 def _quoted(name: str) -> str:

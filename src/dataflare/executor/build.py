@@ -106,8 +106,8 @@ class _Builder:
         for node in operator.nodes:
             made = job.component(plan.node(node), self._index, self._stage.parallelism, self._time)
             component = cast("RowProcessor[Any]", made)
-            steps.append(component.step([o.schema for o in plan.input_outputs(node)]))
-        schema = plan.input_outputs(operator.nodes[0])[0].schema
+            steps.append(component.step(job.input_schemas(node)))
+        schema = job.input_schemas(operator.nodes[0])[0]
         policies = [plan.node(n).on_error.action.value for n in operator.nodes]
         chain = Chain(steps, schema, policies=policies, budget=job.budget(), epoch_time=self._time)
         self._built.chains.append(chain)

@@ -116,7 +116,12 @@ class Job:
     def _schemas(self, node: Node) -> Mapping[str, Schema]:
         if node.kind is NodeKind.SOURCE:
             return {o.name: o.schema for o in node.outputs}
-        return {str(port): o.schema for port, o in enumerate(self.plan.input_outputs(node.id))}
+        return {str(port): schema for port, schema in enumerate(self.input_schemas(node.id))}
+
+    def input_schemas(self, node: str) -> list[Schema]:
+        """Return the schemas by which a node knows its inputs, as the planner told it (tags of one are of all)."""
+        schemas = [o.schema for o in self.plan.input_outputs(node)]
+        return [s.beside(schemas) for s in schemas]
 
 
 def _config(kind: type[Component[Any]], node: Node, resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec
 
 from dataflare.errors import DataError, WorkflowError
@@ -11,6 +12,7 @@ from dataflare.expression.fit import fit
 from dataflare.expression.gathering import Gathering
 from dataflare.expression.grouping import EPOCH_MARK, grouping
 from dataflare.expression.keys import KEY_GROUPS, key_groups
+from dataflare.expression.lineage import marks
 from dataflare.expression.reject import Rejecting
 from dataflare.expression.segment import segments
 from dataflare.expression.session import INPUT, Session, Statement, quoted
@@ -38,7 +40,6 @@ _GROUPS_PER_SAMPLE = 16
 _PORTION_BYTES_MIN = 2 << 20
 _Shape = tuple["pa.Schema", list[str], Schema]
 _shapes: Memory[tuple[Grouping, Schema], _Shape] = Memory()
-_COUNTS = {"count", "count_star", "count_if", "countif", "approx_count_distinct"}
 
 
 class AggregatePlan:
@@ -240,9 +241,8 @@ class AggregatePlan:
     def _key_column(self, name: str, expression: Expression, kind: pa.DataType) -> Column:
         if expression.column is not None:
             known = self._schema[expression.column]
-            return Column(name, known.type, known.nullable, known.tags)
-        tags = tuple(dict.fromkeys(t for n in expression.reads for t in self._schema[n].tags))
-        return Column(name, type_text(kind), tags=tags)
+            return replace(known, name=name)
+        return Column(name, type_text(kind)).marked(marks(expression.origins, self._schema))
 
     def _output(self) -> Schema:
         import duckdb
@@ -255,10 +255,8 @@ class AggregatePlan:
         keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]
         results = []
         for result in self._grouping.results:
-            tags: tuple[str, ...] = ()
-            if {c.name for c in result.expression.calls} - _COUNTS or not result.expression.calls:
-                tags = tuple(dict.fromkeys(t for n in result.expression.reads for t in self._schema[n].tags))
-            results.append(Column(result.name, type_text(answer.schema.field(result.name).type), tags=tags))
+            column = Column(result.name, type_text(answer.schema.field(result.name).type))
+            results.append(column.marked(marks(result.expression.origins, self._schema)))
         return Schema((*keys, *results))
 
 

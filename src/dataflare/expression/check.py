@@ -11,11 +11,12 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from dataflare.component import Budget
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
+from dataflare.expression.lineage import NOBODY_KNOWS, Needs, Origin, needs, origins
 from dataflare.expression.session import Session, folded, quoted, select
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Expression:
     """A checked expression.
 
     `reads` are the columns that it reads, by their names in the schema; `column` is set when it is nothing but one.
-    `clocks` are the places of clocks in the UTF-8 text and what stands for them.
+    `clocks` are the places of clocks in the UTF-8 text and what stands for them. `origins` tell what the result is made
+    of, `needs` when it is not null.
     """
 
     text: str
@@ -81,6 +83,14 @@ class Expression:
     column: str | None = None
     clocks: tuple[tuple[int, int, str], ...] = ()
     calls: tuple[Call, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    needs: Needs = NOBODY_KNOWS
+
+    @classmethod
+    def of_column(cls, name: str, text: str) -> Self:
+        """Return the expression that is nothing but a column."""
+        needs = frozenset({frozenset({name})})
+        return cls(text, (name,), name, origins=(Origin((), name, (), whole=True),), needs=needs)
 
     def sql(self, epoch: int = 0) -> str:
         """Return the SQL to put into a statement; `epoch` is the epoch's time in microseconds."""
@@ -138,7 +148,7 @@ class Checker:
     def _read(self, text: str, names: Sequence[str], *, aggregates: bool) -> Expression:
         bare = _BARE.fullmatch(text)
         if bare and (name := bare[1] or bare[2].replace('""', '"')) in names:
-            return Expression(text, (name,), name)
+            return Expression.of_column(name, text)
         if not text.strip():
             raise wrong(text, "the expression is empty", "write an SQL expression, such as upper(name)")
         text = _translated(text)
@@ -261,7 +271,10 @@ class _Reading:
             self._node(node)
         clocks = tuple((a, b, new) for (a, b), new in self._clocks.items())
         only = self._reads if tree["class"] == "COLUMN_REF" and len(tree["column_names"]) == 1 else {}
-        return Expression(self._text, tuple(self._reads), next(iter(only), None), clocks, tuple(self._calls))
+        if only:
+            return Expression.of_column(next(iter(only)), self._text)
+        made = origins(tree, self._column_of), needs(tree, self._column_of)
+        return Expression(self._text, tuple(self._reads), None, clocks, tuple(self._calls), *made)
 
     def _node(self, node: Tree) -> None:
         kind = node["class"]
@@ -282,6 +295,10 @@ class _Reading:
             self._clock(node, name)
         else:
             raise self._unknown(node, name)
+
+    def _column_of(self, name: str) -> str | None:
+        """Return the column that a name means, which is known to mean one at most."""
+        return name if name in self._reads else next((n for n in self._reads if folded(n) == folded(name)), None)
 
     def _named(self, node: Tree, name: str) -> str | None:
         if name in self._names:

@@ -22,12 +22,13 @@ class Step:
 
     `columns` are (name, SQL expression) in output order; None passes every column through. A step has either
     columns or a condition, or neither (it passes rows on). Expressions are in DuckDB's dialect as the user wrote
-    them, not yet checked.
+    them, not yet checked. `nulls`: a value that fails becomes null (on_error: null).
     """
 
     node: str
     columns: tuple[tuple[str, str], ...] | None = None
     condition: str | None = None
+    nulls: bool = False
 
 
 class RowProcessor(Processor[C]):

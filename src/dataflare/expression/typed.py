@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
 from dataflare.expression.check import Checker, Expression
+from dataflare.expression.lineage import marks, may_be_null
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ class _Checking:
             elif not self._is_doubtful(expression):
                 computed[name] = expression
         for name, kind in self._types(computed).items():
-            tags = tuple(dict.fromkeys(t for n in computed[name].reads for t in schema[n].tags))
+            nulls = self._step.nulls or may_be_null(computed[name].needs, schema)
             try:
-                made[name] = Column(name, type_text(kind), tags=tags)
+                made[name] = Column(name, type_text(kind), nulls).marked(marks(computed[name].origins, schema))
             except WorkflowError as error:
                 self._problem(name, error)
         return made

@@ -103,7 +103,8 @@ class Mapping(RowProcessor[MappingConfig]):
         left = [n for n in columns if n not in self.config.drop or n in RESERVED]
         if self.config.keep:
             left = [n for n in self.config.keep if n in left] + [n for n in left if n in RESERVED]
-        return Step(self.context.node, tuple((name, columns[name]) for name in dict.fromkeys(left)))
+        made = tuple((name, columns[name]) for name in dict.fromkeys(left))
+        return Step(self.context.node, made, nulls=self.context.on_error == "null")
 
     def _set(self, schema: Schema) -> dict[str, str]:
         if not self.config.mappings:

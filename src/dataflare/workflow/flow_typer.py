@@ -116,8 +116,8 @@ class FlowTyper:
             self._check_kinds(draft)
             return self._names_only(draft)
         kind = self._check_kinds(draft)
-        inputs = self._flow.inputs(draft.id)
-        schemas = [i.schema for i in inputs]
+        given = [i.schema for i in self._flow.inputs(draft.id)]
+        schemas = [s.beside(given) for s in given]
         found = self._steps.typed(draft, schemas, self._faults) if self._steps.takes(draft) else None
         if found is None and not self._steps.takes(draft):
             if not draft.component.declared() and not self._ask:

@@ -163,7 +163,7 @@ def test_a_column_keeps_its_nullability_and_tags_and_hands_tags_to_what_is_made_
         Column("id", "int64", nullable=False),
         Column("to", "string", tags=("pii",)),
         Column("n", "int64", tags=("pii",)),
-        Column("o", "int32"),
+        Column("o", "int32", nullable=False),
     )
 
 
