@@ -81,13 +81,6 @@ class Processor(Component[C]):
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Return zero or more batches for one that came in by input `port`."""
 
-    def lost(self) -> int | None:
-        """Return how many of the rows that came in last are in nothing that came out; None: as many as are missing.
-
-        Asked after each call of `process`: where one row may become several and another one none, only it can tell.
-        """
-        return None
-
     def unjudged(self, schema: Schema) -> Sequence[str]:
         """Return the formats of bytes that it may `take` in the place of rows of this schema; asked while planning."""
         del schema

@@ -186,9 +186,7 @@ class ProcessorOperator(RunningOperator):
             tally.add(self.id, **{"in": came, "out": out, "dead": dead, **fates})
             return
         gathers = "absorbed" in self._counts and "expanded" in self._counts
-        told = self._processor.lost() if came else None
-        missing = max(0, came - out - dead) if told is None else told
-        lost = came if gathers else missing
+        lost = came if gathers else max(0, came - out - dead)
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
         tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})

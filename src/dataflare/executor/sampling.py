@@ -133,7 +133,7 @@ class _Sampling:
 def _without_destinations(plan: Plan) -> Plan:
     """Return the plan up to its destinations, one task wide; rows come as tables."""
     gone = {n.id for n in plan.of_kind(NodeKind.DESTINATION)}
-    apart = ("parallelism", "codec")
+    apart = ("parallelism", "codec", "unjudged")
     nodes = tuple(
         replace(n, traits={k: v for k, v in n.traits.items() if k not in apart}) for n in plan.nodes if n.id not in gone
     )

@@ -48,8 +48,7 @@ class Expansion:
         outer = select([row, *(f"{sql} as {quoted(n)}" for n, sql in made)], f"({inner})")
         self._sql = select(["*"], f"({outer})", f"where {where}") if where else outer
         self._statement: Statement | None = None
-        self.childless = 0
-        """How many of the rows that came last made none."""
+        self._childless = self._expanded = 0
 
     def open(self, budget: Budget) -> None:
         """Prepare the statement."""
@@ -65,17 +64,24 @@ class Expansion:
         import pyarrow.compute as pc
 
         assert self._statement is not None
-        self.childless = 0
         if not rows.num_rows:
             return
         entering = rows.select(self._reads).append_column(self._row, pa.array(range(rows.num_rows), pa.int32()))
         made = self._statement.run(entering)
-        self.childless = rows.num_rows - pc.count_distinct(made.column(0)).as_py()
+        parents = pc.count_distinct(made.column(0)).as_py()
+        self._childless += rows.num_rows - parents
+        self._expanded += made.num_rows - parents
         passing = rows.select(self._passing)
         each = max(1, passing.nbytes // rows.num_rows)
         portion = max(1, min(ROWS_MAX, BYTES_MAX // each))
         for start in range(0, made.num_rows, portion):
             yield self._beside(passing, made.slice(start, portion))
+
+    def fates(self) -> dict[str, int]:
+        """Return how many rows made none, and how many more than one each were made, since the last call."""
+        fates = {"filtered": self._childless, "expanded": self._expanded}
+        self._childless = self._expanded = 0
+        return fates
 
     def _beside(self, passing: pa.Table, made: pa.Table) -> pa.Table:
         import pyarrow as pa

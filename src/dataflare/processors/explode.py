@@ -123,9 +123,9 @@ class Explode(Processor[ExplodeConfig]):
         for rows in self._expansion.run(batch.rows):
             yield batch.replace(rows, "")
 
-    def lost(self) -> int | None:
-        """Return how many rows had no element."""
-        return self._expansion.childless if self._expansion is not None else None
+    def fates(self) -> Mapping[str, int]:
+        """Return how many rows had no element, and how many came of the others."""
+        return self._expansion.fates() if self._expansion is not None else {}
 
     def close(self) -> None:
         """Free the plan."""

@@ -123,9 +123,9 @@ class Unpivot(Processor[UnpivotConfig]):
         for rows in self._expansion.run(batch.rows):
             yield batch.replace(rows, "")
 
-    def lost(self) -> int | None:
-        """Return how many rows had only nulls."""
-        return self._expansion.childless if self._expansion is not None else None
+    def fates(self) -> Mapping[str, int]:
+        """Return how many rows had only nulls, and how many came of the others."""
+        return self._expansion.fates() if self._expansion is not None else {}
 
     def close(self) -> None:
         """Free the plan."""

@@ -330,3 +330,18 @@ def test_a_sampled_row_that_fails_the_run_is_an_error_with_its_node(
     (only,) = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["severity"] == "error"]
     assert (only["line"], only["message"].partition(":")[0]) == (4, "visits")
     assert "in.csv:2" in only["message"]
+
+
+def test_rows_that_a_run_would_leave_as_lines_are_sampled_as_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("""
+id: lines
+sources: {lines: {type: file, config: {path: in.jsonl, columns: {n: int64}}}}
+transformations: {some: {type: filter, inputs: [lines], config: {condition: "n > 1"}}}
+destinations: {out: {type: file, inputs: [some], config: {path: out, format: parquet}}}
+""")
+    (tmp_path / "in.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+    assert main(["validate", str(file), "--level", "sample", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"] == []
