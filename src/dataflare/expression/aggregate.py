@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec
 
 from dataflare.errors import DataError, WorkflowError
+from dataflare.expression.bounds import VALUES_MAX, Bounds
 from dataflare.expression.check import DEFAULT, Checker, Memory
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
@@ -63,11 +64,13 @@ class AggregatePlan:
         *,
         budget: Budget = DEFAULT,
         epoch_time: Callable[[], int] = lambda: 0,
+        values_max: int = VALUES_MAX,
     ) -> None:
-        """Check (name, expression) pairs; raise WorkflowError."""
+        """Check (name, expression) pairs; raise WorkflowError. `values_max` bounds what a group holds for a result."""
         checker = Checker()
         self._grouping = grouping(keys, aggregations, schema, checker)
         self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
+        self._bounds = Bounds(self._grouping, values_max)
         self.keys = tuple(name for name, _ in keys)
         self._statements: dict[str, tuple[Statement, str]] = {}
         self._thinned: set[int] | None = None
@@ -99,22 +102,26 @@ class AggregatePlan:
         return self._guarded(self._partial, good), rejected
 
     def merge(self, partials: Sequence[pa.Table]) -> pa.Table:
-        """Return one partial row a group."""
+        """Return one partial row a group; raise DataError where a group holds more values than it may."""
         import pyarrow as pa
 
         rows = pa.concat_tables(partials) if partials else self.partial_schema.empty_table()
         if not rows.num_rows:
             return rows
         merged = [self._over(portion, "merge") for portion in self._portions(rows)]
-        return pa.concat_tables(m.cast(self.partial_schema) for m in merged)
+        whole = pa.concat_tables(m.cast(self.partial_schema) for m in merged)
+        self._bounds.check(whole)
+        return whole
 
     def final(self, partial: pa.Table) -> pa.Table:
         """Return the results, sorted by key. Without keys they are one row, also of no rows at all.
 
-        There may be several partial rows a group.
+        There may be several partial rows a group. Raises DataError as `merge` does.
         """
         import pyarrow as pa
 
+        if self._bounds.may_be_passed(partial):
+            partial = self.merge([partial])
         if not self.keys:
             partial = pa.concat_tables([self._partial_of_nothing(), partial])
         results = [self._over(portion, "final") for portion in self._portions(partial)]

@@ -1,4 +1,4 @@
-"""Takes the text of an aggregate apart, and says how it is computed in two phases.
+"""Says how an aggregate is computed in two phases.
 
 Most aggregates are sums, counts, minima of partial ones. DISTINCT gathers values as lists, which are not looked into
 before the end; so do a few without a state of their own. The rest export DuckDB's state, which is a plain Arrow column.
@@ -7,13 +7,11 @@ before the end; so do a few without a state of their own. The rest export DuckDB
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
+from dataflare.expression.ordered import by_extremes, few
+from dataflare.expression.pieces import CallText
 from dataflare.expression.session import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ITSELF = {
     *("sum", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "product"),
@@ -29,28 +27,6 @@ _OF_DISTINCT = {
 }
 _IN_ORDER = {"list", "array_agg", "string_agg", "group_concat", "listagg"}
 _SUMMABLE = ("HUGEINT", "BIGINT", "DOUBLE", "FLOAT", "DECIMAL")
-
-
-@dataclass(frozen=True, slots=True)
-class CallText:
-    """An aggregate as text, in pieces."""
-
-    name: str
-    arguments: tuple[str, ...] = ()
-    distinct: bool = False
-    order: str = ""
-    filter: str = ""
-    within: str = ""
-
-    def __str__(self) -> str:
-        """Put the pieces together again."""
-        distinct = "distinct " if self.distinct else ""
-        inner = "*" if self.name == "count_star" else ",\n".join(self.arguments)
-        name = "count" if self.name == "count_star" else self.name
-        order = f"\norder by {self.order}" if self.order else ""
-        within = f" within group ({self.within}\n)" if self.within else ""
-        tail = f" filter (where {self.filter}\n)" if self.filter else ""
-        return f"{name}({distinct}{inner}{order}\n){within}{tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,81 +61,15 @@ class TwoPhases:
     nothing: str = "null"
 
 
-def call_text(name: str, text: str) -> CallText:
-    """Take the text of a call of aggregate `name` apart; it is known to parse."""
-    pieces = _Pieces(text)
-    inner = pieces.within_parentheses()
-    distinct = inner[:1] == ["distinct"]
-    words = [w.lower() for w in inner]
-    begin = 1 if words[:1] in (["distinct"], ["all"]) else 0
-    at = _top_level(words, "order")
-    arguments = _split(inner[begin:at])
-    order = " ".join(inner[at + 2 :])
-    found = CallText(name, tuple(a for a in arguments if a and name != "count_star"), distinct, order)
-    while pieces.rest:
-        word = pieces.rest[0].lower()
-        clause = pieces.within_parentheses()
-        if word == "filter":
-            found = replace(found, filter=" ".join(clause[1:] if clause[0].lower() == "where" else clause))
-        else:
-            written = text.partition("(")[0].strip()  # the tree names another function than the text
-            found = replace(found, name=written, within=" ".join(clause))
-    return found
-
-
-class _Pieces:
-    """The tokens of a text, taken a pair of parentheses at a time."""
-
-    def __init__(self, text: str) -> None:
-        import duckdb
-
-        raw = text.encode()
-        tokens = [(at, kind.name) for at, kind in duckdb.tokenize(text)]
-        ends = [at for at, _ in tokens[1:]] + [len(raw)]
-        words = zip(tokens, ends, strict=True)
-        self.rest = [raw[at:end].decode().strip() for (at, kind), end in words if kind != "comment"]
-
-    def within_parentheses(self) -> list[str]:
-        """Return the tokens of the next pair of parentheses, and go on behind it."""
-        start = self.rest.index("(")
-        depth, end = 0, start
-        for end in range(start, len(self.rest)):
-            depth += (self.rest[end] == "(") - (self.rest[end] == ")")
-            if not depth:
-                break
-        inside, self.rest = self.rest[start + 1 : end], self.rest[end + 1 :]
-        if inside and inside[0].lower() in ("distinct", "all"):
-            inside[0] = inside[0].lower()
-        return inside
-
-
-def _top_level(words: Sequence[str], word: str) -> int:
-    depth = 0
-    for at, each in enumerate(words):
-        depth += (each in "([{") - (each in ")]}") if each else 0
-        if not depth and each == word and words[at + 1 : at + 2] == ["by"]:
-            return at
-    return len(words)
-
-
-def _split(words: Sequence[str]) -> list[str]:
-    """Split tokens at the commas that stand in no parentheses."""
-    parts: list[list[str]] = [[]]
-    depth = 0
-    for word in words:
-        depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
-        if word == "," and not depth:
-            parts.append([])
-        else:
-            parts[-1].append(word)
-    return [" ".join(p) for p in parts]
-
-
 def two_phases(call: CallText, kind: str, sum_kind: str) -> TwoPhases:
     """Return how a call of result type `kind` is computed; `sum_kind` is the type of the sum of its argument, or "".
 
     Raises WorkflowError for what cannot be computed so.
     """
+    call = by_extremes(call)
+    if (sought := few(call)) is not None:
+        part = Part(str(sought.call), sought.merge, call=sought.call)
+        return TwoPhases((part,), _cast(sought.final, kind))
     plain = not (call.order or call.within or call.distinct)
     if call.distinct and call.name not in ("min", "max"):
         return _of_distinct(call, kind)
@@ -175,6 +85,11 @@ def two_phases(call: CallText, kind: str, sum_kind: str) -> TwoPhases:
         if summable and not (call.name in _BY_ARRIVAL and call.filter):
             merge = f"{call.name}({{}})"
             return TwoPhases((Part(str(call), merge, call=call),), _cast(merge.replace("{}", "{0}"), kind))
+    return _of_all(call, kind, plain=plain)
+
+
+def _of_all(call: CallText, kind: str, *, plain: bool) -> TwoPhases:
+    """Return how an aggregate is computed that has no sum: from all values, or from the state that DuckDB exports."""
     if call.name in _GATHERED and plain and len(call.arguments) == 1:
         part = Part(str(replace(call, name="list")), "flatten(list({}))")
         return TwoPhases((part,), _cast(f"list_aggr(flatten(list({{0}})), '{call.name}')", kind))
@@ -206,4 +121,4 @@ def column(number: int) -> str:
     return quoted(f"_s{number}")
 
 
-__all__ = ["CallText", "Part", "TwoPhases", "call_text", "column", "two_phases"]
+__all__ = ["Part", "TwoPhases", "column", "two_phases"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dataflare.expression.calls import CallText
     from dataflare.expression.grouping import Grouping
+    from dataflare.expression.pieces import CallText
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _SUM_MAX = (1 << 63) - 1

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
-from dataflare.expression.calls import CallText, Part, call_text, column, two_phases
+from dataflare.expression.calls import Part, column, two_phases
 from dataflare.expression.check import spliced_text
 from dataflare.expression.explain import misread, wrong
+from dataflare.expression.pieces import CallText, call_text
 from dataflare.expression.session import INPUT, folded, quoted, select
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class Grouping:
     def values(self) -> list[int]:
         """The numbers of the parts that are lists of values."""
         return [n for n, p in enumerate(self.parts) if p.is_values]
+
+    def result_of(self, part: int) -> str:
+        """Return the name of the first result that is made of a part."""
+        name = column(part)
+        return next(r.name for r in self.results if any(f.values == part or name in f.sql for f in r.finals))
 
     def partial_sql(self, epoch: int, thinned: Collection[int] = ()) -> str:
         """Return the query from rows to partial rows.

@@ -9,6 +9,7 @@ from dataflare.component import Config, Field, Processor, processor
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import WorkflowError
 from dataflare.expression.aggregate import AggregatePlan
+from dataflare.expression.bounds import VALUES_MAX
 from dataflare.expression.keys import key_groups
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
@@ -33,15 +34,40 @@ _FUNCTIONS = {
     "average": "avg({})",
     "mean": "avg({})",
     "collect": "list({})",
+    "approx_distinct": "approx_count_distinct({})",
+    "quantile": "quantile_cont({}, {argument})",
 }
+_BY = {"first": "arg_min_null({}, {by})", "last": "arg_max_null({}, {by})"}
 
 
 class AggregationMapping(Config):
     """One line of the older form: a function of a column."""
 
     destination: str = Field(description="The name of the result.")
-    function: str = Field(description="Such as sum, avg, min, max, count, count_distinct.")
+    function: str = Field(description="Such as sum, avg, min, max, count, count_distinct, median, first, last.")
     source: str = Field("*", description="The column; `*` counts rows.")
+    by: str | None = Field(None, description="The column that says which row is the first or the last one.")
+    argument: int | float | None = Field(
+        None, description="What else the function takes: 0.95 for a quantile, how many for min, max, approx_top_k."
+    )
+
+    def sql(self) -> str:
+        """Return the expression; raise WorkflowError where `by` or `argument` do not go with the function."""
+        source, by = (name if name in ("*", "") else _path(name) for name in (self.source, self.by or ""))
+        word = self.function.lower()
+        if by:
+            if word not in _BY:
+                raise WorkflowError(f"{self.function} takes no `by`", hint="use it with first or last")
+            return _BY[word].format(source, by=by)
+        text = _FUNCTIONS.get(word, f"{self.function}({{}}{'' if self.argument is None else ', {argument}'})")
+        if ("{argument}" in text) != (self.argument is not None):
+            needs = "needs an `argument`, such as 0.95" if self.argument is None else "takes no `argument`"
+            raise WorkflowError(f"{self.function} {needs}", hint="see the page of aggregate")
+        return text.format(source, argument=self.argument)
+
+
+def _path(name: str) -> str:
+    return ".".join(quoted(part) for part in name.split("."))
 
 
 class AggregateConfig(Config):
@@ -52,6 +78,12 @@ class AggregateConfig(Config):
     )
     aggregations: dict[str, Sql] | list[AggregationMapping] = Field(
         description='Results by name and the SQL expressions of aggregates that make them: {total: "sum(amount)"}.'
+    )
+    values_max: int = Field(
+        VALUES_MAX,
+        ge=1,
+        description="The most values that one group may gather for one result: lists, distinct values, those behind "
+        "exact medians, quantiles and modes; of joined texts the bytes. More of them end the run.",
     )
     window: Any = Field(None, description="Not yet.")
 
@@ -68,12 +100,7 @@ class AggregateConfig(Config):
         """Return names and expressions of the results."""
         if isinstance(self.aggregations, dict):
             return list(self.aggregations.items())
-        pairs = []
-        for line in self.aggregations:
-            source = "*" if line.source == "*" else ".".join(quoted(p) for p in line.source.split("."))
-            text = _FUNCTIONS.get(line.function.lower(), f"{line.function}({{}})")
-            pairs.append((line.destination, text.format(source)))
-        return pairs
+        return [(line.destination, line.sql()) for line in self.aggregations]
 
 
 def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> AggregatePlan:
@@ -91,7 +118,8 @@ def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> Agg
         keys.append((name, quoted(name) if text is None else text))
     if context is None:
         return AggregatePlan(keys, config.results(), schema)
-    return AggregatePlan(keys, config.results(), schema, budget=context.budget, epoch_time=context.epoch_time)
+    surroundings = {"budget": context.budget, "epoch_time": context.epoch_time}
+    return AggregatePlan(keys, config.results(), schema, values_max=config.values_max, **surroundings)
 
 
 class PartialAggregate(Processor[AggregateConfig]):
@@ -246,10 +274,23 @@ class Aggregate(TwoPhaseProcessor[AggregateConfig]):
     """Groups all rows of a bounded input: keys, and values over the rows of each key.
 
     Results come when the input has ended, sorted by key; nulls are keys like others. Without `group_by` there is one
-    result, also of no rows. Sums of integers are int64 and fail when they do not fit. The first half runs beside each
-    source and only partial results travel; memory grows with the number of groups, and with the values for distinct,
-    median and lists. `first`, `last` and lists without ORDER BY follow the order of arrival. A row whose expression
-    fails is skipped under `on_error: null`, too.
+    result, also of no rows. Sums of integers are int64 and fail when they do not fit. A row whose expression fails is
+    skipped under `on_error: null`, too. The first half runs beside each source and only partial results travel; what
+    is kept of a group, and saved in checkpoints, is the state below.
+
+    | aggregates | result | kept of a group |
+    |---|---|---|
+    | `count`, `sum`, `avg`, `min`, `max`, `bool_and`, `stddev`, `variance`, `corr` ... | exact | a few numbers |
+    | `first`, `last`, `any_value` | by arrival | one value |
+    | `first(v order by t)`, `last(v order by t)`, `arg_min(v, t)`, `arg_max(v, t)` | exact | one value |
+    | `min(v, 10)`, `max(v, 10)`, `arg_max(v, t, 10)` | exact | as many values as are asked for |
+    | `count(distinct v)`, `sum(distinct v)`, `list(distinct v)` | exact | each different value |
+    | `approx_count_distinct(v)` | within 3 % as a rule, 10 % at most | 1 KiB |
+    | `median(v)`, `quantile_cont(v, 0.95)`, `mode(v)`, `histogram(v)` | exact | all values |
+    | `approx_quantile(v, 0.95)`, `approx_top_k(v, 5)` | approximate | some KiB |
+    | `list(v)`, `list(v order by t)`, `string_agg(v, ',')`, `map_from_entries(list((k, v)))` | exact | all values |
+
+    All values are `values_max` at most. Lists and texts without ORDER BY follow the order of arrival.
     """
 
     def __init__(self, config: AggregateConfig) -> None:

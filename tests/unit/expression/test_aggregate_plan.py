@@ -13,7 +13,7 @@ import pytest
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.aggregate import AggregatePlan
-from dataflare.expression.calls import call_text
+from dataflare.expression.pieces import call_text
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -83,6 +83,20 @@ AGGREGATES = [
     "approx_count_distinct(s)",
     "arg_max(s, ts)",
     "first(s order by ts, x)",
+    "last(s order by ts, x)",
+    "first(s order by ts desc, x desc)",
+    "first(x order by ts nulls first, f nulls first, s)",
+    "last(f order by ts desc nulls first, x desc)",
+    "last(x order by lower(s || ', desc'), ts, f)",
+    "first(x order by s desc, ts asc, f)",
+    "first(x order by ts, f) filter (where b)",
+    "last(f order by ts desc) filter (where ts is not null)",
+    "min(x, 3)",
+    "max(s, 2) filter (where b)",
+    "max_by(s, ts, 3)",
+    "arg_min(x, ts, 2) filter (where f > 20)",
+    "approx_count_distinct(ts)",
+    "map_from_entries(list((ts, x) order by ts) filter (where ts is not null))",
     "string_agg(s, ',' order by s)",
     "list_sort(array_agg(ts))",
     "corr(x, f)",
@@ -223,7 +237,9 @@ def test_tags_go_to_results_that_hold_values_but_not_to_counts() -> None:
         ("sum(nope)", "no column 'nope'"),
         ("sum(s)", "sum"),
         ("count(*) + x", "GROUP BY"),
-        ("max(x, 2)", "cannot be computed in parts"),
+        ("reservoir_quantile(f, 0.5)", "cannot be computed in parts"),
+        ("max(x, 0)", "from 1 to 10,000"),
+        ("arg_min(x, f, x)", "from 1 to 10,000"),
         ("string_agg(distinct s, ',' order by s)", "cannot be computed in parts with an order"),
         ("sum(x) filter (where", "syntax error"),
         ("sum(x), sum(f)", "more than one expression"),
