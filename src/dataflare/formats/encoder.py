@@ -19,9 +19,18 @@ class Sink(Protocol):
 class Encoder(Protocol):
     """Writes tables of one schema into a sink, which it never closes."""
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of rows are held back."""
+        return 0
+
     def write(self, rows: pa.Table) -> None:
-        """Append rows; they may be held back until `finish`."""
+        """Append rows; they may be held back until `flush` or `finish`."""
         ...
+
+    def flush(self) -> None:
+        """Write what is held, as far as the format lets that be."""
+        return
 
     def finish(self) -> None:
         """Write what is held and what the format wants at the end."""

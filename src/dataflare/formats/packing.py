@@ -7,13 +7,14 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from dataflare.errors import DataError, Place
+from dataflare.formats.encoder import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
-    from dataflare.formats.encoder import Encoder, Sink
+    from dataflare.formats.encoder import Sink
 
 Packing = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
@@ -181,7 +182,7 @@ def packed(data: bytes, packing: str) -> bytes:
     return sink.getvalue()
 
 
-class PackedEncoder:
+class PackedEncoder(Encoder):
     """An encoder whose bytes are packed on their way."""
 
     def __init__(self, sink: Sink, packing: str, make: Callable[[Sink], Encoder]) -> None:
@@ -192,6 +193,15 @@ class PackedEncoder:
     def write(self, rows: pa.Table) -> None:
         """Append rows."""
         self._encoder.write(rows)
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of rows are held back."""
+        return self._encoder.held_bytes
+
+    def flush(self) -> None:
+        """Write what the encoder holds."""
+        self._encoder.flush()
 
     def finish(self) -> None:
         """End the text, then the packing."""

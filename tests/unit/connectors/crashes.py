@@ -1,7 +1,8 @@
 """Kills a file destination before every step on the file system, lets the next attempts recover, and looks at the rows.
 
-Run as a program: `crashes.py FOLDER PATH WRITE_MODE`. A child process is forked for each step and dies there; another
-attempt is killed once more; the last one completes. Prints one JSON line a step: the rows that a reader sees.
+Run as a program: `crashes.py FOLDER PATH WRITE_MODE [COLUMN]`, the column one to partition by. A child process is
+forked for each step and dies there; another attempt is killed once more; the last one completes. Prints one JSON line
+a step: the rows that a reader sees.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Steps:
             os._exit(7)
 
 
-def attempt(folder: Path, path: str, mode: str) -> None:
+def attempt(folder: Path, path: str, mode: str, columns: list[str]) -> None:
     """Do what the engine does: take the next attempt, commit the decided epoch again, go on, finish."""
     log = folder / "log.json"
     state = json.loads(log.read_text()) if log.exists() else {"attempt": 0, "sealed": None, "finished": False}
@@ -61,7 +62,7 @@ def attempt(folder: Path, path: str, mode: str) -> None:
     note(log, state)
     kind = None if Path(path).suffix else "csv"
     head = staged(
-        FileDestination(FileDestinationConfig(path=path, format=kind, file_rows_max=1)),
+        FileDestination(FileDestinationConfig(path=path, format=kind, file_rows_max=1, partition_by=columns)),
         folder,
         schemas={"0": SUITE_SCHEMA},
         attempt=state["attempt"],
@@ -97,9 +98,11 @@ def note(log: Path, state: dict) -> None:
     log.with_suffix(".new").replace(log)
 
 
-def visible(folder: Path, path: str) -> list[int] | None:
+def visible(folder: Path, path: str, columns: list[str]) -> list[int] | None:
     """Return the ids that a reader sees; None where it meets half a line (a kill while a file was appended to)."""
-    config = FileSourceConfig(path=path, columns={"id": "int64", "name": "string"}, allow_empty=True)
+    path = f"{path}/**/*.csv" if columns else path
+    types = {"id": "int64", "name": "string"}
+    config = FileSourceConfig(path=path, columns=types, allow_empty=True, hive=bool(columns))
     source = staged(FileSource(config), folder)
     try:
         found = rows_of(b for s in splits_of(source) for b in batches_of(source, s))
@@ -110,14 +113,14 @@ def visible(folder: Path, path: str) -> list[int] | None:
     return [row["id"] for row in found[""]]
 
 
-def child(folder: Path, path: str, mode: str, die_at: int) -> bool:
+def child(folder: Path, arguments: tuple[str, str, list[str]], die_at: int) -> bool:
     """Run an attempt in a child; True when it lived to the end."""
     pid = os.fork()
     if pid == 0:
         try:
             if die_at:
                 Steps(folder / "out", die_at)
-            attempt(folder, path, mode)
+            attempt(folder, *arguments)
             os._exit(0)
         finally:
             os._exit(9)
@@ -130,24 +133,25 @@ def child(folder: Path, path: str, mode: str, die_at: int) -> bool:
 
 def main() -> None:
     os.fsync = lambda _: None  # a killed process loses nothing that it wrote; only a power cut would
-    base, path, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    base, path, mode, columns = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
+    arguments = (path, mode, columns)
     before = base / "before"
     before.mkdir()
     if mode == "overwrite":
-        attempt(before, path, "append")
+        attempt(before, path, "append", columns)
         (before / "log.json").unlink()
     step, lived = 0, False
     while not lived:
         step += 1
         folder = base / str(step)
         shutil.copytree(before, folder)
-        lived = child(folder, path, mode, step)
-        seen = visible(folder, path)
+        lived = child(folder, arguments, step)
+        seen = visible(folder, path, columns)
         if step % 2:
-            child(folder, path, mode, step * 7 % 11 + 1)
-        child(folder, path, mode, 0)
+            child(folder, arguments, step * 7 % 11 + 1)
+        child(folder, arguments, 0)
         hidden = [p.name for p in folder.rglob(".staged-*")]
-        line = {"step": step, "between": seen, "rows": visible(folder, path), "hidden": hidden}
+        line = {"step": step, "between": seen, "rows": visible(folder, path, columns), "hidden": hidden}
         sys.stdout.write(json.dumps(line) + "\n")
         shutil.rmtree(folder)
 

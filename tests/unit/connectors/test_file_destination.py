@@ -24,6 +24,8 @@ from dataflare.testing.destination_suite import SUITE_SCHEMA, DestinationSuite, 
 from dataflare.testing.source_suite import rows_of
 from dataflare.testing.stage import batches_of, splits_of, staged
 
+TYPES = {"id": "int64", "name": "string"}
+
 
 def destination(folder, path, schema=SUITE_SCHEMA, config=None, **changes):
     made = FileDestination(FileDestinationConfig(path=path, **(config or {})))
@@ -68,7 +70,7 @@ class FileSuite(DestinationSuite):
         target = self.folder_path / self.path
         if not target.exists() or (target.is_dir() and not [p for p in target.iterdir() if p.name[0] != "."]):
             return []
-        return read(self.folder_path, self.path, {"id": "int64", "name": "string"})
+        return read(self.folder_path, self.path, TYPES)
 
     def left_over(self):
         return len(list(self.folder_path.rglob(".staged-*")))
@@ -84,6 +86,18 @@ class TestFolderOfCsv(FileSuite):
 
 class TestFolderOfParquet(FileSuite):
     config: ClassVar = {"format": "parquet", "file_rows_max": 1}
+
+
+class TestFoldersOfPartitions(FileSuite):
+    config: ClassVar = {"format": "csv", "partition_by": ["name"], "open_files_max": 1}
+
+    def visible(self):
+        source = FileSource(FileSourceConfig(path="out/**/*.csv", hive=True, allow_empty=True, columns=TYPES))
+        staged(source, self.folder_path, schemas={})
+        try:
+            return rows_of(b for s in splits_of(source) for b in batches_of(source, s)).get("", [])
+        finally:
+            source.close()
 
 
 class TestSingleCsv(FileSuite):
@@ -131,15 +145,17 @@ class TestSingleParquet(FileSuite):
 
 
 @pytest.mark.parametrize(
-    ("path", "mode"),
+    ("path", "mode", "columns"),
     [
-        *((p, m) for p in ("out", "out/x.csv", "out/x.parquet") for m in ("append", "overwrite")),
-        ("out/x.jsonl", "append"),
+        *((p, m, []) for p in ("out", "out/x.csv", "out/x.parquet") for m in ("append", "overwrite")),
+        ("out/x.jsonl", "append", []),
+        *(("out", m, ["name"]) for m in ("append", "overwrite")),
     ],
 )
-def test_a_kill_before_any_step_loses_nothing_and_repeats_nothing(tmp_path, path, mode):
+def test_a_kill_before_any_step_loses_nothing_and_repeats_nothing(tmp_path, path, mode, columns):
+    program = Path(__file__).with_name("crashes.py")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("crashes.py")), str(tmp_path), path, mode],
+        [sys.executable, str(program), str(tmp_path), path, mode, *columns],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     steps = [json.loads(line) for line in done.stdout.splitlines()]
@@ -278,7 +294,7 @@ def test_a_full_disk_is_told_with_the_cure(tmp_path, config):
     one = destination(tmp_path, "o", config=config)
     one.open()
     one.write(rows([1]))
-    os.dup2(os.open("/dev/full", os.O_WRONLY), one._open._file.fileno())
+    os.dup2(os.open("/dev/full", os.O_WRONLY), one._writers.open[""]._file.fileno())
     with pytest.raises(UnavailableError) as caught:
         one.prepare(Epoch(1, 1))
     assert "disk is full" in caught.value.hint

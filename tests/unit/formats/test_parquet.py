@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflare.errors import DataError
-from dataflare.formats.parquet import ParquetEncoder, fitted, infer
+from dataflare.formats.parquet import ParquetEncoder, ParquetOptions, fitted, infer
 from dataflare.schema import Schema
 
 
-def encode(*tables, **settings):
+def encode(*tables, metadata=None, **settings):
     sink = io.BytesIO()
-    encoder = ParquetEncoder(sink, tables[0].schema, **settings)
+    encoder = ParquetEncoder(sink, tables[0].schema, ParquetOptions(**settings), metadata=metadata)
     for table in tables:
         encoder.write(table)
     encoder.finish()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.component import DestinationConnector, Epoch, Handle, destination
+from dataflare.connectors.file.dividing import check_columns, divided
 from dataflare.connectors.file.folder import Folder
 from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, extension_of, format_of
 from dataflare.connectors.file.single import SingleParquet, SingleText
 from dataflare.connectors.file.staging import StagedFile
 from dataflare.connectors.file.storage import storage
 from dataflare.connectors.file.surroundings import unwritable
+from dataflare.connectors.file.writers import PARTS_OF_A_FILE, Limits, Writers
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.formats.encoder import Encoder, Sink
+    from dataflare.formats.parquet import ParquetOptions
 
 
 @destination(
@@ -45,6 +47,10 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     (`part-EPOCH-ATTEMPT-TASK-NUMBER`), or more by `file_rows_max` and `file_bytes_max`. Rows become visible at commit,
     whole files by a rename; those of a single CSV or JSON-lines file by an append that a crash cannot repeat; those of
     a single Parquet file when the run ends.
+
+    With `partition_by` the files lie in folders such as `year=2026/month=1` below (null is
+    `__HIVE_DEFAULT_PARTITION__`), and these columns stand in the names only: the source reads them back with
+    `hive: true`. A task has at most `open_files_max` partitions open, and more files where there are more.
 
     `overwrite` replaces what earlier runs wrote when the run ends, and not before; other files in a folder stay.
     Files that are not finished are hidden (`.staged-*`), and left-overs of crashes are removed by the next run.
@@ -66,30 +72,29 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if not single and path.is_file():
             raise UnavailableError(f"{path} is a file", hint="give the path a file extension, or name a folder")
         self._schema = self._planned_schema()
+        self._choose_columns(single=single)
         self._json = frozenset(c.name for s in self.context.schemas.values() for c in s if c.type == "json")
         self._layout = self._choose_layout(single=single)
         self._layout.open()
         self._texts = JsonTexts(self.context.budget.memory_bytes_max)
-        self._open: StagedFile | None = None
-        self._finished: list[StagedFile] = []
+        config = self.config
+        open_files = config.open_files_max if config.partition_by else 1
+        held = self.context.budget.memory_bytes_max // 4
+        limits = Limits(held, open_files, config.file_rows_max, config.file_bytes_max)
+        self._writers = Writers(self._staged_file, limits)
 
     def write(self, batch: Batch) -> None:
         """Append to the hidden file of this task."""
         rows = self._fitted(batch.rows)
-        if self._open is None:
-            self._open = StagedFile(self._layout.staging, self._encoder)
-        self._open.write(rows)
-        config = self.config
-        full = config.file_rows_max is not None and self._open.rows >= config.file_rows_max
-        if full or (config.file_bytes_max is not None and self._open.bytes >= config.file_bytes_max):
-            self._roll()
+        if not self.config.partition_by:
+            self._writers.write("", rows)
+            return
+        for folder, part in divided(rows, self.config.partition_by):
+            self._writers.write(folder, part)
 
     def prepare(self, epoch: Epoch) -> Sequence[Handle]:
         """Make the hidden files durable; return their names."""
-        self._roll()
-        handles = self._layout.handles(epoch, self._finished)
-        self._finished = []
-        return handles
+        return self._layout.handles(epoch, self._writers.finish())
 
     def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
         """Publish; what is published already is left alone. Raises StateError where something staged is gone."""
@@ -106,24 +111,20 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
     def close(self) -> None:
         """Remove hidden files that were not handed over."""
-        for file in [*getattr(self, "_finished", ()), *([self._open] if getattr(self, "_open", None) else ())]:
-            file.discard()
+        if hasattr(self, "_writers"):
+            self._writers.discard()
         if hasattr(self, "_texts"):
             self._texts.close()
-        self._finished, self._open = [], None
 
-    def _roll(self) -> None:
-        if self._open is not None:
-            self._open.finish()
-            self._finished.append(self._open)
-            self._open = None
+    def _staged_file(self, folder: str) -> StagedFile:
+        return StagedFile(self._layout.staging, self._encoder, folder)
 
     def _choose_layout(self, *, single: bool) -> Folder | SingleText | SingleParquet:
         path = self.context.path(self.config.path)
         if not single:
             return Folder(path, f"{self._format}{EXTENSIONS_PACKED[self._packing]}", self.context)
         if self._format == "parquet":
-            return SingleParquet(path, self.context, self._empty_parquet)
+            return SingleParquet(path, self.context, self._put_together)
         header = mark_of(self.config.encoding)
         if self._format == "csv" and self.config.header:
             if self._schema is None:
@@ -137,20 +138,50 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         told = self.config.compression
         if self._format == "parquet":
             return "none"
-        if told == "snappy":
-            raise WorkflowError("text is not written with snappy", hint="say compression: gzip or zstd")
+        if told in ("snappy", "lz4", "brotli"):
+            raise WorkflowError(f"text is not written with {told}", hint="say compression: gzip or zstd")
         packing = packing_of(name, told)
         if packing not in EXTENSIONS_PACKED:
             raise WorkflowError(f"{self.config.path}: {packing} is not written", hint="let it end in .gz or .zst")
         return packing
 
-    def _empty_parquet(self, path: Path) -> None:
-        with storage(path), path.open("wb") as file:
-            from dataflare.formats.parquet import ParquetEncoder
+    def _put_together(self, parts: Sequence[Path], target: Path) -> None:
+        """Make one Parquet file of parts, or of none."""
+        from dataflare.connectors.file.merging import merge
 
-            ParquetEncoder(file, self._schema or pa.schema([])).finish()
-            file.flush()
-            os.fsync(file.fileno())
+        merge(parts, target, self._schema or pa.schema([]), self._parquet_options())
+
+    def _parquet_options(self) -> ParquetOptions:
+        from dataflare.formats.parquet import GROUP_BYTES_MAX, ParquetOptions
+
+        config = self.config
+        group_bytes = GROUP_BYTES_MAX
+        if config.file_bytes_max is not None:  # how long a row group becomes is known when it is written
+            group_bytes = min(group_bytes, config.file_bytes_max // PARTS_OF_A_FILE)
+        return ParquetOptions(
+            compression=config.compression or "zstd",
+            level=config.compression_level,
+            group_rows=config.row_group_rows,
+            group_bytes=group_bytes,
+            statistics=config.statistics,
+            bloom_filters=tuple(config.bloom_filters),
+        )
+
+    def _choose_columns(self, *, single: bool) -> None:
+        """Check the columns that settings name; those of folders are not in the files."""
+        config = self.config
+        if config.partition_by and single:
+            raise WorkflowError("partition_by makes folders, and the path is one file", hint="name a folder")
+        check_columns(self._schema, config.partition_by)
+        there = [n for n in self._schema.names if n not in config.partition_by] if self._schema is not None else []
+        unknown = [n for n in config.bloom_filters if there and n not in there]
+        if unknown:
+            raise WorkflowError(f"bloom_filters names {unknown[0]!r}, which the files lack", hint=", ".join(there))
+
+    def _file_schema(self) -> pa.Schema:
+        """Return the columns that the files have: those of all rows, less those of folders."""
+        assert self._schema is not None
+        return pa.schema([f for f in self._schema if f.name not in self.config.partition_by])
 
     def _check_header(self, header: bytes) -> None:
         path = self.context.path(self.config.path)
@@ -178,18 +209,15 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if self._format == "parquet":
             from dataflare.formats.parquet import ParquetEncoder
 
-            assert self._schema is not None
-            compression = config.compression or "zstd"
-            return ParquetEncoder(sink, self._schema, compression=compression, group_rows=config.row_group_rows)
+            return ParquetEncoder(sink, self._file_schema(), self._parquet_options())
         if config.encoding != "utf-8":
             if self._layout.header_in_parts:
                 sink.write(mark_of(config.encoding))
             sink = Recoder(sink, config.encoding)
         if self._format == "jsonl":
-            return JsonlEncoder(sink, self._texts, self._json)
-        assert self._schema is not None
+            return JsonlEncoder(sink, self._texts, self._json - {*config.partition_by})
         header = config.header and self._layout.header_in_parts
-        return CsvEncoder(sink, self._texts, self._schema.names, config.csv_options(header=header))
+        return CsvEncoder(sink, self._texts, self._file_schema().names, config.csv_options(header=header))
 
     def _planned_schema(self) -> pa.Schema | None:
         """Return the union of the columns of all inputs; None where none is planned."""

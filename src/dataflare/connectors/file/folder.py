@@ -3,18 +3,22 @@
 `overwrite` publishes into a hidden folder first (a generation). `finish` moves its files into place, then removes
 the published files that were there before, and only those: other files in the folder are left alone. For the few
 milliseconds in between readers see both.
+
+Files of partitions lie in folders below, such as `year=2026/month=1`; they go by their path from the folder.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.file.staging import (
     PART,
     StagedFile,
     Staging,
+    checked_folder,
     checked_name,
     make_durable,
     publish,
@@ -56,8 +60,9 @@ class Folder:
         """Return the handles of finished files; the head also names the generation."""
         found: list[dict[str, Any]] = []
         for file in staged:
-            final = self._final(epoch)
-            found.append({"staged": file.name, "final": final, "rows": file.rows, "bytes": file.bytes})
+            final = self._final(epoch, file.folder)
+            place = {"folder": file.folder} if file.folder else {}
+            found.append({"staged": file.name, "final": final, **place, "rows": file.rows, "bytes": file.bytes})
         if self._overwrites and self._context.index == 0:
             self._generation = self._generation or self.staging.generation()
             found.append({"generation": self._generation})
@@ -76,14 +81,19 @@ class Folder:
             with storage(target):
                 target.mkdir(exist_ok=True)
         swapping = self._overwrites and (target / MANIFEST).exists()
+        folders = {""}
         for handle in handles:
             if "staged" not in handle:
                 continue
-            staged, final = checked_name(handle["staged"]), checked_name(handle["final"])
+            folder = checked_folder(handle.get("folder", ""))
+            staged, final = checked_name(handle["staged"]), os.path.join(folder, checked_name(handle["final"]))  # noqa: PTH118
             if swapping and not (target / final).exists() and (self._path / final).exists():
                 continue  # moved by a finish that was cut off
+            if folder not in folders:
+                folders |= _make_folders(target, folder)
             publish(self._path / staged, target / final)
-        make_durable(target)
+        for folder in sorted(folders, reverse=True):
+            make_durable(target / folder)
         if target != self._path:
             make_durable(self._path)
 
@@ -103,7 +113,7 @@ class Folder:
         names = read_note(source / MANIFEST) if source.exists() else None
         if source.exists():
             if names is None:
-                names = sorted(n for n in os.listdir(source) if PART.fullmatch(n))  # noqa: PTH208
+                names = sorted(_parts(source))
                 write_note(source / MANIFEST, names)
             self._swap(source, names)
             write_note(self._published, self._generation)
@@ -112,27 +122,56 @@ class Folder:
 
     def _swap(self, source: Path, names: list[str]) -> None:
         with storage(self._path):
+            folders = {""}
             for name in names:
                 if (source / name).exists():
+                    folders |= _make_folders(self._path, os.path.dirname(name))  # noqa: PTH120
                     (source / name).replace(self._path / name)
-            make_durable(self._path)
-            old = [n for n in os.listdir(self._path) if PART.fullmatch(n) and n not in set(names)]  # noqa: PTH208
+            for folder in sorted(folders, reverse=True):
+                make_durable(self._path / folder)
+            old = _parts(self._path) - set(names)
             remove_files(self._path, old)
+            for folder in sorted({os.path.dirname(name) for name in old}, reverse=True):  # noqa: PTH120
+                self._remove_empty(folder)
             make_durable(self._path)
 
-    def _final(self, epoch: Epoch) -> str:
+    def _remove_empty(self, folder: str) -> None:
+        """Remove a folder below, and those above it, where nothing is in them."""
+        with suppress(OSError):
+            while folder:
+                (self._path / folder).rmdir()
+                folder = os.path.dirname(folder)  # noqa: PTH120
+
+    def _final(self, epoch: Epoch, folder: str) -> str:
         """Return a final name that nobody has, also where the state (and with it the epochs) began anew."""
         number = self._numbered[1] if self._numbered[0] == epoch.number else 0
         while True:
             final = f"part-{epoch.number:06}-{epoch.attempt}-{self._context.index}-{number}.{self._extension}"
             number += 1
-            if not (self._path / final).exists():
+            if not (self._path / folder / final).exists():
                 self._numbered = (epoch.number, number)
                 return final
 
     @property
     def _published(self) -> Path:
         return self._path / f".published-{self.staging.token}"
+
+
+def _make_folders(root: Path, folder: str) -> set[str]:
+    """Create the folders of a partition; return them and those above, whose names are to be made durable."""
+    with storage(root / folder):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    parts = folder.split("/")
+    return {"/".join(parts[:n]) for n in range(len(parts) + 1)}
+
+
+def _parts(root: Path) -> set[str]:
+    """Return the published files in a folder and in its partitions, by their paths from there."""
+    found: set[str] = set()
+    for folder, inner, names in os.walk(root):
+        inner[:] = [n for n in inner if "=" in n and n[0] != "."]
+        found.update(os.path.relpath(os.path.join(folder, n), root) for n in names if PART.fullmatch(n))  # noqa: PTH118
+    return found
 
 
 def _generation_of(handles: Sequence[Handle]) -> str:

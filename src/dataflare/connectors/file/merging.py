@@ -10,27 +10,23 @@ import pyarrow.parquet as pq
 
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place
-from dataflare.formats.parquet import Compression, ParquetEncoder
+from dataflare.formats.parquet import ParquetEncoder, ParquetOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-_COMPRESSIONS: dict[str, Compression] = {"uncompressed": "none", "snappy": "snappy", "gzip": "gzip"}
-
-
-def merge(sources: Sequence[Path], target: Path) -> None:
+def merge(sources: Sequence[Path], target: Path, schema: pa.Schema, options: ParquetOptions) -> None:
     """Write the rows of all sources, in order, and make the file durable. Memory: one row group.
 
-    Raises DataError where a source has other columns than the last one.
+    Raises DataError where a source has other columns than the last one; `schema` counts where there is no source.
     """
-    last = pq.ParquetFile(sources[-1])
-    schema = last.schema_arrow
-    codec = last.metadata.row_group(0).column(0).compression.lower() if last.metadata.num_row_groups else "zstd"
-    last.close()
+    if sources:
+        with pq.ParquetFile(sources[-1]) as last:
+            schema = last.schema_arrow
     with storage(target), target.open("wb") as file:
-        encoder = ParquetEncoder(file, schema, compression=_COMPRESSIONS.get(codec, "zstd"))
+        encoder = ParquetEncoder(file, schema, options)
         for source in sources:
             with pq.ParquetFile(source) as part:
                 _check(part.schema_arrow, schema, source)

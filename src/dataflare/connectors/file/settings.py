@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Field, Size
 from dataflare.errors import WorkflowError
@@ -14,7 +14,7 @@ from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
-Compression = Literal["zstd", "gzip", "snappy", "none"]
+Compression = Literal["zstd", "gzip", "snappy", "lz4", "brotli", "none"]
 
 EXTENSIONS = {
     ".csv": "csv",
@@ -158,12 +158,30 @@ class FileDestinationConfig(TextConfig):
     line_end: Literal["lf", "crlf"] = Field("lf", description="CSV: what ends a line.")
     compression: Compression | None = Field(
         None,
-        description="Parquet: zstd (level 3, the default), snappy, gzip or none; text: gzip, zstd or none, "
+        description="Parquet: zstd (the default), snappy, lz4, gzip, brotli or none; text: gzip, zstd or none, "
         "by extension where it is not given.",
     )
+    compression_level: int | None = Field(None, ge=1, le=22, description="Parquet: the level; default: 3 for zstd.")
     row_group_rows: int = Field(1 << 17, ge=1, description="Parquet: rows in a row group at most.")
+    statistics: Literal["none", "groups", "pages"] = Field(
+        "groups", description="Parquet: smallest and greatest values of row groups, and of pages besides."
+    )
+    bloom_filters: list[str] = Field([], description="Parquet: columns that readers look for single values in.")
     file_rows_max: int | None = Field(None, ge=1, description="Begin another file after so many rows.")
     file_bytes_max: Size | None = Field(None, description="Begin another file after about so many bytes.")
+    partition_by: list[str] = Field(
+        [], description="Columns that become folders named column=value, in this order; they are left out of the files."
+    )
+    open_files_max: int = Field(64, ge=1, le=10_000, description="How many partitions a task has open at once.")
+
+    @model_validator(mode="after")
+    def _levels_that_are(self) -> Self:
+        if self.compression_level is not None and self.compression not in (None, "zstd", "gzip", "brotli"):
+            raise ValueError(f"compression_level: {self.compression} has no levels")
+        most = {"gzip": 9, "brotli": 11}.get(self.compression or "", 22)
+        if (self.compression_level or 0) > most:
+            raise ValueError(f"compression_level: {self.compression} has levels up to {most}")
+        return self
 
     def csv_options(self, *, header: bool) -> CsvOptions:
         """Return the CSV dialect; raise WorkflowError for an impossible one."""

@@ -177,10 +177,10 @@ class SingleText(_Single):
 class SingleParquet(_Single):
     """A Parquet file."""
 
-    def __init__(self, path: Path, context: StageContext, empty: Callable[[Path], None]) -> None:
-        """`empty` makes a file without rows."""
+    def __init__(self, path: Path, context: StageContext, merge: Callable[[Sequence[Path], Path], None]) -> None:
+        """`merge` makes one file of parts in order, or of none, and makes it durable."""
         super().__init__(path, context)
-        self._empty = empty
+        self._merge = merge
 
     @property
     def _has_generations(self) -> bool:
@@ -220,13 +220,11 @@ class SingleParquet(_Single):
             sources.insert(0, self._path)
         result = sources[0] if sources else parts / "empty"
         if not sources:
-            self._empty(result)
+            self._merge([], result)
         elif len(sources) > 1:
             result = parts / "merged"
             if made is None or not result.exists() or result.stat().st_ino != made:
-                from dataflare.connectors.file.merging import merge
-
-                merge(sources, result)
+                self._merge(sources, result)
         if result == self._path:
             return
         write_note(parts / "made", result.stat().st_ino)

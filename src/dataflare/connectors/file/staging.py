@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
     from dataflare.formats.encoder import Encoder
 
-PART = re.compile(r"part-\d+-\d+-\d+-\d+\.(csv|jsonl|parquet)(\.gz|\.zst)?")
+PART = re.compile(r"part-\d+-\d+-\d+-\d+\.[a-z]+(\.gz|\.zst)?")
 """Names of published files: epoch, attempt, instance, number."""
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
@@ -76,8 +76,9 @@ class Staging:
 class StagedFile:
     """One hidden file that is being written."""
 
-    def __init__(self, staging: Staging, encoder: Callable[[IO[bytes]], Encoder]) -> None:
-        """Create it."""
+    def __init__(self, staging: Staging, encoder: Callable[[IO[bytes]], Encoder], folder: str = "") -> None:
+        """Create it; `folder` is where it shall go below the destination's own."""
+        self.folder = folder
         self.name, self._file = staging.create()
         self.path = staging.folder / self.name
         self.rows = self.bytes = 0
@@ -89,6 +90,17 @@ class StagedFile:
         with storage(self.path):
             self._encoder.write(rows)
             self.rows += rows.num_rows
+            self.bytes = self._file.tell()
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of rows are held back in memory."""
+        return self._encoder.held_bytes
+
+    def flush(self) -> None:
+        """Hold nothing back any more."""
+        with storage(self.path):
+            self._encoder.flush()
             self.bytes = self._file.tell()
 
     def finish(self) -> None:
@@ -177,6 +189,13 @@ def checked_name(name: object) -> str:
     return name
 
 
+def checked_folder(name: object) -> str:
+    """Return the folders of a partition out of a handle, "" for none; raise StateError for what are no such folders."""
+    if not isinstance(name, str) or (name and not all(re.fullmatch(r"[^./][^/]*=[^/]*", p) for p in name.split("/"))):
+        raise StateError(f"{name!r} in a handle is no folder of a partition")
+    return name
+
+
 def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove files that may be gone already."""
     for name in names:
@@ -188,6 +207,7 @@ __all__ = [
     "PART",
     "StagedFile",
     "Staging",
+    "checked_folder",
     "checked_name",
     "make_durable",
     "publish",

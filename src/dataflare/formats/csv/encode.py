@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.errors import DataError, WorkflowError
-from dataflare.formats.encoder import moment_texts, text_bytes
+from dataflare.formats.encoder import Encoder, moment_texts, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataflare.formats.jsonl.encode import JsonTexts
 
 
-class CsvEncoder:
+class CsvEncoder(Encoder):
     """Writes the header, if there is one, before the first row (or at `finish`), then a line a row."""
 
     def __init__(self, sink: Sink, texts: JsonTexts, names: Sequence[str], options: CsvOptions) -> None:

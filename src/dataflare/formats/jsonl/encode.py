@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflare.formats.encoder import moment_texts, text_bytes
+from dataflare.formats.encoder import Encoder, moment_texts, text_bytes
 from dataflare.formats.jsonl.session import JsonSession, literal, quoted
 from dataflare.formats.jsonl.small import is_small, small_lines
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MOMENT = "%Y-%m-%dT%H:%M:%S.%f"
 
 
-class JsonlEncoder:
+class JsonlEncoder(Encoder):
     """One object a line, with every column, nulls too; batches may differ in their columns."""
 
     def __init__(self, sink: Sink, texts: JsonTexts, json_columns: Iterable[str] = ()) -> None:
