@@ -338,10 +338,11 @@ def test_rows_that_a_run_would_leave_as_lines_are_sampled_as_rows(
     file = tmp_path / "w.yaml"
     file.write_text("""
 id: lines
-sources: {lines: {type: file, config: {path: in.jsonl, columns: {n: int64}}}}
-transformations: {some: {type: filter, inputs: [lines], config: {condition: "n > 1"}}}
+sources: {lines: {type: file, config: {path: in.jsonl, columns: {s: string}}}}
+transformations: {some: {type: mapping, inputs: [lines], config: {set: {n: "cast(s as int)"}}}}
 destinations: {out: {type: file, inputs: [some], config: {path: out, format: parquet}}}
 """)
-    (tmp_path / "in.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
-    assert main(["validate", str(file), "--level", "sample", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["findings"] == []
+    (tmp_path / "in.jsonl").write_text('{"s": "1"}\n{"s": "x"}\n')
+    assert main(["validate", str(file), "--level", "sample", "--json"]) == 2
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["code"], found["line"]) == ("data.invalid", 4)
