@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import growth, places, plot
 from benchmarks.tables import number, table, verdict
-from benchmarks.workload import AGAIN, SUBJECT, Role
+from benchmarks.workload import AGAIN, LATENCIES, SUBJECT, Role
 
 if TYPE_CHECKING:
     from benchmarks.results import Figures, Result
@@ -46,13 +46,14 @@ peers first, each in an environment of its own; W4 needs `make services`. A tria
 """
 MISSING = """## Not measured yet
 
-JSON Lines, lookups, streaming latency, windows, change data capture, plugins (W3, W5 to W9).
+Windows, change data capture, plugins (W7 to W9).
 """
 
 
 def contenders(result: Result) -> str:
     """Return the table of one workload: everyone's medians, and DataFlare's ratio to them."""
-    header = ["", "wall s", "CPU s", *(["server CPU s"] if result.server else []), "peak MB", "wall ÷", "CPU ÷"]
+    server, told = ["server CPU s"] if result.server else [], [heading for _, heading in _latencies(result)]
+    header = ["", "wall s", "CPU s", *server, "peak MB", *told, "wall ÷", "CPU ÷"]
     return table(header, (_line(result, figures) for figures in result.contenders if figures.name != AGAIN))
 
 
@@ -67,8 +68,14 @@ def _line(result: Result, figures: Figures) -> list[str]:
         number(figures.middle("cpu_seconds")),
         *([number(figures.middle("server_cpu_seconds"))] if result.server else []),
         number(memory and memory / 2**20, 0),
+        *(number(figures.middle(what)) for what, _ in _latencies(result)),
         *(number(beside.ratio(what)) for what in ("wall_seconds", "cpu_seconds")),
     ]
+
+
+def _latencies(result: Result) -> list[tuple[str, str]]:
+    """Return the latencies that the workload limits, each with its heading."""
+    return [(what, what.replace("_", " ")) for what in LATENCIES if result.limits.get(what) is not None]
 
 
 def judged(result: Result) -> list[str]:
@@ -87,6 +94,9 @@ def judged(result: Result) -> list[str]:
     if (limit := limits.get("cpu_seconds")) is not None:
         cpu = mine.middle("cpu_seconds") or 0
         said.append(f"CPU {cpu:.2f} s, {verdict(cpu, limit)} {limit:.2f} s")
+    for what, heading in _latencies(result):
+        latency, limit = mine.middle(what) or 0, limits[what] or 0
+        said.append(f"{heading.split()[0]} {latency:.2f} ms, {verdict(latency, limit)} {limit:.2f} ms")
     return said
 
 

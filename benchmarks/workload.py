@@ -20,6 +20,8 @@ Facts = dict[str, float]
 SUBJECT = "DataFlare"
 AGAIN = "DataFlare again"
 """The other half of the A/A pair: its ratio to the first half is what chance alone makes."""
+LATENCIES = ("p50_ms", "p99_ms")
+"""What a contender tells of its latency, where a workload limits it."""
 
 
 class Role(StrEnum):
@@ -69,6 +71,8 @@ class Limits:
     cpu: float | None = None
     rss_bytes: int | None = None
     cpu_seconds: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

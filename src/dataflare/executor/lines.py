@@ -39,6 +39,8 @@ class Lines:
         payload = batch.payload
         if not isinstance(payload, Encoded) or payload.codec != CODEC or not self._trials:
             return None
+        if self._decoder.is_small(payload.data):
+            return None
         data = bytes(payload.data)
 
         def answer(sql: str) -> tuple[int, pa.Table] | None:

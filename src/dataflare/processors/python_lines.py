@@ -62,7 +62,8 @@ class LineFeeder:
                 records = self._decode(part)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 return None
-            if len(records) != part.count(b"\n") + (part[-1] != _LINE_END):
+            begun = part.count(b"\n{") + part.startswith(b"{")
+            if not len(records) == begun == part.count(b"\n") + (part[-1] != _LINE_END):
                 return None  # a blank line, or a record that is not on a line of its own
             table = self._call(records)
             if table is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,14 @@ def test_who_does_a_part_of_the_work_is_not_the_nearest_peer(result: Result) -> 
 
 def test_who_was_not_measured_is_listed_with_the_reason(result: Result) -> None:
     assert "- other: not measured: not installed" in report.section(result)
+
+
+def test_latencies_that_a_workload_limits_are_shown_and_judged(result: Result) -> None:
+    result.limits |= {"wall": None, "cpu": None, "p50_ms": 0.5, "p99_ms": 1.0}
+    for figures in result.contenders:
+        figures.runs = [replace(run, told={"p50_ms": 0.4, "p99_ms": 1.25}) for run in figures.runs]
+    assert report.judged(result) == ["p50 0.40 ms, within 0.50 ms", "p99 1.25 ms, **over** 1.00 ms"]
+    assert "| p50 ms | p99 ms | wall ÷ |" in report.contenders(result)
 
 
 def test_figures_that_were_kept_read_the_same(result: Result, tmp_path: Path) -> None:

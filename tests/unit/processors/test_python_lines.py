@@ -81,8 +81,9 @@ def test_plain_lines_are_taken_and_a_lacking_column_is_null():
 
 @pytest.mark.parametrize(
     "data",
-    [b"no json\n", b'{"b":"fails"}\n', b'{"a":1}{"a":2}\n', b'{"a":1}\n\n{"a":2}\n', b'{"a":\n1}\n', b'{"b":"\xff"}\n',
-     b"[1]\n", b"null\n", b'{"a":1e400}\n', b'{"u":{"x":1}}\n', b'{"u":{"x":300,"y":[]}}\n'],
+    [b"no json\n", b'{"b":"fails"}\n', b'{"a":1}{"a":2}\n', b'{"a":1}\n\n{"a":2}\n', b'{"a":\n1}\n',
+     b'\n{"a":1}{"a":2}\n', b' \n{"a":1} {"a":2}\n', b'{"b":"\xff"}\n', b"[1]\n", b"null\n", b'{"a":1e400}\n',
+     b'{"u":{"x":1}}\n', b'{"u":{"x":300,"y":[]}}\n'],
 )  # fmt: skip
 def test_any_other_line_leaves_the_block_alone(data):
     assert by_lines(b'{"a":1,"b":"x"}\n' + data) is None

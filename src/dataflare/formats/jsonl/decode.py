@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.formats.jsonl.drift import suspicion
+from dataflare.formats.jsonl.few import FewLines
 from dataflare.formats.jsonl.read import JsonlReader
 from dataflare.formats.jsonl.salvage import salvage
 from dataflare.formats.rejected import Decoded
@@ -29,11 +30,18 @@ class JsonlDecoder(JsonlReader):
     def __init__(self, schema: Schema, memory_bytes_max: int = 256 << 20, settings: Sequence[str] = ()) -> None:
         """Open nothing yet; raise WorkflowError for columns that JSON lines cannot hold."""
         super().__init__(schema, memory_bytes_max, settings)
+        self._few = FewLines(schema)
         self._pattern, self._narrow_pattern = suspicion(schema), suspicion(schema, narrow=True)
         self._trials = TRIALS if self._pattern != self._narrow_pattern else 0
 
+    def is_small(self, data: bytes | memoryview) -> bool:
+        """Tell whether a block is so small that no engine is asked, unless a line is not plain."""
+        return self._few.takes(data)
+
     def decode(self, data: bytes) -> Decoded:
         """Return all rows of a block; only a block with a bad line takes the slow way."""
+        if self._few.takes(data) and (rows := self._few.read(data)) is not None:
+            return Decoded(rows)
         import duckdb
 
         if self._trials and not self._found(self._narrow_pattern, data):

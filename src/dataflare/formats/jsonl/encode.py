@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dataflare.formats.encoder import Encoder, moment_texts, text_bytes
 from dataflare.formats.jsonl.session import JsonSession, literal, quoted
-from dataflare.formats.jsonl.small import is_small, small_lines
+from dataflare.formats.jsonl.small import small_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,8 +56,8 @@ class JsonTexts:
                 rows = rows.set_column(number, field.name, moment_texts(rows.column(number)))
         if not rows.num_columns:
             return pa.chunked_array([pa.array(["{}\n"] * rows.num_rows)])
-        if not json_columns and is_small(rows):
-            return small_lines(rows)
+        if not json_columns and (small := small_lines(rows)) is not None:
+            return small
         lowered = {name.lower() for name in rows.column_names}
         if len(lowered) < rows.num_columns:
             return self._unfolded(rows, json_columns)
