@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from dataflare.errors import DataError, DataFlareError, ExternalError, WorkflowError
     from dataflare.plan import Plan
+    from dataflare.program import Workflow
     from dataflare.schema import Column, Schema
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _ROOMS = {
     ),
     "dataflare.errors": ("DataError", "DataFlareError", "ExternalError", "WorkflowError"),
     "dataflare.plan": ("Plan",),
+    "dataflare.program": ("Workflow",),
     "dataflare.schema": ("Column", "Schema"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -53,7 +55,7 @@ __all__ = [
     "Batch", "Column", "Config", "DataError", "DataFlareError", "DataRecord", "DestinationConnector", "Encoded",
     "Epoch", "ExternalError", "Field", "Handle", "Lookup", "Plan", "Position", "Processor", "RecordDestination",
     "RecordProcessor", "RecordSource", "Registry", "Schema", "SourceConnector", "Split", "StageContext", "StateStore",
-    "Stream", "WorkflowError", "__version__", "destination", "lookup", "processor", "source", "state_store",
+    "Stream", "Workflow", "WorkflowError", "__version__", "destination", "lookup", "processor", "source", "state_store",
 ]  # fmt: skip
 
 

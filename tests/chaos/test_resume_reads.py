@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dataflare.cli.running import RunOptions, run_plan
-from dataflare.cli.surroundings import StateOf, plan_of
+from dataflare.cli.surroundings import plan_of
 from dataflare.component import Registry
 from dataflare.executor.runtime import LocalRuntime
+from dataflare.executor.surroundings import StateOf
 from dataflare.monitoring.events import Event, NodeProgressed
 from dataflare.security.codec import Codec
 from dataflare.state.checkpoint import CheckpointManager

@@ -80,9 +80,9 @@ def _stage_row(stage: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _sampled(loaded: Loaded, plan: Plan) -> Loaded:
     """Pass a few rows of each source through the plan, and add what they show."""
-    from dataflare.cli.surroundings import Secrets
     from dataflare.component import Registry
     from dataflare.executor.sampling import sample_rows
+    from dataflare.executor.surroundings import Secrets
 
     secrets = Secrets(plan)
     shown = sample_rows(plan, Registry.installed(), secrets).findings

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import say_warning, table, write, write_json
 from dataflare.cli.controlling import ask, manager_of
-from dataflare.cli.surroundings import TENANT, Secrets, StateOf, plan_of
+from dataflare.cli.surroundings import plan_of, state_named
 from dataflare.errors import Finding, StateError, UnavailableError, WorkflowError
+from dataflare.executor.surroundings import TENANT, Secrets, StateOf
 from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def show_command(workflow: str, epoch: int, state: Path | None, *, as_json: bool
 
 def now_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     """Let a running workflow seal an epoch now, and wait until it is committed."""
-    where = StateOf.named(workflow, state)
+    where = state_named(workflow, state)
     epoch = ask(where, "checkpoint").get("value")
     if as_json:
         write_json({"workflow": where.workflow, "epoch": epoch})
@@ -128,7 +129,7 @@ def _kept(workflow: str, state: Path | None, *, as_json: bool) -> Iterator[Check
     from dataflare.component import Registry
     from dataflare.executor.runtime import LocalRuntime
 
-    where = StateOf.named(workflow, state)
+    where = state_named(workflow, state)
     with where.existing_store(Registry.installed(), LocalRuntime()) as store:
         manager = manager_of(store, where.workflow)
         _pass_over_damaged(manager, as_json=as_json)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import GREEN, YELLOW, painted, table, write, write_json
 from dataflare.cli.summary import counts_text
-from dataflare.cli.surroundings import STATE, TENANT, StateOf
+from dataflare.cli.surroundings import state_named
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.executor.surroundings import STATE, TENANT, StateOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ def control_command(verb: str, workflow: str, state: Path | None, *, as_json: bo
 
     As JSON: what was done, the status now (`paused`, `running`, `stopping`), the attempt, the last committed epoch.
     """
-    where = StateOf.named(workflow, state)
+    where = state_named(workflow, state)
     before = ask(where, "status") if verb == "stop" else {}  # it may have ended by the time that it has answered
     ask(where, verb)
     now = {**before, "status": "stopping"} if verb == "stop" else ask(where, "status")
@@ -52,7 +53,7 @@ def ask(where: StateOf, verb: str) -> dict[str, Any]:
 
 def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     """Say where a workflow stands, or every workflow of a folder of state; running or not."""
-    where = StateOf.named(workflow, state) if workflow else StateOf("", {"path": str(state or STATE)}, Path())
+    where = state_named(workflow, state) if workflow else StateOf("", {"path": str(state or STATE)}, Path())
     found = [status_of(one) for one in ([where] if workflow else _everyone(where))]
     if as_json:
         for status in found:

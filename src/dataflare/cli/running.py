@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from dataflare.cli.console import YELLOW, painted, say_error, write_json
 from dataflare.cli.summary import outcome_json, summary_text
-from dataflare.cli.surroundings import TENANT, Secrets, StateOf, plan_of
+from dataflare.cli.surroundings import plan_of
 from dataflare.clock import SystemClock
 from dataflare.errors import Finding, Place, WorkflowError
+from dataflare.executor.surroundings import TENANT, Secrets, StateOf
 from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, Noticed
 from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.metrics import Counters

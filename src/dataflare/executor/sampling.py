@@ -52,16 +52,19 @@ def sample_rows(
     """Read at most so many rows of each source and pass them on; blocking, never on an event loop."""
     runtime = LocalRuntime()
     try:
-        return asyncio.run(_Sampling(plan, registry, resolve, runtime).run(rows_max))
+        return asyncio.run(Sampling(without_destinations(plan), registry, resolve, runtime).run(rows_max))
     finally:
         runtime.close()
 
 
-class _Sampling:
+class Sampling:
+    """One pass of a few rows through a plan that is one task wide, and whose destinations may be opened."""
+
     def __init__(
         self, plan: Plan, registry: Registry, resolve: Callable[..., Mapping[str, Any]], runtime: LocalRuntime
     ) -> None:
-        self._plan = _without_destinations(plan)
+        """Open nothing."""
+        self._plan = plan
         nobody = cast("CheckpointManager", None)  # no state is kept
         graph = task_graph(self._plan, registry)
         self._job = Job(self._plan, graph, registry, runtime, nobody, attempt=0, resolve=resolve)
@@ -70,6 +73,7 @@ class _Sampling:
         self._sample = Sample()
 
     async def run(self, rows_max: int) -> Sample:
+        """Read at most so many rows of each source."""
         for stage in self._job.graph.stages:
             try:
                 await self._stage(stage, rows_max)
@@ -130,7 +134,7 @@ class _Sampling:
         self._sample.findings.append(Finding("error", error.code, f"{name}: {what}", error.hint, place))
 
 
-def _without_destinations(plan: Plan) -> Plan:
+def without_destinations(plan: Plan) -> Plan:
     """Return the plan up to its destinations, one task wide; rows come as tables."""
     gone = {n.id for n in plan.of_kind(NodeKind.DESTINATION)}
     apart = ("parallelism", "codec", "unjudged")
@@ -183,4 +187,4 @@ async def _settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-__all__ = ["BATCHES_MAX", "ROWS_MAX", "Sample", "sample_rows"]
+__all__ = ["BATCHES_MAX", "ROWS_MAX", "Sample", "Sampling", "sample_rows", "without_destinations"]

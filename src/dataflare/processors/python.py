@@ -9,7 +9,7 @@ died, a batch that is halved to find a bad row), and batches may be cut anywhere
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import field_validator, model_validator
@@ -19,6 +19,7 @@ from dataflare.component import Config, Duration, Field, Processor, Size, proces
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import Noticed, RowsRejected
+from dataflare.processors.python_here import HERE, FunctionHere
 from dataflare.processors.python_hunt import Hunt
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_process import Result, Work, WorkerLostError, WorkerProcess
@@ -26,7 +27,7 @@ from dataflare.processors.python_rejects import errors_table, reason_without_val
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dataflare.batch import Batch
 
@@ -113,7 +114,10 @@ class Python(Processor[PythonConfig]):
     sensitivity tags of every column that the function is given.
     """
 
-    _worker: WorkerProcess | None = None
+    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    """What `here:name` stands for: functions that a program gave, which run in its own process."""
+
+    _worker: WorkerProcess | FunctionHere | None = None
     _prints = 0
     _trials = TRIALS
 
@@ -141,7 +145,10 @@ class Python(Processor[PythonConfig]):
         self._passing = [] if self.config.output is not None else [n for n in given.names if n not in self._sent]
         returned = pa.schema([f for f in self._output if f.name not in self._passing])
         work = Work(self._head(), returned, self.config.timeout, self.config.memory)
-        self._worker = WorkerProcess(work, self.context.runtime.clock, self._said)
+        if self._is_here():
+            self._worker = FunctionHere(work, self.functions)
+        else:
+            self._worker = WorkerProcess(work, self.context.runtime.clock, self._said)
         try:
             self._worker.start()
         except WorkerLostError as error:
@@ -175,12 +182,12 @@ class Python(Processor[PythonConfig]):
         seen = self._seen(schema)
         whole = self.config.output is not None or len(seen) == len(schema.columns)
         plain = self.config.mode == "record" and whole and all(map(is_plain, schema.select(seen)))
-        return ("jsonl",) if plain else ()
+        return ("jsonl",) if plain and not self._is_here() else ()
 
     def take(self, batch: Batch) -> tuple[int, Iterable[Batch]] | None:
         """Have the function work on lines, where they are as plain as their columns."""
         assert isinstance(batch.payload, Encoded)
-        assert self._worker is not None
+        assert isinstance(self._worker, WorkerProcess)
         if not self._trials:
             return None
         taken = self._worker.run_lines(batch.payload.data)
@@ -215,12 +222,22 @@ class Python(Processor[PythonConfig]):
             "mode": config.mode,
             "code": config.code,
             "file": str(self.context.path(config.module).resolve()) if config.module else "",
-            "shown": config.module or f"code of {self.context.node}",
+            "shown": self._shown(),
             "package": package,
             "name": name,
             "directory": str(self.context.directory.resolve()),
             "given": self._line_types(),
         }
+
+    def _is_here(self) -> bool:
+        return self.config.module is None and (self.config.function or "").startswith(f"{HERE}:")
+
+    def _shown(self) -> str:
+        """Return what the file of the function is called in messages."""
+        if self._is_here():
+            code = getattr(self.functions.get(str(self.config.function).partition(":")[2]), "__code__", None)
+            return code.co_filename if code is not None else ""
+        return self.config.module or f"code of {self.context.node}"
 
     def _line_types(self) -> list[tuple[str, str]]:
         """Return the columns of records that come as JSON lines; none where they never do."""

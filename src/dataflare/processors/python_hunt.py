@@ -13,6 +13,8 @@ from dataflare.processors.python_process import Result, WorkerLostError, WorkerP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dataflare.processors.python_here import FunctionHere
+
 RESTARTS_PER_HALVING = 2
 
 
@@ -24,7 +26,7 @@ class Hunt:
     """
 
     def __init__(
-        self, worker: WorkerProcess, noticed: Callable[[str], None], *, sources: bool, first_only: bool
+        self, worker: WorkerProcess | FunctionHere, noticed: Callable[[str], None], *, sources: bool, first_only: bool
     ) -> None:
         """`first_only`: one rejected row is all that is asked for. `noticed` hears of each loss."""
         self._worker, self._noticed, self._sources, self._first_only = worker, noticed, sources, first_only

@@ -1,0 +1,162 @@
+"""Reads the rows that a user's function yields, and goes on where it was."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from dataflare.batch import Batch, Position
+from dataflare.component import Config, Field, SourceConnector, Split, Stream, source
+from dataflare.connectors.python.loading import loaded
+from dataflare.errors import DataError, WorkflowError
+from dataflare.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+
+FUNCTION = "rows"
+SINCE = "since"
+
+
+class PythonSourceConfig(Config):
+    """Either `module`, with or without `function`, or `function` alone as `package.module:name`."""
+
+    module: str | None = Field(None, description="A Python file, relative to the workflow file.")
+    function: str | None = Field(
+        None, description=f"Name of the function in `module` ({FUNCTION}), or `package.module:name` alone."
+    )
+    arguments: dict[str, Any] = Field({}, description="What the function is called with, by name.")
+    columns: dict[str, str] | None = Field(None, description="Column types; default: those of the first rows.")
+    batch_rows: int = Field(1000, ge=1, le=1_000_000, description="Rows of a batch that is made of records at most.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.module is None) == (":" not in (self.function or "")):
+            raise ValueError("give either module or function: package.module:name")
+        return self
+
+
+@source(
+    "python",
+    replay="exact",
+    examples=[{"module": "tickets.py"}, {"function": "shop.api:orders", "arguments": {"pages": 3}}],
+)
+class PythonSource(SourceConnector[PythonSourceConfig]):
+    """Calls a Python function that yields rows: dicts, lists of dicts, or pyarrow tables.
+
+    After a crash the function is called anew, and rows that are committed are left out: it must yield the same rows in
+    the same order. A function with a parameter `since` need not begin anew: it yields pairs of rows and a position (a
+    JSON value), and is called with the position of the last pair that was committed, at first with None.
+
+    The function runs in the process of the engine, in a worker thread.
+    """
+
+    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    """What `here:name` stands for."""
+
+    def declared(self) -> Mapping[str, Stream] | None:
+        """Return the columns where the settings tell them."""
+        if self.config.columns is None:
+            return None
+        return {"": Stream(Schema.of(self.config.columns))}
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Return the columns of the first rows that the function yields."""
+        declared = self.declared()
+        if declared is not None:
+            return declared
+        for rows, _ in self._yielded(None, self.config.batch_rows, None):
+            return {"": Stream(Schema.from_arrow(rows.schema))}
+        raise WorkflowError(
+            f"{self._name} yields no rows: its columns are not known", hint="declare columns: {id: int64}"
+        )
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield what the function yields, after `since`."""
+        del split
+        schema = self.context.schemas[""].to_arrow()
+        seen = since["row"] if since else 0
+        end = until["row"] if until else None
+        for rows, position in self._yielded(since, self.config.batch_rows, schema):
+            if end is not None and seen >= end:
+                return
+            part = rows.slice(0, end - seen) if end is not None else rows
+            seen += part.num_rows
+            self.bytes_read += part.nbytes
+            yield Batch(part, position={"row": seen, **position})
+
+    @property
+    def _name(self) -> str:
+        return self.config.function or f"{self.config.module}:{FUNCTION}"
+
+    def _yielded(
+        self, since: Position | None, rows_max: int, schema: pa.Schema | None
+    ) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
+        """Yield the tables after a position, with what a position has besides the number of the row."""
+        function = loaded(self.config.module, self.config.function or FUNCTION, self.context.directory, self.functions)
+        resumable = SINCE in inspect.signature(function).parameters and SINCE not in self.config.arguments
+        arguments = dict(self.config.arguments)
+        if resumable:
+            arguments[SINCE] = since["at"] if since else None
+        found = function(**arguments)
+        if not isinstance(found, Iterable):
+            raise DataError(f"{self._name} returned {type(found).__name__}, and rows are wanted")
+        if resumable:
+            for pair in found:
+                if not (isinstance(pair, tuple) and len(pair) == 2):  # noqa: PLR2004 - a pair
+                    raise DataError(f"{self._name} has a parameter since: it must yield pairs of rows and position")
+                yield self._table(pair[0], schema), {"at": pair[1]}
+            return
+        gone = since["row"] if since else 0
+        for table in self._tables(found, rows_max, schema):
+            if gone < table.num_rows:
+                yield table.slice(gone), {}
+            gone = max(0, gone - table.num_rows)
+
+    def _tables(self, found: Iterable[Any], rows_max: int, schema: pa.Schema | None) -> Iterator[pa.Table]:
+        """Gather records into tables; tables and lists of records stay as they are."""
+        items = iter(found)
+        for item in items:
+            if not isinstance(item, Mapping):
+                yield self._table(item, schema)
+                continue
+            records, other = [item], None
+            for following in islice(items, rows_max - 1):
+                if not isinstance(following, Mapping):
+                    other = following
+                    break
+                records.append(following)
+            yield self._table(records, schema)
+            if other is not None:
+                yield self._table(other, schema)
+
+    def _table(self, rows: Any, schema: pa.Schema | None) -> pa.Table:
+        """Return rows of any form as a table of the planned columns."""
+        import pyarrow as pa
+
+        if isinstance(rows, pa.RecordBatch):
+            rows = pa.Table.from_batches([rows])
+        try:
+            if isinstance(rows, pa.Table):
+                return rows if schema is None else rows.select(schema.names).cast(schema)
+            records = [rows] if isinstance(rows, Mapping) else list(rows)
+            if schema is None and records:
+                names = dict.fromkeys(name for record in records for name in record)
+                return pa.table({name: [record.get(name) for record in records] for name in names})
+            return pa.Table.from_pylist(records, schema=schema)
+        except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError) as error:
+            kind = type(error).__name__
+            raise DataError(
+                f"{self._name} yielded {type(rows).__name__} that is no rows of the planned columns: {kind}",
+                hint="yield dicts, lists of dicts or pyarrow tables; declare other `columns`",
+            ) from error
+
+
+__all__ = ["PythonSource", "PythonSourceConfig"]
