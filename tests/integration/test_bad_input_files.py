@@ -371,12 +371,13 @@ def test_files_that_were_not_begun_may_be_replaced_before_a_resume(tmp_path: Pat
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
+    from dataflare.connectors.file.local_store import LocalFile
     from dataflare.connectors.file.settings import FileSourceConfig
     from dataflare.connectors.file.text import TextFile
 
     path = tmp_path / "in.csv"
     path.write_text("id,name\n1,a\n2,b\n")
-    file = TextFile(path, "in.csv", FileSourceConfig(path="in.csv"))
+    file = TextFile(LocalFile(path, "in.csv"), FileSourceConfig(path="in.csv"))
     path.write_text("id")
     with pytest.raises(DataError, match="became shorter"):
         file.range(0, 16)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.unit.connectors.test_file_source import OPENED, csv_text, read, source
 
-from dataflare.connectors.file.listing import names_of
+from dataflare.connectors.file.stores import Stores
 from dataflare.errors import DataError, UnavailableError
 from dataflare.formats.packing import packed
 from dataflare.testing.source_suite import SourceSuite
@@ -128,7 +128,8 @@ def test_lists_of_paths_are_read_in_order_and_once(tmp_path):
     made = source(
         tmp_path, path=["b/**/*.csv", "a", "a/1.csv"], exclude=["old.csv", "**/*.tmp.csv"], columns={"id": "int64"}
     )
-    assert names_of(made.context, made.config, allow_empty=False) == ["a/1.csv", "b/2.csv", "b/c/3.csv"]
+    found = Stores(made.context).behind(made.config, allow_empty=False)
+    assert [entry.name for entry in found] == ["a/1.csv", "b/2.csv", "b/c/3.csv"]
     with pytest.raises(UnavailableError, match="no file"):
         read(source(tmp_path, path=["a", "z*.csv"], columns={"id": "int64"}))
     with pytest.raises(UnavailableError, match="exclude"):

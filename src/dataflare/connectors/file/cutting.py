@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError, Place
 from dataflare.formats.csv.records import whole_records
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator
 
+    from dataflare.connectors.file.store import OpenFile
     from dataflare.formats.csv.options import CsvOptions
 
 RECORD_BYTES_MAX = 64 << 20
@@ -19,7 +18,7 @@ WINDOW_BYTES = 64 << 10
 
 
 def cuts(
-    file: io.FileIO, start: int, end: int, split_bytes: int, options: CsvOptions | None
+    file: OpenFile, start: int, end: int, split_bytes: int, options: CsvOptions | None
 ) -> Iterator[tuple[int, int]]:
     """Yield ranges of about `split_bytes` from `start` to `end`; `options` None: every line end ends a record.
 
@@ -42,22 +41,22 @@ def cuts(
         yield start, end
 
 
-def _last_line_end(file: io.FileIO, start: int, target: int) -> int:
+def _last_line_end(file: OpenFile, start: int, target: int) -> int:
     """Return the place after the last line end in the window before `target`; 0 if there is none."""
     low = target
     while low > start:
         high, low = low, max(start, low - WINDOW_BYTES)
-        found = os.pread(file.fileno(), high - low, low).rfind(b"\n")
+        found = file.pread(low, high).rfind(b"\n")
         if found >= 0:
             return low + found + 1
     return 0
 
 
-def next_line_end(file: io.FileIO, at: int, end: int) -> int:
+def next_line_end(file: OpenFile, at: int, end: int) -> int:
     """Return the place after the next line end from `at` on, `end` if there is none before it."""
     begun = at
     while at < end:
-        found = os.pread(file.fileno(), WINDOW_BYTES, at).find(b"\n")
+        found = file.pread(at, at + WINDOW_BYTES).find(b"\n")
         if found >= 0:
             return min(end, at + found + 1)
         at += WINDOW_BYTES
@@ -66,9 +65,8 @@ def next_line_end(file: io.FileIO, at: int, end: int) -> int:
     return end
 
 
-def _last_record_end(file: io.FileIO, start: int, end: int, buffer: bytearray, options: CsvOptions) -> int:
-    file.seek(start)
-    length = file.readinto(buffer)
+def _last_record_end(file: OpenFile, start: int, end: int, buffer: bytearray, options: CsvOptions) -> int:
+    length = file.fill(buffer, start)
     whole = whole_records(buffer, options, min(length, end - start))
     size = len(buffer)
     while whole == 0:
@@ -77,7 +75,7 @@ def _last_record_end(file: io.FileIO, start: int, end: int, buffer: bytearray, o
             return end
         if size > RECORD_BYTES_MAX + len(buffer):
             return next_line_end(file, start, end)  # a quote that nobody closes: its line stands alone
-        data = os.pread(file.fileno(), size, start)
+        data = file.pread(start, start + size)
         whole = whole_records(data, options, len(data))
     return start + whole
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
 from dataflare.connectors.file.cutting import cuts
-from dataflare.connectors.file.fingerprint import fingerprint, is_known
-from dataflare.connectors.file.listing import Listed, changed_files, listed_anew, names_of
+from dataflare.connectors.file.listing import Listed, changed_files, listed_anew
 from dataflare.connectors.file.nature import other_delimiter
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
-from dataflare.connectors.file.storage import storage
+from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
 from dataflare.errors import DataError, Place, UnavailableError
 from dataflare.formats.csv.infer import first_record, unique_names
@@ -45,6 +44,7 @@ class Enumerator:
         """List nothing yet."""
         self._context, self._config, self._schema = context, config, schema
         self._placed = Placed(schema, config)
+        self._stores = Stores(context)
         self._noticed: set[tuple[str, ...]] = set()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
@@ -54,21 +54,29 @@ class Enumerator:
     # ---- passes -------------------------------------------------------------------------------------------------
 
     def _full(self, since: Position | None) -> Iterator[Split]:
-        names = names_of(self._context, self._config, allow_empty=self._config.allow_empty)
-        if since is not None and not since.get("done") and since["path"] not in names:
+        if since is not None and not since.get("done"):
+            yield from self._rest(since)
+        behind = self._stores.behind(
+            self._config,
+            allow_empty=self._config.allow_empty or since is not None,
+            after=since["path"] if since is not None else "",
+        )
+        for entry in behind:
+            yield from self._file(Listed(entry.name, -1, 0, 0), None, partial(_after, entry.name))
+
+    def _rest(self, since: Position) -> Iterator[Split]:
+        """Yield what is left of the file of which a part was read."""
+        name = since["path"]
+        try:
+            self._stores.of(name).entry(name)
+        except UnavailableError as error:
             raise UnavailableError(
-                f"{since['path']} is gone, and only a part of it has been read",
+                f"{name} is gone, and only a part of it has been read",
                 hint="put it back; or start anew with another state and another output",
-            )
-        for name in names:
-            offset = None
-            if since is not None:
-                if name < since["path"] or (name == since["path"] and since.get("done")):
-                    continue
-                offset = since["offset"] if name == since["path"] else None
-            if since is not None and "was" in since and offset is not None:
-                self._recognise(name, since["was"])
-            yield from self._file(Listed(name, -1, 0, 0), offset, partial(_after, name))
+            ) from error
+        if "was" in since:
+            self._recognise(name, since["was"])
+        yield from self._file(Listed(name, -1, 0, 0), since["offset"], partial(_after, name))
 
     def _incremental(self, since: Position | None) -> Iterator[Split]:
         files: Mapping[str, list[int]] = {}
@@ -83,8 +91,8 @@ class Enumerator:
                 return
             read = (Listed.from_json(v) for v in since["listing"])
             files = {**since["files"], **{f.name: [f.size, f.modified, f.mark] for f in read}}
-        names = names_of(self._context, self._config, allow_empty=self._config.allow_empty or bool(files))
-        listed, replaced = changed_files(self._context, names, files, self._grows)
+        behind = self._stores.behind(self._config, allow_empty=self._config.allow_empty or bool(files))
+        listed, replaced = changed_files(self._stores, behind, files, self._grows)
         for name in replaced:
             self._notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
         yield from self._pass(files, [f.to_json() for f in listed], 0, None)
@@ -93,7 +101,7 @@ class Enumerator:
         for number in range(at, len(listing)):
             listed = Listed.from_json(listing[number])
             if number != at or offset is None:  # nothing of it has been read in this pass
-                listed = listed_anew(self._context, listed)
+                listed = listed_anew(self._stores.of(listed.name), listed)
                 if listed.to_json() != listing[number]:
                     self._notice("file.replaced", f"{listed.name} is not what was listed: it is read as it is now")
                     listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
@@ -114,7 +122,7 @@ class Enumerator:
 
     def _recognise(self, name: str, was: list[int]) -> None:
         """Refuse to go on in a file that is not the one of which a part was read."""
-        if not is_known(self._context.path(name), name, was):
+        if not self._stores.of(name).is_known(name, was):
             message = f"{name} was written since a part of it was read, and is nearly the same where it was looked at"
             self._notice("file.touched", f"{message}: it is taken for that file")
 
@@ -129,7 +137,7 @@ class Enumerator:
             found = self._stream(listed.name, kind)
         else:
             found = self._ranges(listed, kind, offset)
-        was = fingerprint(self._context.path(listed.name))
+        was = self._stores.of(listed.name).fingerprint(listed.name)
         previous: Cut | None = None
         for cut in found:  # one ahead, to know the last
             if previous is not None:
@@ -146,7 +154,7 @@ class Enumerator:
         return Split(identity, {"path": listed.name, "start": start, "end": end, "was": was, **data}, position, size)
 
     def _ranges(self, listed: Listed, kind: str, offset: int | None) -> Iterator[Cut]:
-        file = TextFile(self._context.path(listed.name), listed.name, self._config)
+        file = self._text(listed.name)
         try:
             options = self._config.csv_options() if kind == "csv" else None
             data: dict[str, Any] = {}
@@ -160,16 +168,15 @@ class Enumerator:
             end = file.size if listed.size < 0 else listed.size
             if start > file.size and offset is not None:
                 raise became_shorter(listed.name)
-            with storage(file.path):
-                for low, high in cuts(file.file, start, end, self._config.split_bytes, options):
-                    yield low, high, high - low, data
+            for low, high in cuts(file.file, start, end, self._config.split_bytes, options):
+                yield low, high, high - low, data
         except DataError as error:
             raise error.at(Place(listed.name)) from None
         finally:
             file.close()
 
     def _stream(self, name: str, kind: str) -> Iterator[Cut]:
-        file = TextFile(self._context.path(name), name, self._config)
+        file = self._text(name)
         try:
             data: dict[str, Any] = {"stream": True}
             start = file.skipped()
@@ -189,7 +196,7 @@ class Enumerator:
     def _groups(self, name: str, since: int) -> Iterator[Cut]:
         from dataflare.connectors.file.groups import group_ranges, open_parquet
 
-        file = open_parquet(self._context.path(name), name)
+        file = open_parquet(self._stores.of(name), name)
         try:
             if since > file.metadata.num_row_groups:
                 raise became_shorter(name)
@@ -198,6 +205,9 @@ class Enumerator:
                 yield first, end, size, {}
         finally:
             file.close()
+
+    def _text(self, name: str) -> TextFile:
+        return TextFile(self._stores.of(name).open(name), self._config)
 
     def _names(self, file: TextFile) -> tuple[list[str], int]:
         fields, end = file.header()
@@ -254,10 +264,12 @@ class Enumerator:
 
     def _check_growth(self, listed: Listed) -> None:
         """Refuse to go on in the middle of a record: what was read as the last record has become longer."""
-        path = self._context.path(listed.name)
-        with storage(path), path.open("rb") as file:
-            file.seek(listed.start - 1)
-            before, next_byte = file.read(1), file.read(1)
+        file = self._stores.of(listed.name).open(listed.name)
+        try:
+            around = file.pread(listed.start - 1, listed.start + 1)
+        finally:
+            file.close()
+        before, next_byte = around[:1], around[1:]
         if before != b"\n" and next_byte not in (b"\n", b"\r"):
             raise DataError(
                 "the file has grown in the middle of what was read as its last record",

@@ -15,23 +15,23 @@ from dataflare.formats.parquet import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dataflare.batch import Position
     from dataflare.component import Split
+    from dataflare.connectors.file.store import Store
     from dataflare.schema import Schema
 
 PART_BYTES = 16 << 20
 
 
-def open_parquet(path: Path, name: str) -> pq.ParquetFile:
+def open_parquet(store: Store, name: str) -> pq.ParquetFile:
     """Open a file; raise UnavailableError where that is not possible and DataError where it is no Parquet."""
-    with _sound(path, name, "not a Parquet file"):
-        return pq.ParquetFile(path)
+    with _sound(store.full(name), name, "not a Parquet file"):
+        return pq.ParquetFile(store.seekable(name))
 
 
 @contextmanager
-def _sound(path: Path | str, name: str, what: str) -> Iterator[None]:
+def _sound(path: str, name: str, what: str) -> Iterator[None]:
     """Translate what the system refuses, and what Arrow finds damaged: some of that are OSErrors without a number."""
     try:
         with storage(path):
@@ -61,11 +61,11 @@ def group_ranges(file: pq.ParquetFile, since: int, split_bytes: int) -> Iterator
 class GroupReader:
     """One open Parquet file; counts the compressed bytes that it reads in `bytes_read`."""
 
-    def __init__(self, path: Path, name: str, schema: Schema) -> None:
+    def __init__(self, store: Store, name: str, schema: Schema) -> None:
         """Open; read the columns of `schema` that are there."""
         self.name, self._schema = name, schema
         self.bytes_read = 0
-        self._file = open_parquet(path, name)
+        self._file = open_parquet(store, name)
         there = self._file.schema_arrow.names
         self._columns = [c.name for c in schema if c.name in there]
 

@@ -32,7 +32,7 @@ def placed_types(config: FileSourceConfig, names: Sequence[str]) -> dict[str, st
     import pyarrow as pa
 
     found: dict[str, list[str | None]] = {}
-    for name in names[:: max(1, len(names) // NAMES_LOOKED_AT_MAX)] if config.hive else ():
+    for name in names if config.hive else ():
         for column, value in values_of(name).items():
             found.setdefault(column, []).append(value)
     declared = config.columns or {}
@@ -96,4 +96,4 @@ def _repeated(name: str, field: pa.Field, text: str | None, count: int) -> pa.Ar
     return pa.repeat(value, count)
 
 
-__all__ = ["Placed", "placed_types", "values_of"]
+__all__ = ["NAMES_LOOKED_AT_MAX", "Placed", "placed_types", "values_of"]

@@ -1,13 +1,14 @@
-"""Guesses the columns of files from a bounded sample of the first, the middle and the last of them."""
+"""Guesses the columns of files from a bounded sample: the first, the last and others of the first 10,000 of them."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from dataflare.connectors.file.listing import names_of
 from dataflare.connectors.file.nature import check_lines
-from dataflare.connectors.file.partitions import placed_types
+from dataflare.connectors.file.partitions import NAMES_LOOKED_AT_MAX, placed_types
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile
 from dataflare.errors import DataError, Place
 from dataflare.formats import guess
@@ -29,7 +30,8 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
 
     Raises UnavailableError where there is no file, DataError where files tell no columns, or not the same ones.
     """
-    names = names_of(context, config, allow_empty=False)
+    stores = Stores(context)
+    names = [e.name for e in islice(stores.behind(config, allow_empty=False), NAMES_LOOKED_AT_MAX)]
     spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
     picked = [names[n] for n in spread]
     kinds = {name: format_of(name, config.format) for name in picked}
@@ -42,10 +44,10 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
         )
     placed = placed_types(config, names)
     if kind == "parquet":
-        return _with(_parquet(context, picked), placed)
+        return _with(_parquet(stores, picked), placed)
     found: dict[str, str | None] = {}
     for name in picked:
-        file = TextFile(context.path(name), name, config)
+        file = TextFile(stores.of(name).open(name), config)
         try:
             head = file.head(SAMPLE_BYTES // len(picked))
         finally:
@@ -90,13 +92,13 @@ def _csv(head: bytes, config: FileSourceConfig, name: str) -> dict[str, str | No
     return csv.infer(head[end:], csv.unique_names(fields), options)
 
 
-def _parquet(context: StageContext, names: list[str]) -> Schema:
+def _parquet(stores: Stores, names: list[str]) -> Schema:
     from dataflare.connectors.file.groups import open_parquet
     from dataflare.formats import parquet
 
     found: dict[str, str] = {}
     for name in names:
-        file = open_parquet(context.path(name), name)
+        file = open_parquet(stores.of(name), name)
         try:
             columns = parquet.infer(file.schema_arrow)
         finally:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
-from dataflare.connectors.file.fingerprint import is_known
-from dataflare.connectors.file.listing import names_of
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import EXTENSIONS, FileSourceConfig, extension_of, format_of
-from dataflare.connectors.file.surroundings import unreadable
+from dataflare.connectors.file.stores import Stores
+from dataflare.connectors.file.surroundings import FILES_MAX
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
 from dataflare.formats.csv.decode import CsvDecoder
 from dataflare.formats.jsonl.decode import JsonlDecoder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dataflare.connectors.file.groups import GroupReader
+    from dataflare.connectors.file.store import Store
     from dataflare.errors import UnavailableError
 
 DECODERS_MAX = 8
@@ -64,6 +65,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._jsonl: JsonlDecoder | None = None
         self._placed: Placed | None = None
         self._known: tuple[str, list[int] | None] = ("", None)
+        self._stores: Stores | None = None
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the declared columns, if they are declared."""
@@ -82,8 +84,10 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def check(self) -> list[UnavailableError]:
         """Look whether there are files, and whether they may be read."""
-        names = names_of(self.context, self.config, allow_empty=self.config.allow_empty)
-        return unreadable(self.context.path(name) for name in names)
+        stores = Stores(self.context)
+        entries = islice(stores.behind(self.config, allow_empty=self.config.allow_empty), FILES_MAX)
+        by_store = groupby((e.name for e in entries), stores.of)
+        return [error for store, names in by_store for error in store.unreadable(names)]
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield byte ranges (or row groups) of about `split_bytes`, file after file, looking no further than asked."""
@@ -118,8 +122,13 @@ class FileSource(SourceConnector[FileSourceConfig]):
         """Refuse a file that is not the one that was cut into splits; each is looked at once."""
         name, was = split.data["path"], split.data.get("was")
         if was is not None and (name, was) != self._known:
-            is_known(self.context.path(name), name, was)
+            self._store(name).is_known(name, was)
             self._known = (name, was)
+
+    def _store(self, name: str) -> Store:
+        if self._stores is None:
+            self._stores = Stores(self.context)
+        return self._stores.of(name)
 
     def _streams(self, schema: Schema) -> Mapping[str, Stream]:
         names = [self.config.path] if isinstance(self.config.path, str) else self.config.path
@@ -234,7 +243,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if self._file is None or self._file.name != name:
             if self._file is not None:
                 self._file.close()
-            self._file = TextFile(self.context.path(name), name, self.config)
+            self._file = TextFile(self._store(name).open(name), self.config)
         return self._file
 
     # ---- row groups ---------------------------------------------------------------------------------------------
@@ -246,7 +255,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if self._groups is None or self._groups.name != name:
             if self._groups is not None:
                 self._groups.close()
-            self._groups = GroupReader(self.context.path(name), name, self._place().inner(name))
+            self._groups = GroupReader(self._store(name), name, self._place().inner(name))
         for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max):
             yield batch.replace(self._place().rows(batch.rows, name))
             self.bytes_read += self._groups.bytes_read

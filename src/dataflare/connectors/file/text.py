@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import io
-import os
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
 from dataflare.connectors.file.nature import HEAD_BYTES, check_header, check_text
 from dataflare.connectors.file.settings import format_of
-from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place
 from dataflare.formats.csv.infer import first_record, unique_names
 from dataflare.formats.csv.records import lines_end, whole_records
@@ -18,11 +15,10 @@ from dataflare.formats.packing import packing_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dataflare.connectors.file.settings import FileSourceConfig
+    from dataflare.connectors.file.store import OpenFile
 
-READ_BYTES = 1 << 20
 BLOCK_BYTES_MAX = 16 << 20
 HEADER_BYTES_MAX = 1 << 20
 _BOM = codecs.BOM_UTF8
@@ -49,18 +45,15 @@ def became_shorter(name: str) -> DataError:
 class TextFile:
     """One open file of text; counts the bytes that it reads in `bytes_read`."""
 
-    def __init__(self, path: Path, name: str, config: FileSourceConfig) -> None:
-        """Open; raise UnavailableError where that is not possible, DataError where it is no text at all."""
-        self.path, self.name, self._config = path, name, config
+    def __init__(self, file: OpenFile, config: FileSourceConfig) -> None:
+        """Take a file that is open, and close it; raise DataError where it is no text at all."""
+        self.file, self.name, self.size, self._config = file, file.name, file.size, config
         self.bytes_read = 0
-        with storage(path):
-            self.file = io.FileIO(path)
-            self.size = os.fstat(self.file.fileno()).st_size
         self._counted = (0, 1)
-        self._packing = packing_of(name, config.compression)
+        self._packing = packing_of(self.name, config.compression)
         if self._packing == "none":
             try:
-                check_text(self.peek(0, HEAD_BYTES), name, format_of(name, config.format), config.encoding)
+                check_text(self.peek(0, HEAD_BYTES), self.name, format_of(self.name, config.format), config.encoding)
             except DataError:
                 self.file.close()
                 raise
@@ -105,11 +98,7 @@ class TextFile:
 
     def peek(self, start: int, end: int) -> bytes:
         """Return these bytes, or fewer where the file ends before them, without counting them as read."""
-        with storage(self.path):
-            parts = [os.pread(self.file.fileno(), end - start, start)]
-            while (got := sum(map(len, parts))) < end - start and parts[-1]:
-                parts.append(os.pread(self.file.fileno(), end - start - got, start + got))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return self.file.pread(start, end)
 
     def range(self, start: int, end: int) -> bytes:
         """Return these bytes; raise DataError where the file ends before them."""
@@ -130,7 +119,7 @@ class TextFile:
         """Return the 1-based line on which a byte stands; reads the file up to there, so only for what went wrong."""
         at, line = self._counted if self._counted[0] <= offset else (0, 1)
         while at < offset:
-            part = self.peek(at, min(offset, at + READ_BYTES))
+            part = self.peek(at, min(offset, at + self.file.read_bytes))
             line += part.count(b"\n")
             at += len(part) or offset
         self._counted = (offset, line)
@@ -200,7 +189,7 @@ class TextFile:
     def _raw(self) -> Iterator[bytes]:
         at = 0
         while at < self.size:
-            raw = self.range(at, min(self.size, at + READ_BYTES))
+            raw = self.range(at, min(self.size, at + self.file.read_bytes))
             at += len(raw)
             yield raw
 
