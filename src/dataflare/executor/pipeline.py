@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dataflare.executor.operators import Emitted, RunningOperator
 
 
+Left = list[tuple[int, "Batch"]]
+"""What left a pipeline: outlets and batches, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where the rows of an output go: an operator of this task by a port, or an outlet that makes `copies`."""
@@ -30,6 +34,11 @@ class Target:
     port: int = 0
     outlet: int = -1
     copies: int = 1
+
+
+def made_step(steps: Iterator[Left]) -> Left | None:
+    """Make the next step of a pipeline; None where there is none. Blocking."""
+    return next(steps, None)
 
 
 class Pipeline:
@@ -55,11 +64,11 @@ class Pipeline:
         self._routes = routes
         self.tally = Tally(skips)
         self._decode = decode
-        self._out: list[tuple[int, Batch]] = []
+        self._out: Left = []
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
 
-    def source_batch(self, node: str, batch: Batch) -> list[tuple[int, Batch]]:
+    def source_batch(self, node: str, batch: Batch) -> Left:
         """Send a batch of the task's source down; return what leaves by outlets, in order."""
         if isinstance(batch.payload, Encoded) and not batch.payload.judged:
             self._unjudged(node, batch)
@@ -93,38 +102,55 @@ class Pipeline:
         with located(node):
             return next(parts, None)
 
-    def incoming(self, operator: str, port: int, edge: str, batch: Batch) -> list[tuple[int, Batch]]:
+    def incoming(self, operator: str, port: int, edge: str, batch: Batch) -> Left:
         """Take a batch from another stage; return what leaves by outlets, in order."""
         self.tally.edge(edge, -batch.num_rows)
         self._enter(operator, port, batch)
         return self._taken()
 
-    def end_source(self, node: str) -> tuple[list[tuple[int, Batch]], list[int]]:
-        """The task's source has ended; return what leaves by outlets, in order, and the outlets that end behind it."""
-        self._end_node(node)
-        return self._taken(), self._taken_ends()
+    def end_source(self, node: str) -> Iterator[Left]:
+        """The task's source has ended: yield what leaves by outlets, in order, in steps; `ends` tells the rest."""
+        return self._steps(self._end_node(node))
 
-    def end_port(self, operator: str, port: int) -> tuple[list[tuple[int, Batch]], list[int]]:
-        """An input from another stage has ended; return what leaves by outlets, and the outlets that end behind it."""
-        self._end_port(operator, port)
-        return self._taken(), self._taken_ends()
+    def end_port(self, operator: str, port: int) -> Iterator[Left]:
+        """An input from another stage has ended: yield what leaves by outlets, in order, in steps."""
+        return self._steps(self._end_port(operator, port))
 
-    def flush(self) -> list[tuple[int, Batch]]:
-        """Move on all that is held only for speed: a barrier has come."""
+    def ends(self) -> list[int]:
+        """Return the outlets that have ended since the last call."""
+        taken, self._ended = self._ended, []
+        return taken
+
+    def flush(self) -> Iterator[Left]:
+        """Move on all that is held only for speed: a barrier has come. Yields what leaves by outlets, in steps."""
+        return self._steps(self._flushed())
+
+    def finish(self) -> Iterator[Left]:
+        """Move on all that is held: all input has ended. Yields what leaves by outlets, in steps of a batch or so.
+
+        What is held may be more than memory holds: the next step is made when what left by the one before was sent.
+        """
+        return self._steps(self._finished())
+
+    def _steps(self, work: Iterator[None]) -> Iterator[Left]:
+        for _ in work:
+            yield self._taken()
+        if self._out:
+            yield self._taken()
+
+    def _flushed(self) -> Iterator[None]:
         for operator in self.operators:
             with located(operator.id):
-                self._follow(operator.flush(self.tally))
-        return self._taken()
+                yield from self._following(operator.flush(self.tally))
 
-    def finish(self) -> list[tuple[int, Batch]]:
-        """Move on all that is held: all input has ended. Operators end in topological order."""
+    def _finished(self) -> Iterator[None]:
+        """Operators end in topological order."""
         for operator in self.operators:
             for port in sorted(self._open[operator.id]):
-                self._end_port(operator.id, port)
+                yield from self._end_port(operator.id, port)
             with located(operator.id):
-                self._follow(operator.finish(self.tally))
+                yield from self._following(operator.finish(self.tally))
         self._ended.clear()  # the last barrier says the same to the tasks behind
-        return self._taken()
 
     def snapshot(self) -> dict[str, Mapping[int, bytes]]:
         """Return the state of each operator that has any, by its id."""
@@ -145,30 +171,36 @@ class Pipeline:
         with located(operator):
             self._follow(self._by_id[operator].process(batch, port, self.tally))
 
-    def _end_port(self, identity: str, port: int) -> None:
+    def _end_port(self, identity: str, port: int) -> Iterator[None]:
         if port not in self._open[identity]:
             return
         self._open[identity].remove(port)
         operator = self._by_id[identity]
         with located(identity):
-            self._follow(operator.end(port, self.tally))
+            yield from self._following(operator.end(port, self.tally))
             if operator.nodes and not self._open[identity]:
-                self._follow(operator.flush(self.tally))
+                yield from self._following(operator.flush(self.tally))
         if not self._open[identity]:
             for node in operator.nodes:
-                self._end_node(node)
+                yield from self._end_node(node)
 
-    def _end_node(self, node: str) -> None:
+    def _end_node(self, node: str) -> Iterator[None]:
         for (source, _), targets in self._routes.items():
             for target in targets if source == node else ():
                 if target.outlet < 0:
-                    self._end_port(target.operator, target.port)
+                    yield from self._end_port(target.operator, target.port)
                 else:
                     self._ended.append(target.outlet)
 
     def _follow(self, emitted: Iterable[Emitted]) -> None:
+        for _ in self._following(emitted):
+            pass
+
+    def _following(self, emitted: Iterable[Emitted]) -> Iterator[None]:
+        """Send what is emitted, with a stop behind each."""
         for node, output, batch in emitted:
             self._send(node, output, batch)
+            yield
 
     def _send(self, node: str, output: str, batch: Batch) -> None:
         if output == "errors":
@@ -185,10 +217,6 @@ class Pipeline:
         if batch.num_rows and node not in self.tally.rejected:
             self.tally.reject(node, batch.num_rows, first_reason(batch))
 
-    def _taken_ends(self) -> list[int]:
-        taken, self._ended = self._ended, []
-        return taken
-
-    def _taken(self) -> list[tuple[int, Batch]]:
+    def _taken(self) -> Left:
         taken, self._out = self._out, []
         return taken

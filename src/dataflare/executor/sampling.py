@@ -97,7 +97,8 @@ class Sampling:
             for exchange, batch in self._waiting[stage.index]:
                 edge = f"{exchange.node}{'.' if exchange.output else ''}{exchange.output} -> {exchange.operator}"
                 self._pass_on(stage, built.pipeline.incoming(exchange.operator, exchange.port, edge, batch))
-            self._pass_on(stage, built.pipeline.finish())
+            for left in built.pipeline.finish():
+                self._pass_on(stage, left)
             self._count(built)
         finally:
             for chain in built.chains:

@@ -17,6 +17,7 @@ from dataflare.executor.faults import invoke
 from dataflare.executor.gathering import Room, merged
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
+from dataflare.executor.pipeline import made_step
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
 from dataflare.executor.snapshots import load_states, save_states
@@ -24,12 +25,13 @@ from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
 from dataflare.plan import Edge, Mechanism
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch, Position
     from dataflare.component import Handle
     from dataflare.executor.graph import Routing, Stage
+    from dataflare.executor.pipeline import Left
 
 PROGRESS_SECONDS = 0.1
 STALL_SECONDS = 60.0
@@ -111,7 +113,7 @@ class TaskActor(Actor):
         done = [consumed]
         if isinstance(item, End):
             if self._inlets.ended(channel):
-                await self._end(self._parts.pipeline.end_port, inlet.operator, inlet.port)
+                await self._end(self._parts.pipeline.end_port(inlet.operator, inlet.port))
         elif not isinstance(item, Barrier):
             batches = [item]
             for batch, also_consumed in self._inlets.following(channel, item):
@@ -133,7 +135,7 @@ class TaskActor(Actor):
         if reader is None or reader.ended or self._held or self._rests or reader.pending is not None:
             return
         if reader.grant is None and not await reader.take(self._round):
-            await self._end(self._parts.pipeline.end_source, reader.node)
+            await self._end(self._parts.pipeline.end_source(reader.node))
             self._tell("idle", self.name)
             return
         if reader.waits:
@@ -156,7 +158,7 @@ class TaskActor(Actor):
         self._flowed()
         self._pump()
 
-    def _run_incoming(self, inlet: Inlet, batches: Sequence[Batch]) -> list[tuple[int, Batch]]:
+    def _run_incoming(self, inlet: Inlet, batches: Sequence[Batch]) -> Left:
         pipeline = self._parts.pipeline
         return [
             left
@@ -164,7 +166,7 @@ class TaskActor(Actor):
             for left in pipeline.incoming(inlet.operator, inlet.port, inlet.edge, batch)
         ]
 
-    def _read_and_run(self) -> list[tuple[int, Batch]]:
+    def _read_and_run(self) -> Left:
         """Read a batch, and small ones behind it for a moment; run them as one."""
         reader, clock = self._reader, self._job.runtime.clock
         assert reader is not None
@@ -182,7 +184,7 @@ class TaskActor(Actor):
             reader.close_split()
         return left
 
-    def _run(self, batch: Batch) -> list[tuple[int, Batch]]:
+    def _run(self, batch: Batch) -> Left:
         reader = self._reader
         assert reader is not None
         out = self._parts.pipeline.source_batch(reader.node, batch)
@@ -217,7 +219,7 @@ class TaskActor(Actor):
             self._told = True
             self._tell("dirty")
 
-    async def _leave(self, out: list[tuple[int, Batch]]) -> None:
+    async def _leave(self, out: Left) -> None:
         """Send on what left the pipeline, then await the writes of destinations that live on the loop."""
         for number, batch in out:
             await self._outlets[number].send(batch)
@@ -227,13 +229,17 @@ class TaskActor(Actor):
             await invoke(self._job.runtime, node, self._parts.destinations[node].write, batch)
         self._progress()
 
-    async def _end(self, end: Callable[..., tuple[list[tuple[int, Batch]], list[int]]], *where: Any) -> None:
+    async def _walk(self, steps: Iterator[Left]) -> None:
+        """Make the steps of a pipeline one by one, each when what left by the one before was sent."""
+        while (left := await self._job.runtime.call(made_step, steps)) is not None:
+            await self._leave(left)
+
+    async def _end(self, steps: Iterator[Left]) -> None:
         """An input has ended: run what was held for that, and tell the tasks behind."""
-        left, outlets = await self._job.runtime.call(end, *where)
+        await self._walk(steps)
         if self._parts.pipeline.tally.counts:
             self._flowed()
-        await self._leave(left)
-        for number in outlets:
+        for number in self._parts.pipeline.ends():
             await self._outlets[number].mark(End())
 
     # ---- epochs -------------------------------------------------------------------------------------------------
@@ -245,9 +251,9 @@ class TaskActor(Actor):
     async def _at_barrier(self, barrier: Barrier) -> None:
         """All rows before the barrier have been run: flush, pass it on, prepare, report."""
         built, runtime = self._parts, self._job.runtime
-        await self._leave(await runtime.call(built.pipeline.flush))
+        await self._walk(built.pipeline.flush())
         if barrier.last:
-            await self._leave(await runtime.call(built.pipeline.finish))
+            await self._walk(built.pipeline.finish())
         state = {}
         if not barrier.last:
             prefix = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}"

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component.slot import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    import duckdb
     import pyarrow as pa
 
     from dataflare.component import Budget
@@ -133,6 +134,23 @@ class Session:
         """
         return self._cursor._submit(sql, None, "arrow", _ROWS_PER_ARROW_BATCH).arrow_table()  # noqa: SLF001
 
+    def stream(self, sql: str, rows_max: int) -> Iterator[pa.Table]:
+        """Run a statement and yield its rows in tables of at most `rows_max`, as they are made; raise duckdb.Error.
+
+        One statement at a time: the next one on this session ends it.
+        """
+        import pyarrow as pa
+
+        with self._cursor._submit(sql, None, "stream", rows_max).arrow_reader() as reader:  # noqa: SLF001
+            while True:
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                except OSError as error:
+                    raise _as_engine_error(str(error)) from None
+                yield pa.Table.from_batches([batch])
+
     def close(self) -> None:
         """Give the cursor back."""
         self._cursor.close()
@@ -159,6 +177,19 @@ class Statement:
     def close(self) -> None:
         """Free the plan."""
         self._session.close()
+
+
+def _as_engine_error(text: str) -> duckdb.Error:
+    """Return the engine's own error for its text, which is all that a stream of Arrow batches carries."""
+    import duckdb
+
+    kinds = {
+        "Out of Memory Error": duckdb.OutOfMemoryException,
+        "Conversion Error": duckdb.ConversionException,
+        "Out of Range Error": duckdb.OutOfRangeException,
+        "Invalid Input Error": duckdb.InvalidInputException,
+    }
+    return kinds.get(text.partition(":")[0], duckdb.Error)(text)
 
 
 def select(columns: Iterable[str], source: str = INPUT, clauses: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Says which columns a setting may name, and which one was meant."""
+"""Says which columns inputs have and a setting may name, and which one was meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from dataflare.errors import WorkflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from dataflare.schema import Schema
 
 
 def known(names: Iterable[str], columns: Iterable[str], setting: str) -> None:
@@ -17,6 +19,15 @@ def known(names: Iterable[str], columns: Iterable[str], setting: str) -> None:
     for name in names:
         if name not in listed:
             raise WorkflowError(f"{setting}: there is no column {name!r}", hint=near(name, listed))
+
+
+def same_columns(inputs: Sequence[Schema]) -> Schema:
+    """Return the one schema that all inputs have; raise WorkflowError where they differ."""
+    first = inputs[0]
+    for other in inputs[1:]:
+        if [(c.name, c.type) for c in other] != [(c.name, c.type) for c in first]:
+            raise WorkflowError("its inputs have different columns", hint="bring them together with a union node")
+    return first
 
 
 def near(name: str, names: Iterable[str]) -> str:
@@ -34,4 +45,4 @@ def free(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-__all__ = ["free", "known", "near"]
+__all__ = ["free", "known", "near", "same_columns"]

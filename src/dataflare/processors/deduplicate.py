@@ -12,6 +12,7 @@ from dataflare.component.processor import Port
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
+from dataflare.processors.columns import same_columns
 from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys
 from dataflare.processors.held import by_key_group, packed, unpacked
 from dataflare.schema import REJECTED
@@ -100,10 +101,7 @@ class Deduplicate(Processor[DeduplicateConfig]):
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
-        first, config = inputs[0], self.config
-        for other in inputs[1:]:
-            if [(c.name, c.type) for c in other] != [(c.name, c.type) for c in first]:
-                raise WorkflowError("its inputs have different columns", hint="bring them together with a union node")
+        first, config = same_columns(inputs), self.config
         for name in config.keys:
             if name not in first:
                 raise WorkflowError(f"keys: there is no column {name!r}", hint=f"columns: {', '.join(first.names)}")

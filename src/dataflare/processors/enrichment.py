@@ -10,6 +10,7 @@ from dataflare.component.processor import EVERYWHERE, Port
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
+from dataflare.processors.columns import same_columns
 from dataflare.processors.enrichment_patience import Patience, lookup_of
 from dataflare.processors.enrichment_plan import EnrichmentPlan
 from dataflare.processors.enrichment_rows import schema_of_rows, table_of_rows
@@ -145,10 +146,7 @@ class Enrichment(Processor[EnrichmentConfig]):
                 "it does not say where rows are looked up" if not any(sides) else "it says twice where to look rows up",
                 hint="name a node beside inputs (lookup: customers), or give rows or from in config",
             )
-        for other in mains[1:]:
-            if [(c.name, c.type) for c in other] != [(c.name, c.type) for c in mains[0]]:
-                raise WorkflowError("its inputs have different columns", hint="bring them together with a union node")
-        return mains[0]
+        return same_columns(mains)
 
     def _side_schema(self, inputs: Sequence[Schema]) -> Schema:
         if self.context.lookup:

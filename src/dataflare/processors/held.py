@@ -60,7 +60,7 @@ class HeldRows:
         """Hold nothing yet."""
         self._schema, self._memory_bytes_max = schema, memory_bytes_max
         self._tables: list[pa.Table] = []
-        self._bytes = 0
+        self._bytes = self.bytes = 0
         self._file: IO[bytes] | None = None
         self.spilled_bytes = 0
         self.rows = 0
@@ -69,25 +69,34 @@ class HeldRows:
         """Take rows in."""
         self._tables.append(rows)
         self._bytes += rows.nbytes
+        self.bytes += rows.nbytes
         self.rows += rows.num_rows
         if self._bytes > self._memory_bytes_max:
             self._spill()
 
+    def all(self) -> Iterator[pa.Table]:
+        """Yield all rows, and go on holding them."""
+        if self._file is not None:
+            self._file.seek(0)
+            while size := self._file.read(8):
+                yield from unpacked(self._file.read(int.from_bytes(size, "big")))
+        yield from self._tables
+
     def take(self) -> Iterator[pa.Table]:
         """Yield all rows, and hold them no more."""
-        yield from self._all()
+        yield from self.all()
         self.close()
 
     def packed(self) -> bytes:
         """Return all rows as bytes."""
-        return packed(self._all(), self._schema)
+        return packed(self.all(), self._schema)
 
     def close(self) -> None:
         """Forget everything."""
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._tables, self._bytes, self.rows = [], 0, 0
+        self._tables, self._bytes, self.bytes, self.rows = [], 0, 0, 0
 
     def _spill(self) -> None:
         """Write what is in memory behind what was written; each part is a stream with its length before it."""
@@ -98,13 +107,6 @@ class HeldRows:
         self._file.write(data)
         self.spilled_bytes += len(data)
         self._tables, self._bytes = [], 0
-
-    def _all(self) -> Iterator[pa.Table]:
-        if self._file is not None:
-            self._file.seek(0)
-            while size := self._file.read(8):
-                yield from unpacked(self._file.read(int.from_bytes(size, "big")))
-        yield from self._tables
 
 
 __all__ = ["HeldRows", "packed", "unpacked"]

@@ -143,9 +143,30 @@ def test_an_end_runs_through_nodes_that_hold_nothing(kind: type[_Passing], at_on
     routes = {("s", ""): [Target("", "a")], ("a", ""): [Target("", "b")], ("b", ""): [Target("", outlet=3)]}
     pipeline = Pipeline(operators, routes, ports={"a": frozenset({0}), "b": frozenset({0})})
 
-    left, ends = pipeline.end_source("s")
-    assert (len(left), ends) == ((1, [3]) if at_once else (0, []))
-    assert [b.rows["n"].to_pylist() for _, b in (*left, *pipeline.finish())] == ([[1]] if at_once else [[99], [1]])
+    left = [out for step in pipeline.end_source("s") for out in step]
+    assert (len(left), pipeline.ends()) == ((1, [3]) if at_once else (0, []))
+    left += [out for step in pipeline.finish() for out in step]
+    assert [b.rows["n"].to_pylist() for _, b in left] == ([[1]] if at_once else [[99], [1]])
+
+
+class _Much(_Passing):
+    made = 0
+
+    def finish(self) -> Iterable[Batch]:
+        for _ in range(5):
+            _Much.made += 1
+            yield Batch(pa.table({"n": [_Much.made]}))
+
+
+def test_what_comes_at_the_end_is_made_step_by_step() -> None:
+    routes = {("a", ""): [Target("", "b")], ("b", ""): [Target("", outlet=0)]}
+    much, passing = _Much(Config()), _Passing(Config())
+    operators: list[RunningOperator] = [ProcessorOperator("a", much), ProcessorOperator("b", passing)]
+    steps = Pipeline(operators, routes).finish()
+    for number in range(1, 6):
+        ((_, batch),) = next(steps)
+        assert (batch.rows["n"].to_pylist(), _Much.made) == ([number], number)
+    assert not any(steps)
 
 
 class _End(_Passing):

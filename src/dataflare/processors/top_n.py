@@ -1,0 +1,260 @@
+"""Keeps the first rows by an order, over all or in each group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataflare.batch import Batch
+from dataflare.component import Config, Field, Processor, processor
+from dataflare.component.processor import TwoPhaseProcessor
+from dataflare.errors import WorkflowError
+from dataflare.expression.session import quoted
+from dataflare.expression.streaming import Incoming, rows_of, streamed
+from dataflare.plan_words import EdgeKind
+from dataflare.processors.columns import known, same_columns
+from dataflare.processors.held import HeldRows, by_key_group, unpacked
+from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
+from dataflare.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+MERGE_ROWS = 1 << 18
+_HELD_SHARE = 8
+_RANK = "r"
+
+
+class TopConfig(Config):
+    """Which rows stay."""
+
+    rows: int = Field(ge=1, description="How many rows stay, of all or of each group.")
+    by: list[OrderKey] = Field(
+        min_length=1, description="What they are put in order by, as with `sort`: such as `amount desc`."
+    )
+    per: list[str] = Field([], description="Columns whose values make a group; nulls are equal. None: one group.")
+    ties: Literal["first", "all"] = Field(
+        "first",
+        description="Rows that are equal to the last one that stays: those that came first stay, or all, so that "
+        "there may be more than `rows`.",
+    )
+    rank: str | None = Field(None, description="A column for the place of a row in its group: 1, 2, 3; ties share one.")
+
+
+class _TopRows:
+    """The rows that may still be among the first: whenever they have doubled, those that are not are dropped."""
+
+    def __init__(self, config: TopConfig, schema: Schema, budget: Any) -> None:
+        """Hold nothing yet."""
+        self._config, self._budget = config, budget
+        self.planned = schema.to_arrow()
+        names = [f"c{n}" for n in range(len(schema.columns))]
+        self._plain = numbered(self.planned, names)
+        groups = [quoted(names[schema.names.index(c)]) for c in config.per]
+        terms = order_by(config.by, schema, names)
+        self._columns = ", ".join(names)
+        within = f"partition by {', '.join(groups)} " if groups else ""
+        self._place = f"rank() over ({within}order by {', '.join(terms)})"
+        place = self._place
+        if config.ties == "first":
+            place = f"row_number() over ({within}order by {', '.join([*terms, NUMBER])})"
+        self._kept = f"qualify {place} <= {config.rows}"
+        self._order = ", ".join([*(f"{g} asc nulls last" for g in groups), *terms, NUMBER])
+        self._memory = budget.memory_bytes_max // _HELD_SHARE
+        self.held = HeldRows(self.planned, self._memory)
+        self._settled = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows in."""
+        self.held.add(rows)
+        if self.held.rows - self._settled > max(MERGE_ROWS, self._settled):
+            self.settle()
+
+    def settle(self) -> None:
+        """Drop the rows that are not among the first; the others stay in the order in which they came."""
+        if self.held.rows == self._settled:
+            return
+        sql = f"select {self._columns} from rows {self._kept} order by {NUMBER}"  # noqa: S608 - names of ours
+        kept = HeldRows(self.planned, self._memory)
+        for table in self._asked(sql, self._plain.remove(len(self.planned))):
+            kept.add(self._named(table))
+        self.held = kept
+        self._settled = kept.rows
+
+    def taken(self) -> Iterator[pa.Table]:
+        """Yield the rows that may be among the first, and hold them no more."""
+        self.settle()
+        self._settled = 0
+        yield from self.held.take()
+
+    def results(self, output: pa.Schema) -> Iterator[pa.Table]:
+        """Yield the first rows in order, with their places where they are wanted; nothing is held after that."""
+        import pyarrow as pa
+
+        self._settled = 0
+        schema = self._plain.remove(len(self.planned)).append(pa.field(_RANK, pa.int64()))
+        columns = f"{self._columns}, {self._place} as {_RANK}"
+        sql = f"select {columns} from rows {self._kept} order by {self._order}"  # noqa: S608 - names of ours
+        for table in self._asked(sql, schema):
+            yield pa.Table.from_arrays(table.columns[: len(output)], schema=output)
+
+    def _asked(self, sql: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        held = self.held
+        if not held.rows:
+            return
+        rows_max = rows_of(held.rows, held.bytes)
+        incoming = Incoming(self._plain, lambda: with_numbers(held.take(), self._plain))
+        yield from streamed(self._budget, {"rows": incoming}, sql, schema, rows_max)
+
+    def _named(self, table: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        return pa.Table.from_arrays(table.columns, schema=self.planned)
+
+
+class _Half(Processor[TopConfig]):
+    """What both halves do: take rows in, and know which of them may be among the first."""
+
+    _top: _TopRows | None = None
+
+    def open(self) -> None:
+        """Hold nothing yet."""
+        self._top = _TopRows(self.config, self.context.schemas["0"], self.context.budget)
+
+    @property
+    def top(self) -> _TopRows:
+        """What is held."""
+        assert self._top is not None, "it is not open"
+        return self._top
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Take the rows in."""
+        del port
+        self.top.add(batch.rows)
+        return ()
+
+    def close(self) -> None:
+        """Forget the rows."""
+        if self._top is not None:
+            self._top.held.close()
+
+
+class PartialTop(_Half):
+    """The first half: passes on the rows of its part that may be among the first."""
+
+    def flush(self) -> Iterable[Batch]:
+        """Pass on what is held."""
+        for rows in self.top.taken():
+            yield Batch(rows)
+
+    def finish(self) -> Iterable[Batch]:
+        """Pass on what is held."""
+        return self.flush()
+
+
+class FinalTop(_Half):
+    """The second half: gathers them, and yields the first at the end."""
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns that make a group."""
+        return tuple(self.config.per)
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield the first rows."""
+        output = self.context.outputs.get("")
+        planned = output.to_arrow() if output is not None else self.top.planned
+        for rows in self.top.results(planned):
+            yield Batch(rows)
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the rows that may be among the first, by key group."""
+        import pyarrow as pa
+
+        self.top.settle()
+        tables = list(self.top.held.all())
+        return by_key_group(pa.concat_tables(tables), self.keys()) if tables else {}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take them back."""
+        for group in sorted(state):
+            for rows in unpacked(state[group]):
+                self.top.add(rows)
+
+
+@processor(
+    "top_n",
+    status="beta",
+    accepts=(EdgeKind.APPEND,),
+    yields=EdgeKind.APPEND,
+    counts=("absorbed", "expanded"),
+    deterministic=False,
+    examples=[
+        {"rows": 10, "by": ["amount desc"]},
+        {"rows": 1, "by": ["updated_at desc"], "per": ["customer_id"]},
+        {"rows": 3, "by": ["points desc"], "per": ["league"], "ties": "all", "rank": "place"},
+    ],
+)
+class TopN(TwoPhaseProcessor[TopConfig]):
+    """Keeps the first rows by an order, over all or in each group.
+
+    They come out when the input has ended, sorted by group and then in order. Each task keeps only what may be among
+    the first, so memory grows with `rows` and the number of groups, not with the input. Of rows that are equal in all
+    of `by`, those that came first stay; with `ties: all` every row stays that is equal to the last one.
+    """
+
+    def __init__(self, config: TopConfig) -> None:
+        """Run the second half here."""
+        super().__init__(config)
+        self._final = FinalTop(config)
+
+    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
+        """Return the columns as they come, and the place."""
+        schema, rank = same_columns(inputs), self.config.rank
+        order_by(self.config.by, schema, schema.names)
+        known(self.config.per, schema.names, "per")
+        if rank is None:
+            return {"": schema}
+        if rank.lower() in (n.lower() for n in schema.names):
+            raise WorkflowError(f"rank: there is a column {rank!r} already", hint="choose another name")
+        return {"": Schema((*schema.columns, Column(rank, "int64", nullable=False)))}
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the columns that make a group."""
+        return tuple(self.config.per)
+
+    def partial(self) -> Processor[Any]:
+        """Return the first half."""
+        return PartialTop(self.config)
+
+    def final(self) -> Processor[Any]:
+        """Return the second half."""
+        return FinalTop(self.config)
+
+    def open(self) -> None:
+        """Open the second half."""
+        self._final.context = self.context
+        self._final.open()
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Take the rows in."""
+        return self._final.process(batch, port)
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield the first rows."""
+        return self._final.finish()
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the state."""
+        return self._final.snapshot()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take the state over."""
+        self._final.restore(state)
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._final.close()
+
+
+__all__ = ["FinalTop", "PartialTop", "TopConfig", "TopN"]

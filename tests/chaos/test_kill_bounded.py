@@ -1,0 +1,93 @@
+"""kill -9 at the steps of the epoch protocol, with rows that wait for the end of the input."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.conftest import ROWS, Case
+from tests.chaos.test_kill_files import lines, random_kills
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOW = """
+id: bounded
+runtime:
+  parallelism: 2
+  checkpoint: {interval: 50ms, timeout: 30s, retain: 3}
+sources:
+  orders:
+    type: file
+    config: {path: in.csv, split_bytes: 15kB, columns: {id: int64, name: string, qty: string, note: string}}
+transformations:
+  sorted: {type: sort, inputs: [orders], config: {by: [name, qty desc, id]}}
+  page: {type: limit, inputs: [sorted], config: {rows: 50, offset: 1000}}
+  some: {type: limit, inputs: [orders], config: {rows: 5000}}
+  top: {type: top_n, inputs: [orders], config: {rows: 3, by: [qty desc, id], per: [name], rank: place}}
+destinations:
+  sorted_rows: {type: file, inputs: [sorted], config: {path: out/sorted, format: jsonl}}
+  page_rows: {type: file, inputs: [page], config: {path: out/page, format: jsonl}}
+  some_rows: {type: file, inputs: [some], config: {path: out/some, format: jsonl}}
+  top_rows: {type: file, inputs: [top], config: {path: out/top, format: jsonl}}
+"""
+STEPS = [
+    ("before", "seal"),
+    ("after", "save_states"),
+    ("after", "seal"),
+    ("after", "_run_incoming"),
+    ("after", "made_step"),
+    ("before", "finish"),
+]
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Return what does not depend on which of two tasks was faster."""
+    rows = {name: lines(folder / "out" / name) for name in ("sorted", "page", "some", "top")}
+    return {
+        "sorted": [(r["name"], r["qty"], r["id"], r["note"]) for r in rows["sorted"]],
+        "page": [r["id"] for r in rows["page"]],
+        "some": len({r["id"] for r in rows["some"]}),
+        "top": sorted((r["name"], r["place"], r["id"]) for r in rows["top"]),
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    from tests.chaos.conftest import source_csv
+
+    folder = tmp_path_factory.mktemp("calm")
+    source_csv(folder)
+    calm = Case(folder)
+    calm.file.write_text(WORKFLOW)
+    done = calm.run()
+    assert done.returncode == 0, done.stderr
+    found = content(folder)
+    order = sorted(found["sorted"], key=lambda r: r[2])
+    order.sort(key=lambda r: r[1], reverse=True)
+    order.sort(key=lambda r: r[0])
+    assert found["sorted"] == order
+    assert len({number for _, _, number, _ in order}) == ROWS
+    assert found["page"] == [number for _, _, number, _ in order[1000:1050]]
+    assert found["some"] == 5000
+    assert [place for _, place, _ in found["top"]] == [1, 2, 3] * 40
+    return found
+
+
+@pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
+def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], when: str, step: str) -> None:
+    case.file.write_text(WORKFLOW)
+    killed = case.run_through([f"{when}:{step}:2", f"{when}:{step}:5"], seed=4)
+
+    assert killed >= 1, f"{when} {step} was never reached"
+    assert content(case.folder) == expected
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_random_kills_change_nothing(case: Case, expected: dict[str, Any], seed: int) -> None:
+    case.file.write_text(WORKFLOW)
+    case.run_through(random_kills(random.Random(seed), 6), seed=seed)
+
+    assert content(case.folder) == expected
