@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.errors import DataError
+from dataflare.errors import DataError, DataFlareError
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
 from dataflare.expression.session import Session
@@ -32,7 +32,7 @@ class Incoming:
     def __init__(self, schema: pa.Schema, tables: Callable[[], Iterable[pa.Table]]) -> None:
         """Call `tables` when the query begins to read."""
         self._schema, self._tables = schema, tables
-        self.failure: Exception | None = None
+        self.failure: DataFlareError | OSError | None = None
 
     def reader(self) -> pa.RecordBatchReader:
         """Return a reader that makes the tables as they are wanted."""
@@ -44,7 +44,7 @@ class Incoming:
         try:
             for table in self._tables():
                 yield from table.to_batches()
-        except Exception as failure:
+        except (DataFlareError, OSError) as failure:
             self.failure = failure
             raise
 
