@@ -10,6 +10,26 @@ import typer
 from dataflare.cli.commands import AsJson, app
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")] = Path(),
+    *,
+    template: Annotated[
+        str,
+        typer.Option(help="Which one; csv-to-parquet unless asked on a terminal.", metavar="NAME", show_default=False),
+    ] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Write a workflow to start from.
+
+    It runs as it is, has tests and data, and the JSON Schema with which editors complete it. Overwrites nothing.
+    """
+    from dataflare.cli.starting import init_command
+
+    return init_command(folder, template, listed=listed, as_json=as_json)
+
+
 @app.command(name="test")
 def run_tests(
     path: Annotated[Path, typer.Argument(help="A workflow file, a file of tests, or a folder.")] = Path(),
