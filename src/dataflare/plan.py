@@ -164,6 +164,13 @@ class Plan:
         """Return the outputs that feed a node, by port."""
         return [self.node(e.source).output(e.output) for e in self.inputs_of(identity)]
 
+    def sees_tagged(self, identity: str) -> bool:
+        """Tell whether rows that go into a node or come out of it hold tagged values; so of one that is not known."""
+        nodes = [n for n in self.nodes if n.id == identity]
+        came = self.input_outputs(identity) if nodes else []
+        outputs = [*came, *(output for node in nodes or self.nodes for output in node.outputs)]
+        return any(column.tags for output in outputs for column in output.schema)
+
     def decider(self) -> str | None:
         """Return the id of the destination that decides epochs, if one is direct."""
         direct = (i for i, g in self.guarantees.items() if g.mechanism == Mechanism.DIRECT)

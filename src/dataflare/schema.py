@@ -315,6 +315,8 @@ def _nested_text(kind: pa.DataType) -> str:
     import pyarrow as pa
 
     if pa.types.is_map(kind):
+        if pa.types.is_null(kind.key_type):
+            raise WorkflowError("a map of nothing has no type for its keys", hint="such as map([''], [1])")
         return f"map<{type_text(kind.key_type)}, {type_text(kind.item_type)}>"
     if pa.types.is_struct(kind):
         return f"struct<{', '.join(f'{_quoted(f.name)}: {type_text(f.type)}' for f in kind)}>"

@@ -11,7 +11,7 @@ from dataflare.actor.cell import Actor, Answer
 from dataflare.actor.supervisor import Child, RestartPolicy, SupervisorActor
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.executor.contract import Outcome, RunContext
-from dataflare.executor.faults import as_error
+from dataflare.executor.faults import told
 from dataflare.executor.graph import TaskGraph, task_graph
 from dataflare.executor.job import Job
 from dataflare.executor.workflow_actor import Ending, WorkflowActor
@@ -96,7 +96,7 @@ class CoordinatorActor(Actor):
         if run is None or run.outcome.done():
             return
         proposal = run.ending.proposal if run.ending else await self._committed(run)
-        outcome = self._outcome(run, proposal, as_error(error) if error is not None else None)
+        outcome = self._outcome(run, proposal, told(error, run.plan) if error is not None else None)
         run.context.runtime.emit(RunEnded(workflow, outcome.status, outcome.epochs))
         run.outcome.set_result(outcome)
 
@@ -106,7 +106,7 @@ class CoordinatorActor(Actor):
         self._supervisor.tell("stop_child", run.plan.workflow)
 
     def _restarting(self, run: _Run, error: BaseException, pause: float) -> None:
-        known = as_error(error)
+        known = told(error, run.plan)
         event: Event = AttemptFailed(run.plan.workflow, run.latest, known.code, str(known), pause)
         run.context.runtime.emit(event)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dataflare.component import Runtime
+    from dataflare.plan import Plan
 
 
 class ComponentError(DataFlareError):
@@ -45,6 +46,16 @@ async def invoke(runtime: Runtime, node: str, method: Callable[..., Any], *argum
             return await method(*arguments)
         result = await runtime.call(method, *arguments)
         return await result if inspect.isawaitable(result) else result
+
+
+def told(error: BaseException | None, plan: Plan) -> DataFlareError:
+    """Return a failure of a run as it may be told: nobody knows what a foreign error says of tagged rows."""
+    known = as_error(error)
+    node = known.place.path.partition("/")[0]
+    if not isinstance(known, ComponentError) or not plan.sees_tagged(node):
+        return known
+    what = f"{known.what.partition(':')[0]}, whose words are not told, as rows of this node hold tagged values"
+    return ComponentError(what, hint=known.hint, place=known.place)
 
 
 def as_error(error: BaseException | None) -> DataFlareError:

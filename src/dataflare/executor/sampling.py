@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dataflare.component import source
 from dataflare.errors import DataFlareError, Finding
 from dataflare.executor.build import Built, build_task
-from dataflare.executor.faults import located
+from dataflare.executor.faults import located, told
 from dataflare.executor.graph import task_graph
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.runtime import LocalRuntime
@@ -78,7 +78,7 @@ class Sampling:
             try:
                 await self._stage(stage, rows_max)
             except DataFlareError as error:
-                self._tell(error, stage)
+                self._tell(told(error, self._job.plan), stage)
         return self._sample
 
     async def _stage(self, stage: Stage, rows_max: int) -> None:

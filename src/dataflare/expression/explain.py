@@ -24,6 +24,8 @@ _REASONS = [
     (r"Malformed JSON", "malformed JSON"),
     (r"Could not parse string .* according to format", "the text does not match the format"),
     (r"Division by zero", "division by zero"),
+    (r"Unknown TimeZone", "there is no such time zone"),
+    (r"Invalid escape string", "what stands behind ESCAPE is not one character"),
 ]
 _KINDS = {
     "Conversion Error": "the value cannot be converted",
@@ -107,12 +109,15 @@ def is_about_rows(error: duckdb.Error) -> bool:
         duckdb.InvalidInputException,
         duckdb.InvalidTypeException,
         duckdb.TypeMismatchException,
+        duckdb.NotImplementedException,  # a time zone that there is not
+        duckdb.SyntaxException,  # ESCAPE by more than one character
+        duckdb.ParserException,
     )
     return isinstance(error, kinds)
 
 
 def engine_failed(error: duckdb.Error) -> DataFlareError:
-    """Return what a failed statement is when it is not about a row."""
+    """Return what a failed statement is when it is not about a row; only what is known to hold no value is told."""
     import duckdb
 
     first = str(error).splitlines()[0]
@@ -121,6 +126,8 @@ def engine_failed(error: duckdb.Error) -> DataFlareError:
             f"the expression engine has no memory left: {first}",
             hint="raise runtime.budget.memory or lower parallelism",
         )
+    if not isinstance(error, duckdb.BinderException | duckdb.CatalogException):  # those see no rows
+        first = f"{first.partition(':')[0]}, whose words are not told as they may hold values of rows"
     return ExpressionEngineError(first)
 
 

@@ -132,13 +132,36 @@ class _Trial:
         if self._statement is None:
             self._statement = Statement(entering.schema, self._budget)
         if self._prepared_for != epoch:
-            tries = (f"try(struct_pack(v := {_as_evaluated(n, e, epoch)}))" for n, e in self._tried.items())
-            self._statement.prepare(select(f"{t} as c{n}" for n, t in enumerate(tries)))
+            self._statement.prepare(select(f"{t} as c{n}" for n, t in enumerate(self._tries(epoch))))
             self._prepared_for = epoch
-        answer = self._statement.run(entering).combine_chunks()
+        answer = self._answer(self._statement, entering, epoch).combine_chunks()
         empty = [pa.array([], t) for t in answer.schema.types]
         arrays = [c.chunk(0) if c.num_chunks else e for c, e in zip(answer.columns, empty, strict=True)]
         return dict(zip(self._tried, arrays, strict=True))
+
+    def _tries(self, epoch: int) -> list[str]:
+        return [f"try(struct_pack(v := {_as_evaluated(n, e, epoch)}))" for n, e in self._tried.items()]
+
+    def _answer(self, statement: Statement, rows: pa.Table, epoch: int) -> pa.Table:
+        """Run the statement; where TRY lets an error through all the same, as of a time zone, narrow its rows down."""
+        import duckdb
+        import pyarrow as pa
+
+        try:
+            return statement.run(rows)
+        except duckdb.Error as error:
+            if not is_about_rows(error):
+                raise engine_failed(error) from None
+        schema = statement.run(rows.slice(0, 0)).schema
+        found: list[pa.ChunkedArray] = []
+        for tried in self._tries(epoch):
+            alone = Statement(rows.schema, self._budget)
+            try:
+                alone.prepare(select([tried]))
+                found.append(pa.chunked_array(_narrowed(alone, rows), schema.field(len(found)).type))
+            finally:
+                alone.close()
+        return pa.Table.from_arrays(found, schema=schema)
 
     def _entering(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -181,7 +204,7 @@ class _Trial:
             statement.run(self._entering(row))
         except duckdb.Error as error:
             if not is_about_rows(error):
-                raise engine_failed(error) from error
+                raise engine_failed(error) from None
             why = reason(error)
         finally:
             statement.close()
@@ -209,6 +232,22 @@ class _Trial:
         """Free the plan."""
         if self._statement is not None:
             self._statement.close()
+
+
+def _narrowed(statement: Statement, rows: pa.Table) -> list[pa.Array]:
+    """Return what an expression makes of rows, null for those that it fails for."""
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        return list(statement.run(rows).column(0).chunks)
+    except duckdb.Error as error:
+        if not is_about_rows(error):
+            raise engine_failed(error) from None
+    if rows.num_rows == 1:
+        return [pa.nulls(1, statement.run(rows.slice(0, 0)).schema.types[0])]
+    middle = rows.num_rows // 2
+    return [*_narrowed(statement, rows.slice(0, middle)), *_narrowed(statement, rows.slice(middle))]
 
 
 def _as_evaluated(column: str, expression: Expression, epoch: int) -> str:

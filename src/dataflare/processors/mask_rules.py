@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Field
 from dataflare.security.coarsening import Beginning, Bucket, DateShift, Truncate
@@ -49,6 +49,11 @@ class MaskRule(Config):
     )
     by: str = Field("", description="date_shift: the column whose value tells whose dates they are.")
     days: int = Field(30, ge=1, le=3650, description="date_shift: the most days by which a date moves.")
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return "null" if value is None else value  # which YAML makes of the word without quotes
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -22,9 +22,9 @@ from dataflare.monitoring.events import Noticed, RowsRejected
 from dataflare.processors.python_here import HERE, FunctionHere
 from dataflare.processors.python_hunt import Hunt
 from dataflare.processors.python_lines import is_plain
-from dataflare.processors.python_process import Result, Work, WorkerLostError, WorkerProcess
-from dataflare.processors.python_rejects import errors_table, reason_without_values
-from dataflare.schema import Column, Schema
+from dataflare.processors.python_process import MisshapenError, Result, Work, WorkerLostError, WorkerProcess
+from dataflare.processors.python_rejects import UNTOLD, Telling
+from dataflare.schema import REJECTED, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,12 +108,16 @@ class Python(Processor[PythonConfig]):
     A row on which it raises, or whose result does not fit `output`, is handled by `on_error`: fail, skip or
     dead_letter. So is a row that kills the process (`worker_died`) or makes it exceed `timeout` (`timed_out`): the
     process is started again and the batch is narrowed down to that row. The output `errors` has the columns `error`,
-    `node` and `row` (the row as JSON). Values of the row are left out of `error` wherever they stand in it unchanged.
+    `node` and `row` (the row as JSON, tagged values hidden). Values of the row are left out of `error` wherever they
+    stand in it unchanged.
 
-    What the function prints is passed on as notices, the beginning of each batch's. A new column carries the
-    sensitivity tags of every column that the function is given.
+    What the function prints is passed on as notices, the beginning of each batch's. Every column that it returns
+    carries the tags of all columns that it is given: name those that it needs under `columns`, and the others pass it
+    by. Of a function that is given tagged values neither prints nor the words of its errors are told, only what kind
+    of error it is.
     """
 
+    tells_tags = True
     functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     """What `here:name` stands for: functions that a program gave, which run in its own process."""
 
@@ -125,9 +129,16 @@ class Python(Processor[PythonConfig]):
         """Return the planned output, and the schema of the rejected rows."""
         (given,) = inputs[:1]
         seen = given.select(self._seen(given))
-        tags = tuple(dict.fromkeys(tag for column in given for tag in column.tags))
-        errors = Schema((Column("error", "string"), Column("node", "string"), Column("row", "string", tags=tags)))
-        return {"": self._planned(given, seen), "errors": errors}
+        return {"": self._planned(given, seen), "errors": REJECTED}
+
+    def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
+        """Tell where a function is given tagged values that it may not need."""
+        (given,) = inputs[:1]
+        tagged = [c.name for c in given if c.tags]
+        if tagged and self.config.columns is None and self.config.mode != "batch" and len(tagged) < len(given.names):
+            found = ", ".join(map(repr, tagged))
+            yield f"its function is given {found}, so all that it returns carries their tags: name what it needs under \
+`columns`"
 
     def open(self) -> None:
         """Start the worker; raise WorkflowError, with file and line, when the code cannot be loaded."""
@@ -139,9 +150,9 @@ class Python(Processor[PythonConfig]):
             )
         given = self.context.schemas["0"]
         self._given = given.to_arrow()
-        outputs = self.outputs([given])
-        self._output, self._errors = outputs[""].to_arrow(), outputs["errors"].to_arrow()
+        self._output = self.outputs([given])[""].to_arrow()
         self._sent = self._seen(given)
+        self._telling = Telling(self.context.node, given, self._sent)
         self._passing = [] if self.config.output is not None else [n for n in given.names if n not in self._sent]
         returned = pa.schema([f for f in self._output if f.name not in self._passing])
         work = Work(self._head(), returned, self.config.timeout, self.config.memory)
@@ -172,10 +183,18 @@ class Python(Processor[PythonConfig]):
         hunt = Hunt(
             self._worker, self._noticed, sources=bool(self._passing), first_only=self.context.on_error == "fail"
         )
-        result = hunt.run(rows.select(self._sent))
+        result = self._run(hunt, rows.select(self._sent))
         if result.rejected:
             yield from self._reject(batch.replace(rows), result.rejected)
         yield batch.replace(self._joined(rows, result), "")
+
+    def _run(self, hunt: Hunt, rows: pa.Table) -> Result:
+        try:
+            return hunt.run(rows)
+        except MisshapenError:
+            if not self._telling.hides:
+                raise
+            raise MisshapenError(f"the function returned something of a wrong shape ({UNTOLD})") from None
 
     def unjudged(self, schema: Schema) -> Sequence[str]:
         """Take JSON lines in the mode record, where the function is given all that goes on, and types are plain."""
@@ -208,11 +227,11 @@ class Python(Processor[PythonConfig]):
         return list(dict.fromkeys(self.config.columns))
 
     def _planned(self, given: Schema, seen: Schema) -> Schema:
-        if self.config.output is None:
-            return given
+        """Return the columns; what the function returns may be made of all that it is given."""
         spread = tuple(dict.fromkeys(tag for column in seen for tag in column.tags))
-        columns = Schema.of(self.config.output).columns
-        return Schema(tuple(replace(c, tags=given[c.name].tags if c.name in given else spread) for c in columns))
+        if self.config.output is not None:
+            return Schema(tuple(replace(c, tags=spread) for c in Schema.of(self.config.output).columns))
+        return given.tagged(dict.fromkeys(seen.names, spread)) if spread else given
 
     def _head(self) -> dict[str, Any]:
         """Return what the worker is to load."""
@@ -259,7 +278,7 @@ class Python(Processor[PythonConfig]):
     def _reject(self, batch: Batch, rejected: Mapping[int, tuple[str, int]]) -> Iterable[Batch]:
         context = self.context
         row, (why, line) = next(iter(rejected.items()))
-        first = reason_without_values(why, batch.rows, row)
+        first = self._telling.reason(why, batch.rows, row)
         if context.on_error == "fail":
             raise DataError(
                 f"{first} (row {row} of its batch)",
@@ -269,12 +288,16 @@ class Python(Processor[PythonConfig]):
         context.emit(RowsRejected(context.workflow, context.node, len(rejected), first))
         if context.on_error == "dead_letter":
             reasons = {row: why for row, (why, _) in rejected.items()}
-            yield batch.replace(errors_table(batch.rows, reasons, context.node, self._errors), "errors")
+            yield batch.replace(self._telling.errors_table(batch.rows, reasons), "errors")
 
     # ---- notices ------------------------------------------------------------------------------------------------
 
     def _said(self, text: str) -> None:
         self._prints += 1
+        if self._telling.hides:
+            if self._prints > 1:
+                return
+            text = f"(the function prints; {UNTOLD})"
         if self._prints == PRINTS_MAX:
             text += "\n(what the function prints from now on is not shown)"
         if self._prints <= PRINTS_MAX:

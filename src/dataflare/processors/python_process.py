@@ -37,6 +37,14 @@ _NO_ROW = 2**64 - 1
 _CHUNK = 1 << 20
 
 
+class MisshapenError(DataError):
+    """What the function returned has the wrong shape, for which no row is to blame."""
+
+    def __init__(self, what: str, *, hint: str = "", place: Place | None = None) -> None:
+        """Say what is wrong with it."""
+        super().__init__(what, hint=hint or "see the settings `mode` and `output` of the node", place=place)
+
+
 class WorkerLostError(Exception):
     """The worker died or was killed for being late; `late` tells which. `row` is the row it was at, if known."""
 
@@ -114,7 +122,7 @@ class WorkerProcess:
         request = {"sources": sources, "first_only": first_only}
         head, table = self._ask(frame(request, rows), self._work.timeout_seconds)
         if "misshapen" in head:
-            raise DataError(head["misshapen"], hint="see the settings `mode` and `output` of the node")
+            raise MisshapenError(head["misshapen"])
         assert table is not None
         origins = table.column(table.num_columns - 1) if sources else None
         if sources and table.schema.names[-1] == ROW_COLUMN:

@@ -11,29 +11,44 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflare.processors.python_process import DIED, LATE
+from dataflare.security.veil import veiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingType
 
+    from dataflare.schema import Schema
 
-def errors_table(rows: pa.Table, rejected: MappingType[int, str], node: str, schema: pa.Schema) -> pa.Table:
-    """Return a row (error, node, row as JSON) for each rejected one, in their order."""
-    records = {row: _record(rows, row) for row in rejected}
-    errors = [_told(reason, records[row]) for row, reason in rejected.items()]
-    texts = [json.dumps(_plain(record), ensure_ascii=False) for record in records.values()]
-    return pa.Table.from_arrays(
-        [pa.array(errors, pa.string()), pa.array([node] * len(errors), pa.string()), pa.array(texts, pa.string())],
-        schema=schema,
-    )
+UNTOLD = "its words are not told, as the function is given tagged values"
 
 
-def reason_without_values(reason: str, rows: pa.Table, row: int) -> str:
-    """Return a reason in which no value of that row stands unchanged."""
-    return _told(reason, _record(rows, row))
+class Telling:
+    """Tells of rejected rows of a schema.
 
+    Where the function is given tagged values (invariant 7), what it says itself is not told, as it may hold them in any
+    form. Its kind of error is.
+    """
 
-def _told(reason: str, record: MappingType[str, Any]) -> str:
-    return reason if reason.startswith((DIED, LATE)) else without_values(reason, record)
+    def __init__(self, node: str, schema: Schema, seen: Sequence[str]) -> None:
+        """`seen` are the columns that the function is given."""
+        self._node, self._schema = node, schema
+        self.hides = any(schema[name].tags for name in seen)
+
+    def reason(self, reason: str, rows: pa.Table, row: int) -> str:
+        """Return a reason in which no value of that row stands unchanged."""
+        if reason.startswith((DIED, LATE)):
+            return reason
+        if self.hides:
+            kind = reason.partition(": ")[0]
+            return f"{kind if kind.isidentifier() else 'the result does not fit'} ({UNTOLD})"
+        return without_values(reason, _record(rows, row))
+
+    def errors_table(self, rows: pa.Table, rejected: MappingType[int, str]) -> pa.Table:
+        """Return a row (error, node, row as JSON, tagged values hidden) for each rejected one, in their order."""
+        errors = [self.reason(reason, rows, row) for row, reason in rejected.items()]
+        shown = veiled(rows.take(list(rejected)), self._schema)
+        texts = [json.dumps(_plain(_record(shown, n)), ensure_ascii=False) for n in range(shown.num_rows)]
+        columns = [errors, [self._node] * len(errors), texts]
+        return pa.table({n: pa.array(c, pa.string()) for n, c in zip(("error", "node", "row"), columns, strict=True)})
 
 
 def without_values(reason: str, record: MappingType[str, Any]) -> str:

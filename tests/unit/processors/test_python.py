@@ -351,14 +351,24 @@ def test_settings_that_contradict_themselves_are_refused(config: Mapping[str, An
         PythonConfig(**config)
 
 
-def test_new_columns_carry_the_tags_of_all_that_the_function_is_given() -> None:
+def test_columns_carry_the_tags_of_all_that_the_function_is_given() -> None:
     given = Schema.of({"email": "string", "id": "int64"}).tagged({"email": ["pii"]})
     planned = Python(PythonConfig(code="x", output={"id": "int64", "domain": "string"})).outputs([given])
     blind = Python(PythonConfig(code="x", columns=["id"], output={"n": "int64"})).outputs([given])
 
-    assert [c.tags for c in planned[""]] == [(), ("pii",)]
+    assert [c.tags for c in planned[""]] == [("pii",), ("pii",)]
     assert [c.tags for c in blind[""]] == [()]
-    assert [(c.name, c.tags) for c in blind["errors"]] == [("error", ()), ("node", ()), ("row", ("pii",))]
+    assert not any(c.tags for c in blind["errors"])
+
+
+def test_a_column_that_a_function_returns_may_hold_a_tagged_value_under_an_old_name() -> None:
+    given = Schema.of({"email": "string", "id": "int64"}).tagged({"email": ["pii"]})
+    same, seen = Python(PythonConfig(code="x")), Python(PythonConfig(code="x", columns=["id"]))
+
+    assert [c.tags for c in same.outputs([given])[""]] == [("pii",), ("pii",)]
+    assert [c.tags for c in seen.outputs([given])[""]] == [("pii",), ()]
+    assert len(list(same.remarks([given]))) == 1
+    assert not list(seen.remarks([given]))
 
 
 def test_a_column_that_is_not_there_cannot_be_given() -> None:

@@ -51,6 +51,7 @@ _SIGNS: tuple[tuple[str, type[DataFlareError], str], ...] = (
 )
 _ASIDE = re.compile(r"(DETAIL|CONTEXT|HINT|LINE \d+|Query was|STATEMENT):.*", re.DOTALL)
 _VALUE = re.compile(r": (\"|').*", re.DOTALL)
+_INSIDE = re.compile(r'\bvalue "[^"]*"')
 _COLUMN = re.compile(r"CONTEXT:.*\bcolumn ([^\s:]+)")
 
 
@@ -75,7 +76,7 @@ def _said(text: str, *, hide: bool = False) -> str:
     _, said, after = short.rpartition("ERROR:")
     line = " ".join((after if said else re.sub(r"^\w+: (\[libpq\] )?", "", short)).split())
     line = re.sub(r"\. SQLSTATE.*", "", line)
-    line = _VALUE.sub("", line) if hide else line
+    line = _INSIDE.sub("value", _VALUE.sub("", line)) if hide else line
     return f"{line} (column {column[1]})" if column else line
 
 
