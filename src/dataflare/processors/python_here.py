@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import WorkflowError
 from dataflare.processors.python_modes import MODES, Mode, Rejected, ShapeError
-from dataflare.processors.python_process import Result
+from dataflare.processors.python_process import MisshapenError, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,9 +51,9 @@ class FunctionHere:
         try:
             answer = self._mode.run(rows, rejected)
         except ShapeError as error:
-            raise DataError(str(error), hint="see the settings `mode` and `output` of the node") from error
+            raise MisshapenError(str(error)) from error
         if sources and len(answer.sources) != answer.rows.num_rows:
-            raise DataError("the function returned another number of rows, so other columns cannot pass it by")
+            raise MisshapenError("the function returned another number of rows, so other columns cannot pass it by")
         origins = pa.chunked_array([pa.array(answer.sources, pa.int32())]) if sources else None
         return Result(answer.rows, origins, dict(sorted(rejected.rows.items())))
 
