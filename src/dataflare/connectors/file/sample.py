@@ -30,7 +30,7 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
 
     Raises UnavailableError where there is no file, DataError where files tell no columns, or not the same ones.
     """
-    stores = Stores(context)
+    stores = Stores(context, config.s3)
     names = [e.name for e in islice(stores.behind(config, allow_empty=False), NAMES_LOOKED_AT_MAX)]
     spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
     picked = [names[n] for n in spread]

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Field, Size
+from dataflare.connectors.file.object_settings import SCHEME, ObjectStoreConfig
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
@@ -87,7 +88,7 @@ class FileSourceConfig(TextConfig):
     """Settings of the file source."""
 
     path: str | list[str] = Field(
-        description="File, folder or glob (** for any folders), or a list of them; relative to the workflow file."
+        description="File, folder or glob (** for any folders), or a list of them; relative to the workflow file, or s3://."
     )
     exclude: list[str] = Field([], description="Globs of files to leave out.")
     columns: dict[str, str] | None = Field(
@@ -103,6 +104,7 @@ class FileSourceConfig(TextConfig):
     hive: bool = Field(default=False, description="Folders named column=value are columns.")
     name_column: str = Field("", description="A column of this name holds the path of the file.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
+    s3: ObjectStoreConfig = Field(ObjectStoreConfig(), description="How s3:// is reached: endpoint, region, key.")
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
     extra_columns: Literal["ignore", "error"] = Field(
         "ignore", description="What becomes of columns that the plan does not know."
@@ -182,6 +184,13 @@ class FileDestinationConfig(TextConfig):
         if (self.compression_level or 0) > most:
             raise ValueError(f"compression_level: {self.compression} has levels up to {most}")
         return self
+
+    @field_validator("path")
+    @classmethod
+    def _on_disk(cls, value: str) -> str:
+        if value.startswith(SCHEME):
+            raise ValueError("files are not written to s3:// yet; write to a folder, or read from s3://")
+        return value
 
     def csv_options(self, *, header: bool) -> CsvOptions:
         """Return the CSV dialect; raise WorkflowError for an impossible one."""

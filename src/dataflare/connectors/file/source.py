@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
@@ -64,7 +64,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._csv: dict[tuple[str, ...], CsvDecoder] = {}
         self._jsonl: JsonlDecoder | None = None
         self._placed: Placed | None = None
-        self._known: tuple[str, list[int] | None] = ("", None)
+        self._known: tuple[str, list[Any] | None] = ("", None)
         self._stores: Stores | None = None
 
     def declared(self) -> Mapping[str, Stream] | None:
@@ -84,7 +84,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def check(self) -> list[UnavailableError]:
         """Look whether there are files, and whether they may be read."""
-        stores = Stores(self.context)
+        stores = Stores(self.context, self.config.s3)
         entries = islice(stores.behind(self.config, allow_empty=self.config.allow_empty), FILES_MAX)
         by_store = groupby((e.name for e in entries), stores.of)
         return [error for store, names in by_store for error in store.unreadable(names)]
@@ -127,7 +127,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def _store(self, name: str) -> Store:
         if self._stores is None:
-            self._stores = Stores(self.context)
+            self._stores = Stores(self.context, self.config.s3)
         return self._stores.of(name)
 
     def _streams(self, schema: Schema) -> Mapping[str, Stream]:

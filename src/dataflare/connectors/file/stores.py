@@ -9,12 +9,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.file.local_store import LocalStore
+from dataflare.connectors.file.object_settings import SCHEME
 from dataflare.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataflare.component import StageContext
+    from dataflare.connectors.file.object_settings import ObjectStoreConfig
     from dataflare.connectors.file.settings import FileSourceConfig
     from dataflare.connectors.file.store import Entry, Store
 
@@ -22,14 +24,22 @@ if TYPE_CHECKING:
 class Stores:
     """The stores of one connector; each is opened when the first of its files is asked for."""
 
-    def __init__(self, context: StageContext) -> None:
+    def __init__(self, context: StageContext, objects: ObjectStoreConfig) -> None:
         """Open none yet."""
+        self._context, self._config = context, objects
         self._local = LocalStore(context)
+        self._objects: dict[str, Store] = {}
 
     def of(self, name: str) -> Store:
         """Return where a file, folder or glob is."""
-        del name
-        return self._local
+        if not name.startswith(SCHEME):
+            return self._local
+        from dataflare.connectors.file.object_store import Bucket, ObjectStore, split_name
+
+        bucket, _ = split_name(name)
+        if bucket not in self._objects:
+            self._objects[bucket] = ObjectStore(Bucket(self._context, bucket, self._config))
+        return self._objects[bucket]
 
     def full(self, name: str) -> str:
         """Return the text by which files are ordered."""

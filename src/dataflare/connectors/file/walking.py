@@ -59,6 +59,16 @@ class Pattern:
                     below.add(state + 1)
         return is_match, self._closed(below)
 
+    def matches(self, path: str) -> bool:
+        """Tell whether a file of this path below the first folder matches."""
+        *folders, name = path.split("/")
+        states = self.begin()
+        for folder in folders:
+            if not folder or not states:
+                return False
+            _, states = self.step(folder, states)
+        return bool(name and states) and self.step(name, states)[0]
+
     def _closed(self, states: set[int]) -> frozenset[int]:
         found = set(states)
         for state in states:

@@ -1,0 +1,333 @@
+"""Files in object stores that speak S3, through obstore: listed by pages, read by ranges of one version each."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dataflare.connectors.file.object_settings import SCHEME, ObjectStoreConfig
+from dataflare.connectors.file.settings import EXTENSIONS, extension_of
+from dataflare.connectors.file.storage import storage
+from dataflare.connectors.file.store import Entry, OpenFile, Store
+from dataflare.connectors.file.text import became_shorter
+from dataflare.connectors.file.walking import Pattern, has_signs
+from dataflare.errors import DataError, DataFlareError, ExternalError, Place, UnavailableError
+from dataflare.security.secrets import Secret, scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from obstore.store import S3Store
+
+    from dataflare.component import StageContext
+
+HEAD_BYTES = 64 << 10
+"""What the first request for a file brings along: most headers, and the whole of a tiny file."""
+PAGE = 1000
+CHECKED_MAX = 3
+_MISSING = "dataflare[s3] is not installed"
+_CODES = (
+    ("NoSuchBucket", "there is no such bucket", "check the name of the bucket, `endpoint` and `region`"),
+    ("InvalidAccessKeyId", "the key is not known", "check access_key_id, and that it belongs to this server"),
+    ("SignatureDoesNotMatch", "the secret of the key is wrong", "check secret_access_key"),
+    ("ExpiredToken", "the token has expired", "get a new session_token"),
+    ("AccessDenied", "access is denied", "give the key the permission, or set anonymous: true for public buckets"),
+    ("PermanentRedirect", "the bucket is in another region", "set region"),
+    ("AuthorizationHeaderMalformed", "the bucket is in another region", "set region"),
+)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return bucket and key of `s3://bucket/key`; raise UnavailableError where there is no bucket."""
+    bucket, _, key = name.removeprefix(SCHEME).partition("/")
+    if not bucket:
+        raise UnavailableError(f"{name} names no bucket", hint="write s3://bucket/key")
+    return bucket, key
+
+
+class Bucket:
+    """One bucket, and what it refuses said with the name and the cure."""
+
+    def __init__(self, context: StageContext, name: str, config: ObjectStoreConfig) -> None:
+        """Connect to nothing yet; raise UnavailableError where obstore is missing or a setting cannot be."""
+        try:
+            from obstore.store import S3Store
+        except ImportError as error:
+            raise UnavailableError(_MISSING, hint="pip install 'dataflare[s3]'") from error
+        self.name = name
+        self._secrets = [Secret(t) for t in (config.access_key_id, config.secret_access_key, config.session_token)]
+        options: dict[str, Any] = {
+            "allow_http": config.endpoint.startswith("http://"),
+            "timeout": timedelta(seconds=config.timeout),
+            "connect_timeout": timedelta(seconds=min(10.0, config.timeout)),
+        }
+        if config.ca_file:
+            path = context.path(config.ca_file)
+            with storage(path):
+                options["root_certificate"] = path.read_bytes()
+        told: dict[str, Any] = {
+            "region": config.region,
+            "endpoint": config.endpoint,
+            "access_key_id": config.access_key_id,
+            "secret_access_key": config.secret_access_key,
+            "session_token": config.session_token,
+        }
+        switches = {"skip_signature": config.anonymous, "virtual_hosted_style_request": config.virtual_host}
+        with self.answering(f"{SCHEME}{name}"):
+            self.store: S3Store = S3Store(
+                name,
+                client_options=options,  # type: ignore[arg-type]
+                retry_config={
+                    "max_retries": config.retries,
+                    "retry_timeout": timedelta(seconds=3 * config.timeout),
+                    "backoff": {
+                        "init_backoff": timedelta(milliseconds=100),
+                        "max_backoff": timedelta(seconds=15),
+                        "base": 2,
+                    },
+                },
+                **{key: value for key, value in {**told, **switches}.items() if value},
+            )
+
+    @contextmanager
+    def answering(self, name: str) -> Iterator[None]:
+        """Translate what the server refuses in this block; no secret is in the text."""
+        from obstore import exceptions
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise self._translated(name, str(error)) from None
+            raise UnavailableError(f"there is no {name}", hint="check bucket and key") from None
+        except exceptions.PreconditionError:
+            raise replaced(name) from None
+        except (exceptions.BaseError, ValueError, OSError) as error:
+            raise self._translated(name, str(error)) from None
+
+    def _translated(self, name: str, text: str) -> DataFlareError:
+        text = scrub(text.partition("\n\nDebug source")[0], self._secrets)
+        found = re.search(r"<Code>(\w+)</Code>", text)
+        code = found[1] if found else ""
+        for known, what, hint in _CODES:
+            if code == known or (not code and f"status code: {_STATUS.get(known, '-')}" in text):
+                return UnavailableError(f"{name}: {what}", hint=hint)
+        reason = re.search(r"<Message>([^<]*)</Message>", text)
+        shown = f"{code}: {reason[1]}" if reason else text.partition("\n")[0]
+        return ExternalError(f"{name}: {shown}", hint="is the server up? check `endpoint`")
+
+
+_STATUS = {"AccessDenied": "403"}
+
+
+def replaced(name: str) -> DataError:
+    """Return the error for an object that is another one than that of which a part was read."""
+    return DataError(
+        "the object was replaced after a part of it was read",
+        hint="put back what was there; or begin anew: remove the state, and what the destinations hold of this run",
+        place=Place(name),
+    )
+
+
+class ObjectFile(OpenFile):
+    """One version of one object: a read after it was replaced is an error, never bytes of another object."""
+
+    read_bytes: ClassVar[int] = 8 << 20
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        """Ask for the beginning; size and tag come along."""
+        import obstore
+
+        self.name, self._bucket, self._key = name, bucket, split_name(name)[1]
+        with bucket.answering(name):
+            try:
+                answer = obstore.get(bucket.store, self._key, options={"range": (0, HEAD_BYTES)})
+                meta, self._head = answer.meta, answer.bytes().to_bytes()
+            except obstore.exceptions.GenericError as error:  # an object without bytes has no ranges
+                if "416" not in str(error):
+                    raise
+                meta, self._head = obstore.head(bucket.store, self._key), b""
+        self.size, self._tag = meta["size"], meta["e_tag"]
+
+    def pread(self, start: int, end: int) -> bytes:
+        """Return these bytes, or fewer where the object ends before them."""
+        import obstore
+
+        end = min(end, self.size)
+        if start >= end:
+            return b""
+        if end <= len(self._head):
+            return self._head[start:end]
+        options: Any = {"range": (start, end), **({"if_match": self._tag} if self._tag else {})}
+        with self._bucket.answering(self.name):
+            return obstore.get(self._bucket.store, self._key, options=options).bytes().to_bytes()
+
+    def fill(self, buffer: bytearray, start: int) -> int:
+        """Read from `start` on into a buffer; return how many bytes."""
+        data = self.pread(start, start + len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Nothing is open between two reads."""
+
+
+class Seekable(io.RawIOBase):
+    """A file that reads and seeks, for Arrow."""
+
+    def __init__(self, file: OpenFile) -> None:
+        """Stand at its beginning."""
+        super().__init__()
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        """Tell that it reads."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it seeks."""
+        return True
+
+    def tell(self) -> int:
+        """Return where it stands."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Stand elsewhere."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes."""
+        end = self._file.size if size is None or size < 0 else self._at + size
+        data = self._file.pread(self._at, end)
+        self._at += len(data)
+        return data
+
+
+class ObjectStore(Store):
+    """A bucket; names are whole URLs, and objects are in the order of their keys."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        """Touch nothing."""
+        self.bucket = bucket
+
+    def full(self, name: str) -> str:
+        """Return the URL."""
+        return name
+
+    def behind(self, path: str, after: str = "") -> Iterator[Entry]:
+        """Yield the objects behind a URL in order, a page at a time.
+
+        A folder has the objects directly below it; what is below a folder whose name begins with a dot is hidden.
+        """
+        key = split_name(path)[1]
+        start = split_name(after)[1] if after.startswith(f"{SCHEME}{self.bucket.name}/") else ""
+        if has_signs(key):
+            yield from self._matching(*Pattern.of(key), start, after)
+            return
+        if key and key[-1] != "/":
+            found = self._seen(key)
+            if found is not None:
+                if found.name > after:
+                    yield found
+                return
+        folder = f"{key.rstrip('/')}/" if key else ""
+        for entry in self._matching(folder, Pattern(("*",)), start, after):
+            if extension_of(entry.name) in EXTENSIONS:
+                yield entry
+
+    def nothing_behind(self, path: str) -> str:
+        """Say what is there instead."""
+        return (
+            f"no object matches {path}"
+            if has_signs(path)
+            else f"there is no object {path}, and none that can be read in it"
+        )
+
+    def entry(self, name: str) -> Entry:
+        """Return size, time and tag of an object."""
+        import obstore
+
+        with self.bucket.answering(name):
+            return self._entry(obstore.head(self.bucket.store, split_name(name)[1]))
+
+    def open(self, name: str) -> ObjectFile:
+        """Open an object."""
+        return ObjectFile(self.bucket, name)
+
+    def seekable(self, name: str) -> Seekable:
+        """Return an object that reads ranges."""
+        return Seekable(self.open(name))
+
+    def mark(self, entry: Entry, end: int) -> int:
+        """Return a checksum of the tag: objects do not grow, they are replaced."""
+        del end
+        return zlib.crc32(f"{entry.tag} {entry.size}".encode())
+
+    def fingerprint(self, name: str) -> list[Any]:
+        """Return size and tag."""
+        entry = self.entry(name)
+        return [entry.size, entry.tag]
+
+    def is_known(self, name: str, was: list[Any]) -> bool:
+        """Compare size and tag; raise DataError where they are others."""
+        now = self.fingerprint(name)
+        if now[0] < was[0]:
+            raise became_shorter(name)
+        if now != was:
+            raise replaced(name)
+        return True
+
+    def unreadable(self, names: Iterable[str]) -> list[UnavailableError]:
+        """Read the beginning of the first objects."""
+        found = []
+        for _, name in zip(range(CHECKED_MAX), names, strict=False):
+            try:
+                self.open(name)
+            except UnavailableError as error:
+                found.append(error)
+        return found
+
+    def _matching(self, folder: str, pattern: Pattern, start: str, after: str) -> Iterator[Entry]:
+        """Yield the objects below a folder that match; listing begins and ends where such names do."""
+        import obstore
+
+        literal = folder + re.split(r"[*?\[]", pattern.parts[0])[0]
+        offset = max(start, literal[:-1]) or None
+        last = ""
+        with self.bucket.answering(f"{SCHEME}{self.bucket.name}/{folder}"):
+            for page in obstore.list(self.bucket.store, folder or None, offset=offset, chunk_size=PAGE):
+                for meta in page:
+                    key = meta["path"]
+                    if key <= last:
+                        raise ExternalError(f"{SCHEME}{self.bucket.name} does not list objects in order")
+                    last = key
+                    if not key.startswith(literal):
+                        if key > literal:
+                            return
+                        continue
+                    entry = self._entry(meta)
+                    if entry.name > after and pattern.matches(key[len(folder) :]):
+                        yield entry
+
+    def _seen(self, key: str) -> Entry | None:
+        import obstore
+
+        with self.bucket.answering(f"{SCHEME}{self.bucket.name}/{key}"):
+            try:
+                return self._entry(obstore.head(self.bucket.store, key))
+            except FileNotFoundError:
+                return None
+
+    def _entry(self, meta: Any) -> Entry:
+        modified = int(meta["last_modified"].timestamp() * 1000) * 1_000_000
+        return Entry(f"{SCHEME}{self.bucket.name}/{meta['path']}", meta["size"], modified, meta["e_tag"] or "")
+
+
+__all__ = ["Bucket", "ObjectFile", "ObjectStore", "split_name"]
