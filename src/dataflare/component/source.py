@@ -16,6 +16,8 @@ from dataflare.schema import Schema
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from dataflare.component.spec import Replay
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -75,6 +77,15 @@ class SourceConnector(Component[C]):
         None: `streams` tells what is there anyway, or nobody can look.
         """
         return None
+
+    def replays(self) -> Replay:
+        """Return what the same position gives again with these settings; asked while planning, touches nothing."""
+        replay: Replay = type(self).spec.traits.replay
+        return replay
+
+    def keeps_open(self) -> bool:
+        """Tell whether a split that was read to its end goes on there in the next run, from its last position."""
+        return False
 
     def splits(self, since: Position | None) -> Iterable[Split] | AsyncIterator[Split]:
         """Yield the splits after `since`, the `resume` of the last one handed out (None: from the start).

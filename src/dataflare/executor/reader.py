@@ -71,7 +71,7 @@ class SourceReader:
     def close_split(self) -> None:
         """The split is exhausted, or read as far as it goes now."""
         assert self.grant is not None
-        if self.grant.split.id in self._ends:
+        if self.grant.split.id in self._ends or self.connector.keeps_open():
             self._caught_up.append(Grant(self.grant.split, self._position))
         if self._position is not None:
             self._finished[self.grant.split.id] = self._position

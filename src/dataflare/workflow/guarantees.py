@@ -78,7 +78,7 @@ def _mechanism(draft: Draft) -> Mechanism | None:
 
 def _guarantee(draft: Draft, mechanism: Mechanism, outline: Outline, flow: Flow) -> Guarantee:
     sources = _sources(draft.id, outline, flow)
-    inexact = [(s.id, s.cls.spec.traits.replay) for s in sources if s.cls and s.cls.spec.traits.replay != "exact"]
+    inexact = [(s.id, replay) for s in sources if s.cls and (replay := _replay(s)) != "exact"]
     unknown = [s.id for s in sources if s.cls is None]
     visible = mechanism in (Mechanism.IDEMPOTENT, Mechanism.APPEND)
     reasons = [_WHY[mechanism]]
@@ -92,6 +92,14 @@ def _guarantee(draft: Draft, mechanism: Mechanism, outline: Outline, flow: Flow)
     reasons += [f"node {node!r} {what}" for node, what in _varying(draft.id, outline, flow)]
     exact = not (visible or inexact or unknown)
     return Guarantee(Level.EXACTLY_ONCE if exact else Level.AT_LEAST_ONCE, mechanism, "; ".join(reasons))
+
+
+def _replay(draft: Draft) -> str:
+    """Return what a source promises with its settings; where they are wrong, what its kind promises."""
+    if draft.component is not None:
+        return str(draft.component.replays())
+    assert draft.cls is not None
+    return str(draft.cls.spec.traits.replay)
 
 
 def _varying(node: str, outline: Outline, flow: Flow) -> list[tuple[str, str]]:

@@ -1,0 +1,222 @@
+"""The settings of the HTTP connectors: where the server is, who asks, and how patient we are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import field_validator, model_validator
+
+from dataflare.component import Config, Duration, Field, Size
+from dataflare.security.secrets import Secret, scrub
+
+Scalar = str | int | float | bool
+
+_NEEDED = {
+    "bearer": ("token",),
+    "basic": ("user",),
+    "api_key": ("value",),
+    "oauth2": ("token_url", "client_id", "client_secret"),
+}
+_TAKEN = {
+    "bearer": {"token"},
+    "basic": {"user", "password"},
+    "api_key": {"name", "value", "in_query"},
+    "oauth2": {"token_url", "client_id", "client_secret", "scopes", "parameters", "client_in_body"},
+}
+
+
+class HttpAuth(Config):
+    """Who asks."""
+
+    type: Literal["bearer", "basic", "api_key", "oauth2"] = Field(description="How the server knows who asks.")
+    token: str = Field("", description="bearer: the token; better a secret reference.", repr=False)
+    user: str = Field("", description="basic: the user.")
+    password: str = Field("", description="basic: the password; better a secret reference.", repr=False)
+    name: str = Field("X-API-Key", description="api_key: the header or parameter that holds the key.")
+    value: str = Field("", description="api_key: the key; better a secret reference.", repr=False)
+    in_query: bool = Field(default=False, description="api_key: a parameter of the URL, instead of a header.")
+    token_url: str = Field("", description="oauth2: where tokens for client credentials are given.")
+    client_id: str = Field("", description="oauth2: the client.")
+    client_secret: str = Field("", description="oauth2: its secret; better a secret reference.", repr=False)
+    scopes: list[str] = Field([], description="oauth2: what to ask for.")
+    parameters: dict[str, str] = Field({}, description="oauth2: more that the server wants, such as audience.")
+    client_in_body: bool = Field(
+        default=False, description="oauth2: client and secret stand in the body, not in a header."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> HttpAuth:
+        missing = [name for name in _NEEDED[self.type] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"auth of type {self.type} needs {' and '.join(missing)}")
+        foreign = sorted(self.model_fields_set - {"type"} - _TAKEN[self.type])
+        if foreign:
+            raise ValueError(f"auth of type {self.type} takes no {' and no '.join(foreign)}")
+        if self.type == "oauth2":
+            _web_address(self.token_url)
+        return self
+
+    def secrets(self) -> list[Secret]:
+        """Return what must not be seen."""
+        return [Secret(text) for text in (self.token, self.password, self.value, self.client_secret) if text]
+
+
+class HttpRetry(Config):
+    """How often and how long to try again."""
+
+    attempts: int = Field(6, ge=1, le=100, description="Times that a request is sent at most.")
+    initial: Duration = Field(0.5, gt=0, description="The longest wait before the second; it doubles from there on.")
+    max: Duration = Field(30.0, gt=0, description="The longest wait of our own choice; each is drawn between 0 and it.")
+    server_max: Duration = Field(
+        300.0, ge=0, description="How long a wait the server may ask for (Retry-After); if longer, the request fails."
+    )
+
+
+class HttpConfig(Config):
+    """What all HTTP connectors share."""
+
+    url: str = Field(description="Where to ask: http:// or https://.")
+    method: str = Field("GET", description="The method, such as GET or POST.")
+    params: dict[str, Scalar | list[Scalar]] = Field({}, description="Parameters of the URL.")
+    headers: dict[str, str] = Field({}, description="Headers; those that hold keys are better secret references.")
+    auth: HttpAuth | None = Field(None, description="Who asks; default: nobody in particular.")
+    verify: bool = Field(default=True, description="Check the server's certificate and name.")
+    ca_file: str = Field("", description="The file of the authority that signed the server; default: the system's.")
+    cert_file: str = Field("", description="The file of our own certificate, where the server wants one.")
+    key_file: str = Field("", description="The file of its key; default: it is in cert_file.")
+    connect_timeout: Duration = Field(10.0, gt=0, description="How long to wait for a connection.")
+    timeout: Duration = Field(60.0, gt=0, description="How long one request may take, to the last byte of the answer.")
+    retry: HttpRetry = Field(default_factory=HttpRetry, description="When the server does not answer well.")
+    requests_per_second: float | None = Field(None, gt=0, description="Requests are at least 1/n seconds apart.")
+    answer_bytes_max: Size = Field(64 << 20, description="Bytes of one answer, unpacked, at most.")
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return _web_address(value)
+
+    @field_validator("method")
+    @classmethod
+    def _word(cls, value: str) -> str:
+        if not value.isalpha():
+            raise ValueError(f"{value!r} is no HTTP method")
+        return value.upper()
+
+    def secrets(self) -> list[Secret]:
+        """Return what must not be seen: all that authenticates, and the values of headers."""
+        known = self.auth.secrets() if self.auth is not None else []
+        return known + [Secret(value) for value in self.headers.values() if len(value) >= _HEADER_SECRET]
+
+    def scrubbed(self, text: str) -> str:
+        """Return a text without secrets."""
+        return scrub(text, self.secrets())
+
+    def shown(self, url: str = "") -> str:
+        """Return an address for messages: without its parameters, which may hold keys."""
+        parts = urlsplit(url or self.url)
+        return self.scrubbed(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+_HEADER_SECRET = 12
+"""A header's value of fewer characters is a word, such as a media type."""
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("an address begins with http:// or https:// and the name of a server")
+    if "@" in parts.netloc:
+        raise ValueError("user and password stand under auth, not in the address")
+    return value
+
+
+class HttpPagination(Config):
+    """How the next page is asked for."""
+
+    type: Literal["none", "page", "offset", "cursor", "next_url", "link_header"] = Field(
+        "none",
+        description="By number, rows before it, by a cursor or URL in the answer, by its Link header, or not at all.",
+    )
+    parameter: str = Field("", description="What the page is asked by; default: page, offset or cursor.")
+    in_body: bool = Field(default=False, description="The parameter is a field of the JSON body, not of the URL.")
+    start: int | None = Field(None, ge=0, description="page, offset: the first one; default: page 1, offset 0.")
+    size: int | None = Field(None, ge=1, description="Rows to ask for in a page.")
+    size_parameter: str = Field("", description="How the size is asked for; default: limit, where there is a size.")
+    path: str = Field("", description="cursor, next_url: where it stands in the answer, such as meta.next.")
+    more_path: str = Field("", description="Where the answer says whether there is more: true or false.")
+    total_path: str = Field("", description="page, offset: where the answer says how many rows there are in all.")
+    stop: Literal["empty", "short"] = Field(
+        "empty", description="page, offset: the end is a page without rows, or one with fewer rows than size."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> HttpPagination:
+        counted = self.type in ("page", "offset")
+        if self.type in ("cursor", "next_url") and not self.path:
+            raise ValueError(f"pagination by {self.type} needs path: where it stands in the answer")
+        if self.path and self.type not in ("cursor", "next_url"):
+            raise ValueError(f"pagination by {self.type} takes no path")
+        if self.stop == "short" and not (counted and self.size):
+            raise ValueError("stop: short needs a size, and pages that are asked for by page or offset")
+        if (self.start is not None or self.total_path) and not counted:
+            raise ValueError("start and total_path are for pagination by page or offset")
+        if self.size_parameter and not self.size:
+            raise ValueError("size_parameter needs a size")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The parameter by which a page is asked for."""
+        return self.parameter or ("cursor" if self.type == "cursor" else self.type)
+
+
+class HttpIncremental(Config):
+    """How new rows are asked for."""
+
+    cursor_field: str = Field(description="A column that grows: a number, a time, or text in a sortable form.")
+    parameter: str = Field(description="The parameter by which the server is asked for rows from a value on.")
+    cursor_value: Scalar | None = Field(None, description="Where to begin, as the server wants it; default: all rows.")
+    in_body: bool = Field(default=False, description="The parameter is a field of the JSON body, not of the URL.")
+    format: str = Field(
+        "iso", description="How a time is written: iso, unix, unix_ms, or a pattern such as %Y-%m-%d %H:%M:%S."
+    )
+
+
+class HttpSourceConfig(HttpConfig):
+    """Settings of the HTTP source."""
+
+    json_body: Any = Field(None, alias="json", description="A JSON value to send as the body.")
+    body: str = Field("", description="A text to send as the body; its type is a header.")
+    format: Literal["json", "jsonl", "csv"] = Field("json", description="What the answer is.")
+    delimiter: str = Field(",", description="CSV: one character.")
+    records: str = Field("", description="JSON: where the rows stand in the answer, such as data.items; default: it.")
+    columns: dict[str, str] | None = Field(
+        None, description="Columns to read, with their types; default: all of the first page, types guessed from it."
+    )
+    key: list[str] = Field([], description="Columns that tell rows apart; for `mode: incremental`.")
+    pagination: HttpPagination = Field(default_factory=HttpPagination, description="How the next page is asked for.")
+    pages_max: int | None = Field(None, ge=1, description="Pages that one run reads at most.")
+    incremental: HttpIncremental | None = Field(
+        None, description="For `mode: incremental`: how new rows are asked for."
+    )
+    stable: bool = Field(
+        default=False, description="The same request gives the same rows, also after a crash: you vouch for it."
+    )
+
+    @model_validator(mode="after")
+    def _one_body(self) -> HttpSourceConfig:
+        in_body = self.pagination.in_body or (self.incremental is not None and self.incremental.in_body)
+        if self.body and self.json_body is not None:
+            raise ValueError("name json or body, and only one of the two")
+        if in_body and (self.body or not isinstance(self.json_body if self.json_body is not None else {}, dict)):
+            raise ValueError("in_body needs a body that is a JSON object: name it under json")
+        if self.format != "json" and (self.records or self._reads_answer()):
+            raise ValueError(f"records, path, more_path and total_path stand in answers of JSON, not of {self.format}")
+        return self
+
+    def _reads_answer(self) -> bool:
+        return bool(self.pagination.path or self.pagination.more_path or self.pagination.total_path)
+
+
+__all__ = ["HttpAuth", "HttpConfig", "HttpIncremental", "HttpPagination", "HttpRetry", "HttpSourceConfig", "Scalar"]
