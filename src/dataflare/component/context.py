@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dataflare.monitoring.events import Event
     from dataflare.schema import Schema
 
+KEY_GROUPS = 256
+"""State by key is kept in so many groups, whatever the number of tasks."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -50,6 +53,18 @@ class Budget:
     threads_max: int = 1
 
 
+class Segments(Protocol):
+    """Where an instance leaves parts of its state that do not change any more: written once, read when wanted."""
+
+    def put(self, data: bytes) -> str:
+        """Make a segment durable and return its name; only while a snapshot is taken, which then refers to it."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return a segment that a snapshot refers to; raise StateError where it is missing or torn."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadHints:
     """What the planner asks a source to leave out; honoured only where its spec says so.
@@ -75,7 +90,7 @@ class StageContext:
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources); `outputs` are
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
-    `key_group` is one that this instance owns, for state without a key.
+    `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     """
 
     runtime: Runtime
@@ -99,6 +114,13 @@ class StageContext:
     key_group: int = 0
     outputs: Mapping[str, Schema] = field(default_factory=dict)
     lookups: Callable[[str], type[Any]] | None = None
+    segments: Segments | None = None
+
+    @property
+    def key_groups(self) -> range:
+        """The key groups (0..255) that this instance owns: those of its keys."""
+        first, behind = (-(-KEY_GROUPS * index // self.parallelism) for index in (self.index, self.index + 1))
+        return range(first, behind)
 
     def path(self, text: str) -> Path:
         """Resolve a path of the workflow file against its folder."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 EVERYWHERE = -1
 """The key group of state that is the same in all instances: the first one saves it, all get it back."""
 
+SEGMENTED = -2
+"""The key group of what an instance says of its segments, a JSON value: each one gets a JSON list of what all said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -125,9 +128,14 @@ class Processor(Component[C]):
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the state by key group (0..255, or EVERYWHERE); called at a barrier, between batches.
 
-        What belongs to no key goes under `context.key_group`, one that this instance owns.
+        What belongs to no key goes under `context.key_group`, one that this instance owns. What is large and does not
+        change any more goes into `context.segments`, once, and its names under SEGMENTED.
         """
         return {}
+
+    def segments(self) -> Sequence[str]:
+        """Return the names of all segments that the last snapshot refers to: the checkpoint keeps them."""
+        return ()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take over the state of these key groups; called after `open`, before the first batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dataflare.executor.graph import Operator, Role, Routing, Stage
@@ -17,6 +17,7 @@ from dataflare.executor.operators import (
     WriteOperator,
 )
 from dataflare.executor.pipeline import Pipeline, Target
+from dataflare.executor.segments import TaskSegments
 from dataflare.plan import Action, Edge
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Built:
     components: list[tuple[str, Component[Any]]]
     chains: list[Chain | Lines] = field(default_factory=list)
     later: list[tuple[str, Batch]] = field(default_factory=list)
+    segments: list[TaskSegments] = field(default_factory=list)
 
 
 def build_task(job: Job, stage: Stage, index: int, epoch_time: EpochTime) -> Built:
@@ -62,9 +64,16 @@ class _Builder:
         return self._built
 
     def _component(self, node: str) -> Component[Any]:
-        plan_node = self._job.plan.node(node)
-        component = self._job.component(plan_node, self._index, self._stage.parallelism, self._time)
+        component = self._made(node)
         self._built.components.append((node, component))
+        return component
+
+    def _made(self, node: str, operator: str = "") -> Component[Any]:
+        job = self._job
+        component = job.component(job.plan.node(node), self._index, self._stage.parallelism, self._time)
+        segments = TaskSegments(job.checkpoints, operator or node, self._index)
+        component.context = replace(component.context, segments=segments)
+        self._built.segments.append(segments)
         return component
 
     def _operator(self, operator: Operator) -> RunningOperator | None:
@@ -86,11 +95,7 @@ class _Builder:
 
     def _half(self, operator: Operator) -> RunningOperator:
         node = operator.nodes[0]
-        plan_node = self._job.plan.node(node)
-        whole = cast(
-            "TwoPhaseProcessor[Any]",
-            self._job.component(plan_node, self._index, self._stage.parallelism, self._time),
-        )
+        whole = cast("TwoPhaseProcessor[Any]", self._made(node, operator.id))
         half = whole.partial() if operator.role is Role.PARTIAL else whole.final()
         half.context = whole.context
         self._built.components.append((node, half))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch
     from dataflare.component import DestinationConnector, Processor
@@ -93,6 +93,10 @@ class RunningOperator(ABC):
         """Return the state by key group."""
         return {}
 
+    def segments(self) -> Sequence[str]:
+        """Return the segments that the last snapshot refers to."""
+        return ()
+
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take the state of these key groups."""
         del state
@@ -170,6 +174,10 @@ class ProcessorOperator(RunningOperator):
         """Return the processor's state."""
         return self._processor.snapshot()
 
+    def segments(self) -> Sequence[str]:
+        """Return what the processor's state refers to."""
+        return self._processor.segments()
+
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Give the processor its state back."""
         self._processor.restore(state)
@@ -240,6 +248,10 @@ class FinalOperator(RunningOperator):
     def snapshot(self) -> Mapping[int, bytes]:
         """Return what was gathered."""
         return self._processor.snapshot()
+
+    def segments(self) -> Sequence[str]:
+        """Return what that refers to."""
+        return self._processor.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take back what was gathered."""

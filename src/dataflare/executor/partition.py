@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataflare.component.context import KEY_GROUPS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
-
-KEY_GROUPS = 256
 
 
 def task_of(group: int, parallelism: int) -> int:

@@ -161,6 +161,10 @@ class Pipeline:
                     found[operator.id] = state
         return found
 
+    def segments(self, operator: str) -> Sequence[str]:
+        """Return the segments that the last snapshot of an operator refers to."""
+        return self._by_id[operator].segments()
+
     def restore(self, states: Mapping[str, Mapping[int, bytes]]) -> None:
         """Give operators their state back."""
         for identity, state in states.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dataflare.executor.snapshots import Saved
+
 if TYPE_CHECKING:
     from dataflare.component import Handle
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 class Report:
     """What a task says at a barrier: all that a resume needs of it.
 
-    `open_splits` and `positions` are of its source; `handles` by destination; `state` store keys by operator;
+    `open_splits` and `positions` are of its source; `handles` by destination; `saved` the state of operators;
     `counts` and `edges` the rows since the last report.
     """
 
@@ -23,6 +25,6 @@ class Report:
     open_splits: list[dict[str, Any]] = field(default_factory=list)
     positions: dict[str, Any] = field(default_factory=dict)
     handles: dict[str, list[Handle]] = field(default_factory=dict)
-    state: dict[str, str] = field(default_factory=dict)
+    saved: Saved = field(default_factory=Saved)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     edges: dict[str, int] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from dataflare.executor.partition import groups_of
 from dataflare.executor.pipeline import made_step
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
-from dataflare.executor.snapshots import load_states, save_states
+from dataflare.executor.snapshots import Saved, load_states, save_states
 from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
 from dataflare.plan import Edge, Mechanism
 
@@ -254,10 +254,10 @@ class TaskActor(Actor):
         await self._walk(built.pipeline.flush())
         if barrier.last:
             await self._walk(built.pipeline.finish())
-        state = {}
+        saved = Saved()
         if not barrier.last:
             prefix = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}"
-            state = await runtime.call(save_states, self._job.checkpoints, built.pipeline, prefix, self._index)
+            saved = await runtime.call(save_states, self._job.checkpoints, built, prefix, self._index)
         for outlet in self._outlets:
             await outlet.mark(barrier)
         handles = {}
@@ -273,7 +273,7 @@ class TaskActor(Actor):
         self._held = holds_after_barrier(built)
         self._tell(
             "prepared",
-            Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, state, counts, edges),
+            Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, saved, counts, edges),
         )
 
     async def commit(self, node: str, epoch: Epoch, handles: list[Handle]) -> None:

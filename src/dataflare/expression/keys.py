@@ -8,14 +8,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dataflare.component.context import KEY_GROUPS
 from dataflare.expression.session import Statement, quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
-
-KEY_GROUPS = 256
 
 _STATEMENTS_MAX = 64
 

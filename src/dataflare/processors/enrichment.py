@@ -17,7 +17,7 @@ from dataflare.processors.enrichment_rows import schema_of_rows, table_of_rows
 from dataflare.processors.enrichment_settings import EnrichmentConfig
 from dataflare.processors.enrichment_sides import GatheredSide, KeyedSide, Side, WholeSide
 from dataflare.processors.filter import refuse_changes
-from dataflare.processors.held import HeldRows, packed, unpacked
+from dataflare.processors.held import HeldRows, packed, restore_told, told_state, unpacked
 from dataflare.schema import REJECTED, Schema
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Enrichment(Processor[EnrichmentConfig]):
         if planned is not None and [(c.name, c.type) for c in planned] != [(c.name, c.type) for c in plan.output]:
             raise DataError("the lookup has other columns than when the workflow was planned", hint="run it again")
         self._waits = context.lookup and config.wait
-        self._held = HeldRows(main.to_arrow(), context.budget.memory_bytes_max // _HELD_SHARE)
+        self._held = HeldRows(main.to_arrow(), context.budget.memory_bytes_max // _HELD_SHARE, context)
         if patience is None:
             changes = "_op" in plan.side
             side = GatheredSide(plan, bytes_max, newest=context.lookup and (changes or not config.wait))
@@ -226,25 +226,24 @@ class Enrichment(Processor[EnrichmentConfig]):
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the rows of a lookup that is a node, which all instances have, and those that wait here."""
-        state = {}
+        state = told_state({"held": self._held}) if self._held is not None else {}
         if self.context.lookup and self.context.index == 0:
             if self._packed is None:
                 rows = self._gathered.rows
                 self._packed = packed(iter([rows]), rows.schema)
             state[EVERYWHERE] = self._packed
-        if self._held is not None and self._held.rows:
-            state[self.context.key_group] = self._held.packed()
         return state
+
+    def segments(self) -> Sequence[str]:
+        """Return where the rows are that wait."""
+        return self._held.segments() if self._held is not None else ()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take both back."""
         assert self._held is not None
-        for group in sorted(state):
-            for rows in unpacked(state[group]):
-                if group == EVERYWHERE:
-                    self._gathered.take(rows)
-                else:
-                    self._held.add(rows)
+        restore_told({"held": self._held}, state)
+        for rows in unpacked(state[EVERYWHERE]) if EVERYWHERE in state else ():
+            self._gathered.take(rows)
 
     def close(self) -> None:
         """Disconnect, and free the statements."""

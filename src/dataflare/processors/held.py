@@ -1,15 +1,24 @@
-"""Rows that wait: in memory as far as they may, then in a file that has no name, and in a checkpoint as bytes."""
+"""Rows that wait: in memory as far as they may, then in a file that has no name, and in a checkpoint as segments."""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataflare.component.processor import SEGMENTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
     import pyarrow as pa
+
+    from dataflare.component import StageContext
+
+PART_BYTES = 8 << 20
+"""Rows of so many bytes become one segment."""
 
 
 def packed(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
@@ -50,63 +59,194 @@ def by_key_group(rows: pa.Table, keys: Sequence[str]) -> dict[int, bytes]:
     return state
 
 
+@dataclass(slots=True)
+class _Part:
+    """Some of the rows: in memory, in the file, in a segment of the checkpoint, or in several of them.
+
+    `groups` are the first and the last key group of whoever wrote the segment; of a `cut` one, only the rows of these
+    groups count.
+    """
+
+    bytes: int
+    count: int
+    groups: tuple[int, int]
+    rows: pa.Table | None = None
+    place: tuple[int, int] | None = None
+    segment: str = ""
+    cut: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Return what a checkpoint says of it."""
+        return {
+            "segment": self.segment,
+            "groups": self.groups,
+            "cut": self.cut,
+            "rows": self.count,
+            "bytes": self.bytes,
+        }
+
+
 class HeldRows:
     """Rows of one schema in the order in which they came.
 
-    The file is for this user alone and goes away with the process, however that ends.
+    As many as `memory_bytes_max` allows are in memory, the others in a file, which is for this user alone and goes away
+    with the process, however that ends. A checkpoint has them in segments: each row is written once, and the few behind
+    the last full segment again and again until they fill one. With `keys`, rows go to whoever owns their keys after a
+    restart; without, to whoever owns the first key group of who held them.
     """
 
-    def __init__(self, schema: pa.Schema, memory_bytes_max: int) -> None:
+    def __init__(
+        self, schema: pa.Schema, memory_bytes_max: int, context: StageContext, keys: Sequence[str] = ()
+    ) -> None:
         """Hold nothing yet."""
-        self._schema, self._memory_bytes_max = schema, memory_bytes_max
-        self._tables: list[pa.Table] = []
-        self._bytes = self.bytes = 0
+        self._schema, self._memory_bytes_max, self._context, self._keys = schema, memory_bytes_max, context, keys
+        self._part_bytes = min(PART_BYTES, max(1, memory_bytes_max // 2))
+        own = context.key_groups
+        self._groups = own[0], own[-1]
+        self._parts: list[_Part] = []
+        self._tail: list[pa.Table] = []
+        self._kept_tail: _Part | None = None
+        self._tail_bytes = self._bytes = self.bytes = 0
         self._file: IO[bytes] | None = None
         self.spilled_bytes = 0
         self.rows = 0
 
     def add(self, rows: pa.Table) -> None:
         """Take rows in."""
-        self._tables.append(rows)
+        if not rows.num_rows:
+            return
+        self._tail.append(rows)
+        self._tail_bytes += rows.nbytes
         self._bytes += rows.nbytes
         self.bytes += rows.nbytes
         self.rows += rows.num_rows
+        if self._tail_bytes >= self._part_bytes:
+            self._parts.append(self._closed())
         if self._bytes > self._memory_bytes_max:
             self._spill()
 
     def all(self) -> Iterator[pa.Table]:
         """Yield all rows, and go on holding them."""
-        if self._file is not None:
-            self._file.seek(0)
-            while size := self._file.read(8):
-                yield from unpacked(self._file.read(int.from_bytes(size, "big")))
-        yield from self._tables
+        for part in self._parts:
+            yield from self._rows_of(part)
+        yield from self._tail
 
     def take(self) -> Iterator[pa.Table]:
         """Yield all rows, and hold them no more."""
         yield from self.all()
         self.close()
 
-    def packed(self) -> bytes:
-        """Return all rows as bytes."""
-        return packed(self.all(), self._schema)
+    def told(self) -> list[dict[str, Any]]:
+        """Make segments of all rows that are in none yet, and return what a checkpoint says of them all."""
+        segments = self._context.segments
+        assert segments is not None, "no state is kept here"
+        for part in self._parts:
+            if not part.segment:
+                part.segment = segments.put(self._packed(part))
+        tail = self._kept_tail
+        if self._tail and (tail is None or tail.count != sum(t.num_rows for t in self._tail)):
+            tail = _Part(self._tail_bytes, sum(t.num_rows for t in self._tail), self._groups)
+            tail.segment = segments.put(packed(iter(self._tail), self._schema))
+        self._kept_tail = tail if self._tail else None
+        return [p.told() for p in (*self._parts, self._kept_tail) if p is not None]
+
+    def segments(self) -> list[str]:
+        """Return the names of the segments that were told of."""
+        return [p.segment for p in (*self._parts, self._kept_tail) if p is not None and p.segment]
+
+    def restore(self, told: Iterable[Mapping[str, Any]]) -> None:
+        """Take over from what was told the rows that belong here now; read nothing yet."""
+        own = self._groups
+        for each in told:
+            first, last = each["groups"]
+            cut = bool(each["cut"])
+            if self._keys:
+                mine = max(first, own[0]), min(last, own[1])
+                if mine[0] > mine[1]:
+                    continue
+                cut = cut or mine != (first, last)
+            elif own[0] <= first <= own[1]:
+                mine = first, last
+            else:
+                continue
+            self._parts.append(_Part(each["bytes"], each["rows"], mine, segment=each["segment"], cut=cut))
+            self.rows += each["rows"]
+            self.bytes += each["bytes"]
 
     def close(self) -> None:
         """Forget everything."""
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._tables, self._bytes, self.bytes, self.rows = [], 0, 0, 0
+        self._parts, self._tail, self._kept_tail = [], [], None
+        self._tail_bytes = self._bytes = self.bytes = self.rows = 0
+
+    def _closed(self) -> _Part:
+        """Make one part of what came last."""
+        import pyarrow as pa
+
+        rows = pa.concat_tables(self._tail).combine_chunks()
+        part = _Part(self._tail_bytes, rows.num_rows, self._groups, rows)
+        self._tail, self._tail_bytes, self._kept_tail = [], 0, None
+        return part
 
     def _spill(self) -> None:
-        """Write what is in memory behind what was written; each part is a stream with its length before it."""
-        self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        data = packed(iter(self._tables), self._schema)
-        self._file.seek(0, 2)
-        self._file.write(len(data).to_bytes(8, "big"))
-        self._file.write(data)
-        self.spilled_bytes += len(data)
-        self._tables, self._bytes = [], 0
+        """Let memory go of the oldest parts until half of it is free; what no segment has is written to the file."""
+        for part in self._parts:
+            if self._bytes <= self._memory_bytes_max // 2:
+                return
+            if part.rows is None:
+                continue
+            if not part.segment:
+                self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+                data = packed(iter([part.rows]), self._schema)
+                part.place = self._file.seek(0, 2), len(data)
+                self._file.write(data)
+                self.spilled_bytes += len(data)
+            part.rows = None
+            self._bytes -= part.bytes
+
+    def _packed(self, part: _Part) -> bytes:
+        return packed(iter([part.rows]), self._schema) if part.rows is not None else self._written(part)
+
+    def _written(self, part: _Part) -> bytes:
+        if part.place is None:
+            assert self._context.segments is not None
+            return self._context.segments.get(part.segment)
+        assert self._file is not None
+        self._file.seek(part.place[0])
+        return self._file.read(part.place[1])
+
+    def _rows_of(self, part: _Part) -> Iterator[pa.Table]:
+        if part.rows is not None:
+            yield part.rows
+            return
+        for rows in unpacked(self._written(part)):
+            yield self._of_groups(rows, part.groups) if part.cut else rows
+
+    def _of_groups(self, rows: pa.Table, groups: tuple[int, int]) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from dataflare.expression.keys import key_groups
+
+        found = key_groups(rows, self._keys)
+        first, last = (pa.scalar(g, pa.int32()) for g in groups)
+        return rows.filter(pc.and_(pc.greater_equal(found, first), pc.less_equal(found, last)))
 
 
-__all__ = ["HeldRows", "packed", "unpacked"]
+def told_state(held: Mapping[str, HeldRows]) -> dict[int, bytes]:
+    """Return the state of an instance that holds rows under these names; nothing where it holds none."""
+    if not any(h.rows for h in held.values()):
+        return {}
+    return {SEGMENTED: json.dumps({name: h.told() for name, h in held.items()}).encode()}
+
+
+def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> None:
+    """Give rows back to those that hold them, from what all instances said."""
+    for told in json.loads(state.get(SEGMENTED, b"[]")):
+        for name, parts in told.items():
+            held[name].restore(parts)
+
+
+__all__ = ["HeldRows", "by_key_group", "packed", "restore_told", "told_state", "unpacked"]

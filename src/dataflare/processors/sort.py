@@ -9,7 +9,7 @@ from dataflare.component import Config, Field, Processor, processor
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
-from dataflare.processors.held import HeldRows, unpacked
+from dataflare.processors.held import HeldRows, restore_told, told_state
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Sort(Processor[SortConfig]):
     def open(self) -> None:
         """Prepare to hold rows."""
         memory = self.context.budget.memory_bytes_max // _HELD_SHARE
-        self._held = HeldRows(self.context.schemas["0"].to_arrow(), memory)
+        self._held = HeldRows(self.context.schemas["0"].to_arrow(), memory, self.context)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Take the rows in."""
@@ -104,13 +104,15 @@ class Sort(Processor[SortConfig]):
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the rows that wait."""
-        return {self.context.key_group: self._rows.packed()} if self._rows.rows else {}
+        return told_state({"rows": self._rows})
+
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self._rows.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
-        for group in sorted(state):
-            for rows in unpacked(state[group]):
-                self._rows.add(rows)
+        restore_told({"rows": self._rows}, state)
 
     def close(self) -> None:
         """Forget the rows."""

@@ -12,7 +12,7 @@ from dataflare.expression.session import quoted
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known, same_columns
-from dataflare.processors.held import HeldRows, by_key_group, unpacked
+from dataflare.processors.held import HeldRows, restore_told, told_state
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
 from dataflare.schema import Column, Schema
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
+
+    from dataflare.component import StageContext
 
 MERGE_ROWS = 1 << 18
 _HELD_SHARE = 8
@@ -45,9 +47,10 @@ class TopConfig(Config):
 class _TopRows:
     """The rows that may still be among the first: whenever they have doubled, those that are not are dropped."""
 
-    def __init__(self, config: TopConfig, schema: Schema, budget: Any) -> None:
+    def __init__(self, config: TopConfig, context: StageContext) -> None:
         """Hold nothing yet."""
-        self._config, self._budget = config, budget
+        self._config, self._context = config, context
+        schema = context.schemas["0"]
         self.planned = schema.to_arrow()
         names = [f"c{n}" for n in range(len(schema.columns))]
         self._plain = numbered(self.planned, names)
@@ -61,8 +64,7 @@ class _TopRows:
             place = f"row_number() over ({within}order by {', '.join([*terms, NUMBER])})"
         self._kept = f"qualify {place} <= {config.rows}"
         self._order = ", ".join([*(f"{g} asc nulls last" for g in groups), *terms, NUMBER])
-        self._memory = budget.memory_bytes_max // _HELD_SHARE
-        self.held = HeldRows(self.planned, self._memory)
+        self.held = self._new()
         self._settled = 0
 
     def add(self, rows: pa.Table) -> None:
@@ -76,7 +78,7 @@ class _TopRows:
         if self.held.rows == self._settled:
             return
         sql = f"select {self._columns} from rows {self._kept} order by {NUMBER}"  # noqa: S608 - names of ours
-        kept = HeldRows(self.planned, self._memory)
+        kept = self._new()
         for table in self._asked(sql, self._plain.remove(len(self.planned))):
             kept.add(self._named(table))
         self.held = kept
@@ -105,7 +107,11 @@ class _TopRows:
             return
         rows_max = rows_of(held.rows, held.bytes)
         incoming = Incoming(self._plain, lambda: with_numbers(held.take(), self._plain))
-        yield from streamed(self._budget, {"rows": incoming}, sql, schema, rows_max)
+        yield from streamed(self._context.budget, {"rows": incoming}, sql, schema, rows_max)
+
+    def _new(self) -> HeldRows:
+        memory = self._context.budget.memory_bytes_max // _HELD_SHARE
+        return HeldRows(self.planned, memory, self._context, self._config.per)
 
     def _named(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -120,7 +126,7 @@ class _Half(Processor[TopConfig]):
 
     def open(self) -> None:
         """Hold nothing yet."""
-        self._top = _TopRows(self.config, self.context.schemas["0"], self.context.budget)
+        self._top = _TopRows(self.config, self.context)
 
     @property
     def top(self) -> _TopRows:
@@ -168,18 +174,16 @@ class FinalTop(_Half):
             yield Batch(rows)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the rows that may be among the first, by key group."""
-        import pyarrow as pa
+        """Return the rows that may be among the first."""
+        return told_state({"rows": self.top.held})
 
-        self.top.settle()
-        tables = list(self.top.held.all())
-        return by_key_group(pa.concat_tables(tables), self.keys()) if tables else {}
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self.top.held.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
-        for group in sorted(state):
-            for rows in unpacked(state[group]):
-                self.top.add(rows)
+        restore_told({"rows": self.top.held}, state)
 
 
 @processor(
@@ -247,6 +251,10 @@ class TopN(TwoPhaseProcessor[TopConfig]):
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the state."""
         return self._final.snapshot()
+
+    def segments(self) -> Sequence[str]:
+        """Return what the state refers to."""
+        return self._final.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take the state over."""

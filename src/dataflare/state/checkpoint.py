@@ -38,8 +38,8 @@ class Proposal:
     """All that a resume needs, whole: what `sealed(N, attempt)` says.
 
     `positions` are by source node: the enumerator's position and the open splits. `handles` are by destination node,
-    `state` by node: the store keys of its instances' snapshots. `counts` are the epoch's ledger, `totals` the run's.
-    `over` is set by a rollback: the epoch that it takes the place of.
+    `state` by node: the store keys of its instances' snapshots; `segments` those of what these refer to. `counts` are
+    the epoch's ledger, `totals` the run's. `over` is set by a rollback: the epoch that it takes the place of.
     """
 
     epoch: int
@@ -53,6 +53,12 @@ class Proposal:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     totals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     over: tuple[int, int] | None = None
+    segments: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> list[str]:
+        """The store keys of all that it refers to."""
+        return [key for kept in (self.state, self.segments) for keys in kept.values() for key in keys]
 
     @property
     def key(self) -> Epoch:
@@ -166,7 +172,7 @@ class CheckpointManager:
                 kept.append(found)
             elif found.key != proposal.key:
                 old.append(_log_key(slot))
-        needed = {k for p in [*kept, proposal] for keys in p.state.values() for k in keys}
+        needed = {k for p in [*kept, proposal] for k in p.stored}
         oldest = min((p.epoch for p in kept), default=proposal.epoch)
         old += [k for k in self.records.keys("state/") if k not in needed and _number_of(k) <= proposal.epoch]
         old += [k for mark in ("committed/", "finished/") for k in self.records.keys(mark) if _number_of(k) < oldest]
@@ -212,7 +218,7 @@ class CheckpointManager:
         target = next((p for p in reversed(self.proposals()) if p.epoch == epoch and self._was_committed(p)), None)
         if target is None:
             raise StateError(f"there is no committed epoch {epoch}", hint="see: dataflare checkpoint list")
-        for key in (k for keys in target.state.values() for k in keys):
+        for key in target.stored:
             self.load_state(key)
         if not self.records.passed_over:
             self.newest(decided, has_decider=has_decider)
@@ -224,7 +230,7 @@ class CheckpointManager:
         found = [p for p in self.proposals() if self._was_committed(p) and epoch in (None, p.epoch)]
         if not found:
             raise StateError("there is no committed epoch to export", hint="see: dataflare checkpoint list")
-        states = {k: self.load_state(k).hex() for keys in found[-1].state.values() for k in keys}
+        states = {k: self.load_state(k).hex() for k in found[-1].stored}
         return self._codec.encode(json.dumps({"proposal": asdict(found[-1]), "state": states}).encode())
 
     def restore(self, data: bytes, decided: Epoch | None, now: int) -> Proposal:

@@ -22,13 +22,33 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Component[Any]")
 
 
+class HeldSegments:
+    """Segments in memory, as a checkpoint would keep them."""
+
+    def __init__(self) -> None:
+        """Keep none yet."""
+        self.kept: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> str:
+        """Keep a segment."""
+        name = f"state/{len(self.kept)}"
+        self.kept[name] = data
+        return name
+
+    def get(self, name: str) -> bytes:
+        """Return one."""
+        return self.kept[name]
+
+
 def staged(component: K, directory: Path | None = None, events: list[Event] | None = None, **changes: Any) -> K:
     """Give a component a context in `directory`; `changes` are fields of StageContext; events go into `events`.
 
     A source whose `schemas` are not given gets those that it tells itself.
     """
     runtime = LocalRuntime((events if events is not None else []).append)
-    context = StageContext(runtime=runtime, workflow="test", node="node", directory=directory or Path())
+    context = StageContext(
+        runtime=runtime, workflow="test", node="node", directory=directory or Path(), segments=HeldSegments()
+    )
     component.context = replace(context, **changes)
     tell: Callable[[], Any] | None = getattr(component, "streams", None)
     if tell is not None and "schemas" not in changes:
@@ -76,4 +96,4 @@ def splits_of(source: SourceConnector[Any], since: Position | None = None) -> It
     yield from asyncio.run(gather())
 
 
-__all__ = ["batches_of", "settled", "splits_of", "staged"]
+__all__ = ["HeldSegments", "batches_of", "settled", "splits_of", "staged"]

@@ -12,13 +12,17 @@ from dataflare.batch import Batch
 from dataflare.component import Registry, StageContext, lookup
 from dataflare.errors import DataError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors.enrichment import Enrichment
 from dataflare.schema import Column, Schema
+from dataflare.testing.stage import HeldSegments
 
 MAIN = Schema((Column("id", "int64"), Column("code", "string", tags=("pii.code",))))
 SIDE = Schema((Column("key", "string"), Column("name", "string", tags=("pii.name",)), Column("n", "int64")))
 ROWS = [{"key": "a", "name": "Ada", "n": 1}, {"key": "b", "name": "Bo", "n": 2}, {"key": None, "name": "?", "n": 3}]
 BATCH = pa.table({"id": [1, 2, 3, 4], "code": ["b", "x", None, "a"]}, schema=MAIN.to_arrow())
+
+SEGMENTS = HeldSegments()
 
 
 def node(on_error: str = "fail", schemas: tuple[Schema, ...] = (MAIN,), memory: int = 256 << 20, **config: Any) -> Any:
@@ -38,6 +42,7 @@ def node(on_error: str = "fail", schemas: tuple[Schema, ...] = (MAIN,), memory: 
         lookup=len(schemas) > 1,
         lookups=partial(Registry.installed().find, lookup),
         budget=Budget(memory),
+        segments=SEGMENTS,
     )
     component.outputs(schemas)
     component.open()
@@ -213,7 +218,7 @@ def test_rows_that_wait_go_to_disk_and_come_back_in_order() -> None:
     assert component._held.spilled_bytes > 0
     list(component.process(side_rows(("a", "Ada", 1)), 1))
     resumed = node(schemas=(MAIN, SIDE))
-    resumed.restore(component.snapshot())
+    resumed.restore(gathered_state([component.snapshot()]))
     for each in (component, resumed):
         found = [r for b in each.end(1) for r in b.rows.to_pylist()]
         assert [r["id"] for r in found] == list(range(2000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import cmp_to_key
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dataflare.batch import Batch
 from dataflare.errors import WorkflowError
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors.limit import Limit
 from dataflare.processors.ordering import OrderKey
 from dataflare.processors.sort import Sort
@@ -105,7 +107,7 @@ def test_rows_come_out_in_order_and_equal_ones_as_they_came(
     rows = table(seed)
     component = node(Sort, by=keys)
     if on_disk:
-        component._held._memory_bytes_max = 2000
+        component._held._memory_bytes_max = component._held._part_bytes = 2000
     assert fed(component, rows, size) == []
     assert repr(finished(component)) == repr(slowly(rows.to_pylist(), keys))
     assert component.fates() == {"absorbed": 300, "expanded": 300}
@@ -118,7 +120,10 @@ def test_a_resume_holds_the_rows_that_waited() -> None:
     for cut in (0, 1, 120, 300):
         first, second = node(Sort, by=by), node(Sort, by=by)
         fed(first, rows.slice(0, cut), 50)
-        second.restore(first.snapshot())
+        second.context = replace(second.context, segments=first.context.segments)
+        second.open()
+        second.restore(gathered_state([first.snapshot()]))
+        assert set(first.segments()) == set(first.context.segments.kept)
         fed(second, rows.slice(cut), 70)
         assert repr(finished(second)) == wanted
 

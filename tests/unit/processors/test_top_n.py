@@ -9,22 +9,22 @@ import pyarrow as pa
 import pytest
 
 from dataflare.batch import Batch
-from dataflare.component import Budget
 from dataflare.errors import WorkflowError
-from dataflare.executor.partition import groups_of, partitions
+from dataflare.executor.partition import partitions
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors import top_n
 from dataflare.processors.top_n import TopN
 from dataflare.schema import Schema
-from dataflare.testing.stage import staged
+from dataflare.testing.stage import HeldSegments, staged
 
 SCHEMA = Schema.of({"n": "int64", "team": "string", "points": "int64", "note": "string"})
 
 
-def node(index: int = 0, parallelism: int = 1, **config: Any) -> Any:
+def node(index: int = 0, parallelism: int = 1, segments: HeldSegments | None = None, **config: Any) -> Any:
     component = TopN(TopN.spec.config(**config))
     outputs = component.outputs([SCHEMA])
-    owned = groups_of(index, parallelism)[0]
-    return staged(component, schemas={"0": SCHEMA}, outputs=outputs, key_group=owned, budget=Budget())
+    kept = {"segments": segments} if segments is not None else {}
+    return staged(component, schemas={"0": SCHEMA}, outputs=outputs, index=index, parallelism=parallelism, **kept)
 
 
 def halves(component: Any) -> tuple[Any, Any]:
@@ -103,16 +103,16 @@ def test_a_task_sends_only_what_may_be_among_the_first() -> None:
 def test_a_resume_goes_on_with_other_tasks(per: list[str]) -> None:
     rows, config = table(6), {"rows": 3, "by": ["points desc"], "per": per, "rank": "place", "ties": "all"}
     tasks = (3, 2) if per else (1, 1)
-    states: dict[int, bytes] = {}
+    states, segments = [], HeldSegments()
     for index, part in partitions(rows.slice(0, 200), per, tasks[0]):
-        _, final = halves(node(index, tasks[0], **config))
+        _, final = halves(node(index, tasks[0], segments, **config))
         list(final.process(Batch(part)))
-        states |= final.snapshot()
+        states.append(final.snapshot())
     assert states
     found = []
     for index, part in partitions(rows.slice(200), per, tasks[1]):
-        _, final = halves(node(index, tasks[1], **config))
-        final.restore({g: s for g, s in states.items() if g in groups_of(index, tasks[1])})
+        _, final = halves(node(index, tasks[1], segments, **config))
+        final.restore(gathered_state(states))
         list(final.process(Batch(part)))
         found += rows_of(final.finish())
     wanted = slowly(rows.to_pylist(), 3, per, "all")
@@ -120,12 +120,13 @@ def test_a_resume_goes_on_with_other_tasks(per: list[str]) -> None:
 
 
 def test_it_runs_whole_too() -> None:
-    whole = node(rows=2, by=["points"])
+    segments = HeldSegments()
+    whole = node(0, 1, segments, rows=2, by=["points"])
     whole.open()
     assert list(whole.process(Batch(table(1)))) == []
-    other = node(rows=2, by=["points"])
+    other = node(0, 1, segments, rows=2, by=["points"])
     other.open()
-    other.restore(whole.snapshot())
+    other.restore(gathered_state([whole.snapshot()]))
     found = rows_of(other.finish())
     assert [r["points"] for r in found] == [0, 0]
     whole.close()

@@ -143,3 +143,54 @@ def test_a_savepoint_carries_positions_and_state_to_another_store(world: World) 
     assert newest is not None
     assert newest.positions == {"s": {"count": 1}}
     assert other.load_state(newest.state["op"][0]) == b"state 1"
+
+
+def _segmented(world: World) -> CheckpointManager:
+    """Seal three epochs: the first segment is written in epoch 1, the second in 2, and dropped in 3."""
+    manager = _manager(world, retained=2)
+    manager.begin_attempt(0)
+    names: list[str] = []
+    for epoch in (1, 2, 3):
+        if epoch < 3:
+            names.append(manager.save_state(f"{epoch}-1-1/op/0.1", f"segment {epoch}".encode()))
+        else:
+            names.pop()
+        _sealed(manager, epoch, segments={"op": list(names)})
+    return manager
+
+
+def _segments(world: World) -> list[str]:
+    return sorted(k.rpartition("state/")[2] for k in world.values if k.endswith("/op/0.1"))
+
+
+def test_a_segment_stays_as_long_as_a_kept_epoch_refers_to_it(world: World) -> None:
+    manager = _segmented(world)
+    assert _segments(world) == ["1-1-1/op/0.1", "2-1-1/op/0.1"]
+    _sealed(manager, 4, segments={"op": ["state/1-1-1/op/0.1"]})
+    assert _segments(world) == ["1-1-1/op/0.1"]
+    _sealed(manager, 5)
+    _sealed(manager, 6)
+    assert _segments(world) == []
+
+
+def test_a_segment_of_an_epoch_that_never_was_is_removed(world: World) -> None:
+    manager = _segmented(world)
+    manager.save_state("4-1-1/op/0.1", b"of an attempt that died")
+    later = _manager(world, retained=2)
+    later.begin_attempt(0)
+    _sealed(later, 4)
+    assert _segments(world) == ["1-1-1/op/0.1"]
+
+
+def test_a_savepoint_carries_segments(world: World) -> None:
+    other_world = World()
+    other = _manager(other_world)
+    restored = other.restore(_segmented(world).export(2), None, 0)
+    assert [other.load_state(k) for k in restored.segments["op"]] == [b"segment 1", b"segment 2"]
+
+
+def test_an_epoch_whose_segment_is_gone_is_not_gone_back_to(world: World) -> None:
+    _segmented(world)
+    del world.values["default/w/state/2-1-1/op/0.1"]
+    with pytest.raises(StateError, match="missing"):
+        _manager(world).rollback(2, None, has_decider=False, now=0)

@@ -43,7 +43,7 @@ def _new_run(life: Life, base: Proposal) -> Proposal:
     """The run before is complete: sources that read once start anew, the others go on where they stand."""
     plan = life.job.plan
     kept = {n: p for n, p in base.positions.items() if plan.node(n).traits.get("mode", "full") != "full"}
-    return replace(base, positions=kept, state={}, handles={}, totals={}, last=False)
+    return replace(base, positions=kept, state={}, segments={}, handles={}, totals={}, last=False)
 
 
 async def _restore(life: Life, base: Proposal) -> None:

@@ -86,9 +86,12 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
             handles.setdefault(node, []).extend(staged)
     _balance(life, counts, edges)
     state: dict[str, list[str]] = {}
+    segments: dict[str, list[str]] = {}
     for report in newest:
-        for operator, key in report.state.items():
+        for operator, key in report.saved.state.items():
             state.setdefault(operator, []).append(key)
+        for operator, names in report.saved.segments.items():
+            segments.setdefault(operator, []).extend(names)
     totals = add({n: dict(k) for n, k in (life.base.totals if life.base else {}).items()}, counts)
     return Proposal(
         epoch=newest[0].epoch,
@@ -96,6 +99,7 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
         positions=await _positions(life, newest),
         handles=handles,
         state=state,
+        segments={operator: list(dict.fromkeys(names)) for operator, names in segments.items()},
         epoch_time=epoch_time,
         revision=life.job.plan.version,
         last=last,
