@@ -31,6 +31,7 @@ MAY_TELL_TIME = {"clock.py"}
 MAY_CATCH_ALL = {
     "actor/cell.py",  # where a failure becomes the death of an actor
     "actor/supervisor.py",  # which decides what is next
+    "component/registry.py",  # the border to a user's module, while it is imported
     "connectors/python/loading.py",  # the border to a user's module, while it is imported
     "executor/faults.py",  # the border to connectors and processors, whose failures get a node and a code
     "executor/runtime.py",  # an observer that fails must not end a run

@@ -72,11 +72,19 @@ def run_(  # noqa: PLR0913 - users name what they mean
         str, typer.Option(help="Name this run: once it is complete, asking for it again does nothing.", metavar="NAME")
     ] = "",
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
+    dev: Annotated[
+        bool,
+        typer.Option("--dev", help="Write nothing: show the first rows of each destination, again at each change."),
+    ] = False,
 ) -> int:
     """Run a workflow, or go on after a crash.
 
     Ctrl-C (or SIGTERM) commits what was read and stops; a second one stops at once, and loses nothing either.
     """
+    if dev:
+        from dataflare.cli.developing import dev_command
+
+        return dev_command(file, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
     return run_command(file, RunOptions(as_json, log, parallelism, deadline, until, run_id))

@@ -83,6 +83,10 @@ def _imported(kind: Kind[Any], path: str) -> type[Component[Any]]:
             f"python:{path} cannot be imported: {error}",
             hint="write python:package.module:Class, and put its folder on PYTHONPATH",
         ) from error
+    except Exception as error:
+        what = f"{error.msg}, {error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else str(error)
+        what = f"{type(error).__name__}: {what}"
+        raise WorkflowError(f"python:{path} cannot be imported: {what}", hint="correct the module") from error
     if not (isinstance(found, type) and issubclass(found, kind.contract) and hasattr(found, "spec")):
         raise WorkflowError(f"python:{path} is not a declared {kind.name}")
     return found

@@ -27,10 +27,14 @@ _WATCH = "preview"
 
 @dataclass(slots=True)
 class Preview:
-    """The first rows by the name that was asked for, tagged values hidden, and what went wrong on the way."""
+    """The first rows by the name that was asked for, tagged values hidden, and what went wrong on the way.
+
+    `left_out` are sources that cannot be looked into without taking rows away, or waiting for them.
+    """
 
     rows: dict[str, pa.Table] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def preview_rows(
@@ -43,7 +47,7 @@ def preview_rows(
     """Read the first thousand rows of each source, and return at most `rows` of what gets to each name.
 
     A name is a node, `node.output` or a destination. Blocking; never on an event loop. Raises WorkflowError for a name
-    that is not there, or whose rows cannot be looked at without taking them away.
+    that is not there.
     """
     watched = {name: _edges(plan, name) for name in names}
     kept: dict[str, list[pa.Table]] = {name: [] for name in names}
@@ -55,16 +59,16 @@ def preview_rows(
         sample = asyncio.run(Sampling(cut, known, resolve, runtime).run(max(rows, ROWS_MAX)))
     finally:
         runtime.close()
-    if sample.left_out:
-        what = f"{', '.join(sample.left_out)} cannot be looked into without taking rows away, or waiting for them"
-        raise WorkflowError(what, hint="preview a node behind other sources, or run the workflow")
     found = {name: _shown(plan, watched[name], tables, rows) for name, tables in kept.items()}
-    return Preview(found, sample.findings)
+    return Preview(found, sample.findings, sample.left_out)
 
 
 def first_rows(plan: Plan, registry: Registry, name: str, rows: int, resolve: Any = dict) -> pa.Table:
     """Return the first rows at one name; raise InvalidWorkflowError with all that went wrong."""
     preview = preview_rows(plan, registry, [name], rows, resolve)
+    if preview.left_out:
+        what = f"{', '.join(preview.left_out)} cannot be looked into without taking rows away, or waiting for them"
+        raise WorkflowError(what, hint="preview a node behind other sources, or run the workflow")
     if any(f.severity == "error" for f in preview.findings):
         raise InvalidWorkflowError(preview.findings)
     return preview.rows[name]
