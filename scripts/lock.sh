@@ -12,7 +12,7 @@ compile() {
 }
 
 upgrade=("$@")
-compile dev pyproject.toml --extra postgres --extra agents --extra s3 --extra http --group dev
+compile dev pyproject.toml --extra postgres --extra agents --extra s3 --extra http --extra masking --group dev
 compile base pyproject.toml --constraints requirements/dev.lock
 compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
 compile build requirements/build.in

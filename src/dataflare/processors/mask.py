@@ -41,6 +41,12 @@ class MaskConfig(Config):
     counts=("skipped", "dead"),
     examples=[
         {"rules": {"pii.email": {"method": "partial", "first": 1, "keep_domain": True}, "pii": {"method": "redact"}}},
+        {
+            "rules": {
+                "pii.card": {"method": "format_preserving", "key": "${secret:env/CARD_KEY}"},
+                "pii": {"method": "tokenise", "key": "${secret:env/TOKEN_KEY}", "context": "customers"},
+            }
+        },
         {"columns": {"user.address.zip": {"method": "generalise", "first": 2}, "birth": {"method": "null"}}},
     ],
 )
@@ -60,7 +66,10 @@ class Mask(Processor[MaskConfig]):
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the input's columns with the types and without the tags of what is masked."""
-        return {"": mask_plan(inputs[0], self.config.rules, self.config.columns).after}
+        return {"": self._after_of(mask_plan(inputs[0], self.config.rules, self.config.columns))}
+
+    def _after_of(self, plan: MaskPlan) -> Schema:
+        return plan.with_nulls() if self.context.on_error == "null" else plan.after
 
     def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
         """Tell of rules that mask nothing."""
@@ -69,7 +78,7 @@ class Mask(Processor[MaskConfig]):
     def open(self) -> None:
         """Settle what is to be done."""
         self._plan = mask_plan(self.context.schemas["0"], self.config.rules, self.config.columns)
-        self._after = self._plan.after.to_arrow()
+        self._after = self._after_of(self._plan).to_arrow()
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Mask all values of a batch; rows with one that cannot be masked come out first, as `errors`."""

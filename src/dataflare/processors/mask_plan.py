@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dataflare.security.masking import Mask
 
 BEFORE = "_before"
+_FAILING = ("date_shift", "format_preserving")
+"""Methods that cannot mask every value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,20 @@ class Application:
 
 @dataclass(slots=True)
 class MaskPlan:
-    """What is to be done, in order; the schema after it; rules that have nothing to do; what hides in dead letters."""
+    """What is to be done, in order; the schema after it; rules that have nothing to do; what hides in dead letters.
+
+    A value that cannot be masked may be null, which `after` does not tell: `failing` are the columns with such rules.
+    """
 
     applications: list[Application] = field(default_factory=list)
     after: Schema = field(default_factory=Schema)
     idle: list[str] = field(default_factory=list)
     hidden: Schema = field(default_factory=Schema)
+    failing: set[str] = field(default_factory=set)
+
+    def with_nulls(self) -> Schema:
+        """Return the schema after it where a value that cannot be masked is null."""
+        return Schema(tuple(replace(c, nullable=c.nullable or c.name in self.failing) for c in self.after))
 
 
 def mask_plan(schema: Schema, rules: Mapping[str, MaskRule], columns: Mapping[str, MaskRule]) -> MaskPlan:
@@ -135,6 +145,8 @@ class _Planning:
                 told = error.what if where == name else f"{where}: {error.what}"
                 self._problem(name, WorkflowError(told, hint=error.hint))
             nulls = nulls or (rule.method == "null" and not path)
+            if rule.method in _FAILING and not path:
+                self._plan.failing.add(column.name)
         return replace(column, type=kind, nullable=column.nullable or nulls).marked(left)
 
     def _planned(self, column: Column, kind: str, path: Path, rule: MaskRule) -> str:

@@ -8,7 +8,9 @@ from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Field
 from dataflare.security.coarsening import Beginning, Bucket, DateShift, Truncate
+from dataflare.security.format_preserving import KEPT, FormatPreserving
 from dataflare.security.masking import Hash, Null, Partial, Redact, RedactJson
+from dataflare.security.tokens import PREFIX, Tokenise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,21 +25,43 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "partial": ("first", "last", "fill", "keep_domain"),
     "generalise": ("bucket", "to", "first"),
     "date_shift": ("key", "by", "days"),
+    "tokenise": ("key", "prefix", "context"),
+    "format_preserving": ("key", "alphabet", "keep", "context"),
 }
 _ONE_OF = {"partial": ("first", "last", "keep_domain"), "generalise": ("bucket", "to", "first")}
-_NEEDED = {"hmac_sha256": ("key",), "date_shift": ("key", "by")}
+_NEEDED = {
+    "hmac_sha256": ("key",),
+    "date_shift": ("key", "by"),
+    "tokenise": ("key",),
+    "format_preserving": ("key",),
+}
 _SECRET = "write it as a secret reference, such as ${secret:store/KEY}"  # noqa: S105 - words about one
 
 
 class MaskRule(Config):
     """What is done to values; each method takes the settings that its line names."""
 
-    method: Literal["redact", "null", "hash", "hmac_sha256", "partial", "generalise", "date_shift"] = Field(
+    method: Literal[
+        "redact",
+        "null",
+        "hash",
+        "hmac_sha256",
+        "partial",
+        "generalise",
+        "date_shift",
+        "tokenise",
+        "format_preserving",
+    ] = Field(
         description="`redact` puts a text in their place, `null` nothing; `hash` is their SHA-256, `hmac_sha256` one "
         "with a key; `partial` shows some characters; `generalise` makes numbers, dates and postcodes coarser; "
-        "`date_shift` moves the dates of one person by the same days."
+        "`date_shift` moves the dates of one person by the same days; `tokenise` puts a token in their place and "
+        "`format_preserving` a text of the same form, from both of which the key leads back to the value."
     )
-    key: str = Field("", description=f"hmac_sha256, date_shift: the key, 16 characters or more; {_SECRET}.", repr=False)
+    key: str = Field(
+        "",
+        description=f"hmac_sha256, date_shift, tokenise, format_preserving: the key, 16 characters or more; {_SECRET}.",
+        repr=False,
+    )
     text: str = Field("***", description="redact: what stands in the place of a value.")
     first: int = Field(0, ge=0, description="partial, generalise: characters to show at the beginning of a text.")
     last: int = Field(0, ge=0, description="partial: characters to show at the end.")
@@ -48,6 +72,21 @@ class MaskRule(Config):
         None, description="generalise: the time whose beginning stands for a date."
     )
     by: str = Field("", description="date_shift: the column whose value tells whose dates they are.")
+    prefix: str = Field(PREFIX, description="tokenise: what each token begins with.")
+    alphabet: str = Field(
+        "digits",
+        description="format_preserving: the characters that are changed, into each other: digits, hexadecimal, lower, "
+        "upper, letters, alphanumeric, or the characters themselves.",
+    )
+    keep: str = Field(
+        KEPT,
+        description="format_preserving: characters that stay where they are; a text with any other is not masked.",
+    )
+    context: str = Field(
+        "",
+        description="tokenise, format_preserving: what the values are for; those of different contexts cannot be "
+        "joined.",
+    )
     days: int = Field(30, ge=1, le=3650, description="date_shift: the most days by which a date moves.")
 
     @field_validator("method", mode="before")
@@ -82,6 +121,8 @@ class MaskRule(Config):
             "partial": lambda: Partial(self.first, self.last, self.fill, keep_domain=self.keep_domain),
             "generalise": self._coarser,
             "date_shift": lambda: DateShift(self.key, self.days),
+            "tokenise": lambda: Tokenise(self.key, self.prefix, self.context),
+            "format_preserving": lambda: FormatPreserving(self.key, self.alphabet, self.keep, self.context),
         }
         return makers[self.method]()
 

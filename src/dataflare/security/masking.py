@@ -51,6 +51,15 @@ def check_key(key: str) -> None:
     raise WorkflowError(what, hint='make one with `openssl rand -hex 32`, and write key: "${secret:store/NAME}"')
 
 
+def check_ciphers(method: str) -> None:
+    """Refuse a method where the library of ciphers is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("cryptography") is None:
+        what = f"{method} needs the package cryptography"
+        raise WorkflowError(what, hint="pip install 'dataflare[masking]'")
+
+
 def derived(key: str, purpose: str, length: int) -> bytes:
     """Return a key of `length` bytes for one purpose; keys of different purposes tell nothing of each other."""
     blocks = -(-length // 32)
@@ -207,6 +216,7 @@ __all__ = [
     "Redact",
     "RedactJson",
     "by_distinct",
+    "check_ciphers",
     "check_key",
     "derived",
     "raw",

@@ -223,3 +223,46 @@ def test_values_in_chunks_are_masked_like_others() -> None:
     one = pa.Table.from_pylist(ROWS, schema=SCHEMA.to_arrow())
     (batch,) = mask.process(Batch(pa.concat_tables([one, one])))
     assert batch.rows["email"].to_pylist() == ["***"] * 4
+
+
+CARDS = Schema.of({"card": "string", "id": "int64"}).tagged({"card": ["pan"], "id": ["pii"]})
+CARD = "4111-1111-1111-1111"
+
+
+def test_cards_become_other_cards_and_ids_tokens_that_can_be_joined() -> None:
+    rules = {"pan": {"method": "format_preserving", "key": KEY}, "pii": {"method": "tokenise", "key": KEY}}
+    mask = node(CARDS, rules=rules)
+    assert [(c.type, c.tags) for c in mask.outputs([CARDS])[""]] == [("string", ()), ("string", ())]
+    (first,) = run(mask, [{"card": CARD, "id": 7}, {"card": CARD, "id": 8}])
+    (second,) = run(node(CARDS, rules=rules), [{"card": CARD, "id": 7}])
+    assert first.rows["card"].to_pylist() == second.rows["card"].to_pylist() * 2
+    assert first.rows["id"].to_pylist()[0] == second.rows["id"].to_pylist()[0]
+    assert CARD not in str(first.rows.to_pylist())
+
+
+def test_a_card_that_is_none_is_a_dead_letter_or_null_and_never_seen() -> None:
+    rules = {"pan": {"method": "format_preserving", "key": KEY}, "pii": {"method": "null"}}
+    rows = [{"card": "4111", "id": 1}, {"card": CARD, "id": 2}]
+    errors, kept = run(node(CARDS, "dead_letter", rules=rules), rows)
+    assert errors.rows["row"].to_pylist() == ['{"card":"***","id":"***"}']
+    assert "4111" not in errors.rows["error"][0].as_py()
+    assert kept.num_rows == 1
+    sure = Schema(tuple(Column(c.name, c.type, nullable=False, tags=c.tags) for c in CARDS))
+    mask = node(sure, "null", rules=rules)
+    assert mask.outputs([sure])[""]["card"].nullable
+    assert not node(sure, "skip", rules=rules).outputs([sure])[""]["card"].nullable
+    (nulls,) = run(mask, rows)
+    assert nulls.rows["card"].to_pylist()[0] is None
+    with pytest.raises(DataError, match="characters of the alphabet") as raised:
+        run(node(CARDS, rules=rules), rows)
+    assert "4111" not in str(raised.value)
+
+
+def test_an_alphabet_that_is_none_is_told_by_the_plan() -> None:
+    rule = {"method": "format_preserving", "key": KEY, "alphabet": "a"}
+    assert "two characters or more" in told(CARDS, columns={"card": rule})[0]
+
+
+def test_a_cipher_without_its_library_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "needs the package cryptography" in told(CARDS, columns={"card": {"method": "tokenise", "key": KEY}})[0]
