@@ -91,7 +91,7 @@ class ObjectServer:
             return False
         connection = http.client.HTTPConnection("127.0.0.1", int(note["port"]), timeout=5)
         try:
-            connection.request("GET", "/moto-api/data.json")
+            connection.request("GET", "/")
             return connection.getresponse().status == http.HTTPStatus.OK
         except OSError:
             return False

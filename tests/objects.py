@@ -45,7 +45,10 @@ class Bucket:
     def delete(self, key: str) -> None:
         self.store.delete(key)
 
-    def keys(self) -> list[str]:
+    def delete_below(self, folder: str) -> None:
+        self.store.delete([key for key in self.all_keys() if key.startswith(folder)])
+
+    def all_keys(self) -> list[str]:
         """Return all keys, hidden ones too."""
         return [meta["path"] for page in self.store.list() for meta in page]
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb  # noqa: F401 - once here, not once a child
 import pyarrow.parquet  # noqa: F401
@@ -23,6 +24,9 @@ from dataflare.errors import DataFlareError
 from dataflare.testing.destination_suite import SUITE_SCHEMA, rows
 from dataflare.testing.source_suite import rows_of
 from dataflare.testing.stage import batches_of, splits_of, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCHS = [[1, 2], [3], []]
 WATCHED = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock")
@@ -68,27 +72,33 @@ def attempt(folder: Path, path: str, mode: str, columns: list[str]) -> None:
         attempt=state["attempt"],
         write_mode=mode,
     )
+    carry_on(head, state, lambda: note(log, state))
+
+
+def carry_on(head: FileDestination, state: dict, sealed: Callable[[], None]) -> None:
+    """Commit the decided epoch again, go on with the next, finish; `sealed` makes the state durable."""
+    by = state["attempt"]
     head.open()
     epoch = 0
     if state["sealed"] is not None:
-        epoch, by, handles = state["sealed"]
-        head.commit(Epoch(epoch, by), handles)
+        epoch, before, handles = state["sealed"]
+        head.commit(Epoch(epoch, before), handles)
     cleaned = False
     while epoch < len(EPOCHS):
         epoch += 1
         if EPOCHS[epoch - 1]:
             head.write(rows(EPOCHS[epoch - 1]))
-        handles = list(head.prepare(Epoch(epoch, state["attempt"])))
-        state["sealed"] = [epoch, state["attempt"], handles]
-        note(log, state)
-        head.commit(Epoch(epoch, state["attempt"]), handles)
+        handles = list(head.prepare(Epoch(epoch, by)))
+        state["sealed"] = [epoch, by, handles]
+        sealed()
+        head.commit(Epoch(epoch, by), handles)
         if not cleaned:
             head.abort(handles)
             cleaned = True
     if not state["finished"]:
         head.finish()
         state["finished"] = True
-        note(log, state)
+        sealed()
     head.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -9,10 +10,10 @@ import pyarrow as pa
 from dataflare.component import DestinationConnector, Epoch, Handle, destination
 from dataflare.connectors.file.dividing import check_columns, divided
 from dataflare.connectors.file.folder import Folder
+from dataflare.connectors.file.object_settings import SCHEME
 from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, extension_of, format_of
 from dataflare.connectors.file.single import SingleParquet, SingleText
-from dataflare.connectors.file.staging import StagedFile
-from dataflare.connectors.file.storage import storage
+from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import unwritable
 from dataflare.connectors.file.writers import PARTS_OF_A_FILE, Limits, Writers
 from dataflare.errors import DataError, UnavailableError, WorkflowError
@@ -26,10 +27,19 @@ from dataflare.plan_words import Mechanism
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from dataflare.batch import Batch
+    from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
+    from dataflare.connectors.file.object_store import Bucket
     from dataflare.formats.encoder import Encoder, Sink
     from dataflare.formats.parquet import ParquetOptions
+
+    Layout: TypeAlias = Folder | SingleText | SingleParquet | ObjectFolder | SingleObject
+
+HEAD_BYTES = 1 << 16
+STAGED_BYTES_MAX = 4 << 30
+"""One request copies at most 5 GiB inside an object store: staged objects stay below that."""
 
 
 @destination(
@@ -48,6 +58,9 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     whole files by a rename; those of a single CSV or JSON-lines file by an append that a crash cannot repeat; those of
     a single Parquet file when the run ends.
 
+    A path that begins with `s3://` is below a bucket, likewise: objects are put whole under hidden names, and become
+    visible at commit by copies inside the store; a single object, of text too, is put together when the run ends.
+
     With `partition_by` the files lie in folders such as `year=2026/month=1` below (null is
     `__HIVE_DEFAULT_PARTITION__`), and these columns stand in the names only: the source reads them back with
     `hive: true`. A task has at most `open_files_max` partitions open, and more files where there are more.
@@ -58,6 +71,9 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
     def check(self) -> list[UnavailableError]:
         """Look whether there is a place for the files."""
+        if self.config.path.startswith(SCHEME):
+            self._bucket().check()
+            return []
         path = self.context.path(self.config.path)
         single = extension_of(path.name) in EXTENSIONS and not path.is_dir()
         return list(unwritable(path, folder=not single))
@@ -65,11 +81,11 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     def open(self) -> None:
         """Create folders; refuse to append to a file with other columns."""
         config = self.config
-        path = self.context.path(config.path)
-        single = extension_of(path.name) in EXTENSIONS and not path.is_dir()
+        path, remote = self.context.path(config.path), config.path.startswith(SCHEME)
+        single = extension_of(path.name) in EXTENSIONS and (remote or not path.is_dir())
         self._format = format_of(config.path, config.format or (None if single else "jsonl"))
         self._packing = self._choose_packing(path.name if single else "")
-        if not single and path.is_file():
+        if not remote and not single and path.is_file():
             raise UnavailableError(f"{path} is a file", hint="give the path a file extension, or name a folder")
         self._schema = self._planned_schema()
         self._choose_columns(single=single)
@@ -80,8 +96,11 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         config = self.config
         open_files = config.open_files_max if config.partition_by else 1
         held = self.context.budget.memory_bytes_max // 4
-        limits = Limits(held, open_files, config.file_rows_max, config.file_bytes_max)
-        self._writers = Writers(self._staged_file, limits)
+        bytes_max = (
+            min(config.file_bytes_max or STAGED_BYTES_MAX, STAGED_BYTES_MAX) if remote else config.file_bytes_max
+        )
+        limits = Limits(held, open_files, config.file_rows_max, bytes_max)
+        self._writers = Writers(partial(self._layout.staging.begin, self._encoder), limits)
 
     def write(self, batch: Batch) -> None:
         """Append to the hidden file of this task."""
@@ -116,23 +135,39 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if hasattr(self, "_texts"):
             self._texts.close()
 
-    def _staged_file(self, folder: str) -> StagedFile:
-        return StagedFile(self._layout.staging, self._encoder, folder)
+    def _choose_layout(self, *, single: bool) -> Layout:
+        path, extension = self.context.path(self.config.path), f"{self._format}{EXTENSIONS_PACKED[self._packing]}"
+        if self.config.path.startswith(SCHEME):
+            from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
 
-    def _choose_layout(self, *, single: bool) -> Folder | SingleText | SingleParquet:
-        path = self.context.path(self.config.path)
+            bucket, url = self._bucket(), self.config.path
+            if not single:
+                return ObjectFolder(bucket, url, extension, self.context)
+            if self._format == "parquet":
+                return SingleObject(bucket, url, self.context, b"", self._put_together)
+            return SingleObject(bucket, url, self.context, self._beginning(), None)
         if not single:
-            return Folder(path, f"{self._format}{EXTENSIONS_PACKED[self._packing]}", self.context)
+            return Folder(path, extension, self.context)
         if self._format == "parquet":
             return SingleParquet(path, self.context, self._put_together)
+        return SingleText(path, self.context, self._beginning())
+
+    def _bucket(self) -> Bucket:
+        from dataflare.connectors.file.object_store import Bucket, split_name
+
+        return Bucket(self.context, split_name(self.config.path)[0], self.config.s3)
+
+    def _beginning(self) -> bytes:
+        """Return what a text begins with, packed; raise UnavailableError where what is there has other columns."""
         header = mark_of(self.config.encoding)
         if self._format == "csv" and self.config.header:
             if self._schema is None:
                 raise WorkflowError(f"the columns of {self.config.path} are not known", hint="set header: false")
             line = header_line(self._schema.names, self.config.csv_options(header=True))
             header += recoded(line, self.config.encoding)
-            self._check_header(header)
-        return SingleText(path, self.context, packed(header, self._packing))
+            if self.context.write_mode != "overwrite":
+                self._check_header(header)
+        return packed(header, self._packing)
 
     def _choose_packing(self, name: str) -> str:
         told = self.config.compression
@@ -184,18 +219,23 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         return pa.schema([f for f in self._schema if f.name not in self.config.partition_by])
 
     def _check_header(self, header: bytes) -> None:
-        path = self.context.path(self.config.path)
-        if self.context.write_mode == "overwrite" or not path.is_file() or path.stat().st_size == 0:
+        store = Stores(self.context, self.config.s3).of(self.config.path)
+        if not store.has(self.config.path):
             return
-        with storage(path), path.open("rb") as file:
-            pieces = unpacked(iter(lambda: file.read(1 << 16), b""), self._packing, path.name)
+        file = store.open(self.config.path)
+        try:
+            steps = range(0, file.size, HEAD_BYTES)
+            pieces = unpacked((file.pread(at, at + HEAD_BYTES) for at in steps), self._packing, self.config.path)
             found = b""
             while len(found) < len(header) + 1 and (more := next(pieces, b"")):
                 found += more
+        finally:
+            file.close()
         ended = header.replace(b"\r\n", b"\n")
-        if not found.replace(b"\r\n", b"\n").startswith(ended):
+        if found and not found.replace(b"\r\n", b"\n").startswith(ended):
             raise UnavailableError(
-                f"{path} has other columns than {', '.join(self._schema.names if self._schema else [])}",
+                f"{store.full(self.config.path)} has other columns than "
+                f"{', '.join(self._schema.names if self._schema else [])}",
                 hint="use write_mode: overwrite, or another path",
             )
 

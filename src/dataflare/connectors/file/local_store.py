@@ -94,6 +94,10 @@ class LocalStore(Store):
             return f"{full} is neither a file nor a folder"
         return f"{'no file matches' if glob.has_magic(path) else 'there is no file'} {full}"
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file."""
+        return self._context.path(name).is_file()
+
     def entry(self, name: str) -> Entry:
         """Return size and time of a file."""
         path = self._context.path(name)

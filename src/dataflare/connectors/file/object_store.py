@@ -93,6 +93,13 @@ class Bucket:
                 **{key: value for key, value in {**told, **switches}.items() if value},
             )
 
+    def check(self) -> None:
+        """Raise where the bucket does not answer, is not there or may not be listed."""
+        import obstore
+
+        with self.answering(f"{SCHEME}{self.name}"):
+            next(obstore.list(self.store, chunk_size=1), None)
+
     @contextmanager
     def answering(self, name: str) -> Iterator[None]:
         """Translate what the server refuses in this block; no secret is in the text."""
@@ -249,6 +256,10 @@ class ObjectStore(Store):
             if has_signs(path)
             else f"there is no object {path}, and none that can be read in it"
         )
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is an object."""
+        return self._seen(split_name(name)[1]) is not None
 
     def entry(self, name: str) -> Entry:
         """Return size, time and tag of an object."""

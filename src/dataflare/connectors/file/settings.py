@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Field, Size
-from dataflare.connectors.file.object_settings import SCHEME, ObjectStoreConfig
+from dataflare.connectors.file.object_settings import ObjectStoreConfig
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
@@ -154,7 +154,10 @@ class FileSourceConfig(TextConfig):
 class FileDestinationConfig(TextConfig):
     """Settings of the file destination."""
 
-    path: str = Field(description="A folder, or one file where it has an extension; relative to the workflow file.")
+    path: str = Field(
+        description="A folder, or one file where it has an extension; relative to the workflow file, or s3://."
+    )
+    s3: ObjectStoreConfig = Field(ObjectStoreConfig(), description="How s3:// is reached: endpoint, region, key.")
     null_value: str = Field("", description="CSV: what is written for null.")
     quote_all: bool = Field(default=False, description="CSV: quotes every value that is not null.")
     line_end: Literal["lf", "crlf"] = Field("lf", description="CSV: what ends a line.")
@@ -184,13 +187,6 @@ class FileDestinationConfig(TextConfig):
         if (self.compression_level or 0) > most:
             raise ValueError(f"compression_level: {self.compression} has levels up to {most}")
         return self
-
-    @field_validator("path")
-    @classmethod
-    def _on_disk(cls, value: str) -> str:
-        if value.startswith(SCHEME):
-            raise ValueError("files are not written to s3:// yet; write to a folder, or read from s3://")
-        return value
 
     def csv_options(self, *, header: bool) -> CsvOptions:
         """Return the CSV dialect; raise WorkflowError for an impossible one."""

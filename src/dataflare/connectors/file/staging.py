@@ -28,23 +28,50 @@ PART = re.compile(r"part-\d+-\d+-\d+-\d+\.[a-z]+(\.gz|\.zst)?")
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
-class Staging:
-    """Hidden names in one folder, which tell whose they are: a node of a workflow, and an attempt."""
+class StagedNames:
+    """Hidden names, which tell whose they are: a node of a workflow, and an attempt."""
 
-    def __init__(self, folder: Path, context: StageContext) -> None:
+    def __init__(self, context: StageContext) -> None:
         """Name things for this instance."""
-        self.folder, self._context = folder, context
+        self._context = context
         owner = f"{context.tenant}/{context.workflow}/{context.node}".encode()
         self.token = hashlib.blake2s(owner, digest_size=4).hexdigest()
         self._number = 0
 
+    def new_name(self) -> str:
+        """Return a name that nobody else gives."""
+        context = self._context
+        salt = f"{context.runtime.random.getrandbits(32):08x}"
+        self._number += 1
+        return f".staged-{self.token}-{context.attempt}-{context.index}-{self._number - 1}-{salt}.tmp"
+
+    def generation(self) -> str:
+        """Return a new name of a hidden folder or file that will replace what is there."""
+        salt = f"{self._context.runtime.random.getrandbits(32):08x}"
+        return f".generation-{self.token}-{self._context.attempt}-{salt}"
+
+    def attempt_of(self, name: str, kind: str) -> int:
+        """Return the attempt that gave a name of this kind, -1 where it is another's."""
+        found = re.match(rf"\.{kind}-{self.token}-(\d+)-", name)
+        return int(found[1]) if found else -1
+
+
+class Staging(StagedNames):
+    """Hidden names in one folder."""
+
+    def __init__(self, folder: Path, context: StageContext) -> None:
+        """Name things for this instance."""
+        super().__init__(context)
+        self.folder = folder
+
+    def begin(self, encoder: Callable[[IO[bytes]], Encoder], folder: str = "") -> StagedFile:
+        """Return a new file that is being written."""
+        return StagedFile(self, encoder, folder)
+
     def create(self) -> tuple[str, IO[bytes]]:
         """Return the name of a new file and the open file."""
-        context = self._context
         while True:
-            salt = f"{context.runtime.random.getrandbits(32):08x}"
-            name = f".staged-{self.token}-{context.attempt}-{context.index}-{self._number}-{salt}.tmp"
-            self._number += 1
+            name = self.new_name()
             with storage(self.folder / name):
                 try:
                     return name, (self.folder / name).open("xb", 1 << 20)
@@ -53,24 +80,15 @@ class Staging:
 
     def older(self) -> list[str]:
         """Return the names that earlier attempts of this node left."""
-        return [n for n in self._names() if 0 <= self._attempt_of(n, "staged") < self._context.attempt]
+        return [n for n in self._names() if 0 <= self.attempt_of(n, "staged") < self._context.attempt]
 
     def generations(self) -> list[str]:
         """Return the names of the hidden folders of earlier attempts of this node."""
-        return [n for n in self._names() if 0 <= self._attempt_of(n, "generation") < self._context.attempt]
-
-    def generation(self) -> str:
-        """Return a new name of a hidden folder or file that will replace what is there."""
-        salt = f"{self._context.runtime.random.getrandbits(32):08x}"
-        return f".generation-{self.token}-{self._context.attempt}-{salt}"
+        return [n for n in self._names() if 0 <= self.attempt_of(n, "generation") < self._context.attempt]
 
     def _names(self) -> list[str]:
         with storage(self.folder):
             return sorted(os.listdir(self.folder))  # noqa: PTH208 - names are what is wanted
-
-    def _attempt_of(self, name: str, kind: str) -> int:
-        found = re.match(rf"\.{kind}-{self.token}-(\d+)-", name)
-        return int(found[1]) if found else -1
 
 
 class StagedFile:
@@ -206,6 +224,7 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 __all__ = [
     "PART",
     "StagedFile",
+    "StagedNames",
     "Staging",
     "checked_folder",
     "checked_name",

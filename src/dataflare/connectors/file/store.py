@@ -68,6 +68,10 @@ class Store(ABC):
         """Say what is there instead, where nothing is behind a path."""
 
     @abstractmethod
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+
+    @abstractmethod
     def entry(self, name: str) -> Entry:
         """Return a file as it is now; raise UnavailableError where there is none."""
 
