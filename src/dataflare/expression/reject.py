@@ -130,7 +130,7 @@ class _Trial:
             return {}
         entering = self._entering(rows)
         if self._statement is None:
-            self._statement = Statement(entering.schema, self._budget)
+            self._statement = Statement(entering.schema, self._budget, tries=True)
         if self._prepared_for != epoch:
             self._statement.prepare(select(f"{t} as c{n}" for n, t in enumerate(self._tries(epoch))))
             self._prepared_for = epoch

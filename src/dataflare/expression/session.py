@@ -49,6 +49,7 @@ _DISABLED = ",".join(
         *("scalar_fn_pushdown", "projection_pullup", "projection_placement", "unused_columns"),
     )
 )
+_APART = f"{_DISABLED},common_subexpressions"
 FAITHFUL = (f"set disabled_optimizers = '{_DISABLED}'",)
 """What every session that evaluates expressions is told."""
 # Conditions and columns are evaluated where they are written: which rows a failing cast meets must not depend on the
@@ -58,7 +59,7 @@ FAITHFUL = (f"set disabled_optimizers = '{_DISABLED}'",)
 class _Database:
     """One instance; closed when the last session on it is gone."""
 
-    def __init__(self, memory_bytes_max: int) -> None:
+    def __init__(self, memory_bytes_max: int, *, tries: bool = False) -> None:
         import duckdb
 
         limits = {"memory_limit": f"{memory_bytes_max >> 10}KiB", "temp_directory": _spill_folder()}
@@ -66,6 +67,8 @@ class _Database:
         self.connection.execute("set timezone = 'UTC'")
         for setting in FAITHFUL:
             self.connection.execute(setting)
+        if tries:  # what is common to several would be evaluated before them, outside of their TRY
+            self.connection.execute(f"set disabled_optimizers = '{_APART}'")
         self.connection.execute("set lock_configuration = true")
 
 
@@ -85,22 +88,23 @@ def _spill_folder() -> str:
 class _Databases:
     """The open instances: one for each memory limit while it has a session, and one that stays open, for small work.
 
-    The latter spills nothing; to open it takes 15 ms.
+    The latter spills nothing; to open it takes 15 ms. Expressions in a TRY have one of their own.
     """
 
     def __init__(self) -> None:
-        self._open: weakref.WeakValueDictionary[int, _Database] = weakref.WeakValueDictionary()
+        self._open: weakref.WeakValueDictionary[tuple[int, bool], _Database] = weakref.WeakValueDictionary()
         self._small: _Database | None = None
         self._lock = threading.Lock()
 
-    def get(self, budget: Budget | None) -> tuple[_Database, Any]:
+    def get(self, budget: Budget | None, *, tries: bool = False) -> tuple[_Database, Any]:
         """Return an instance and a cursor on it."""
         with self._lock:
             if budget is None:
                 found = self._small = self._small or _Database(_SMALL_BYTES)
             else:
                 limit = max(budget.memory_bytes_max, _MEMORY_BYTES_MIN)
-                found = self._open[limit] = self._open.get(limit) or _Database(limit)
+                known = self._open.get((limit, tries))
+                found = self._open[limit, tries] = known or _Database(limit, tries=tries)
             return found, found.connection.cursor()
 
 
@@ -110,12 +114,13 @@ _databases = _Databases()
 class Session:
     """One cursor on the process's instance for this budget; cheap to make (a few microseconds once it is open)."""
 
-    def __init__(self, budget: Budget | None) -> None:
+    def __init__(self, budget: Budget | None, *, tries: bool = False) -> None:
         """Open a cursor, and the instance if it is the first. Its memory is shared by all sessions of that limit.
 
-        Without a budget it is on the one for small work: types, keys, rows one by one.
+        Without a budget it is on the one for small work: types, keys, rows one by one. With `tries` every expression
+        is evaluated by itself, as TRY(...) needs it.
         """
-        self._database, self._cursor = _databases.get(budget)
+        self._database, self._cursor = _databases.get(budget, tries=tries)
 
     def register(self, source: Any, name: str = INPUT) -> None:
         """Let statements read an Arrow table, or anything that exports an Arrow stream, under `name`."""
@@ -159,9 +164,9 @@ class Session:
 class Statement:
     """A query over `INPUT`, prepared once and executed for each batch of rows of one schema."""
 
-    def __init__(self, schema: pa.Schema, budget: Budget | None) -> None:
-        """Reads rows of `schema`; `prepare` says the query."""
-        self._session = Session(budget)
+    def __init__(self, schema: pa.Schema, budget: Budget | None, *, tries: bool = False) -> None:
+        """Reads rows of `schema`; `prepare` says the query, in which TRY(...) stands if it `tries`."""
+        self._session = Session(budget, tries=tries)
         self._slot = Slot(schema)
         self._session.register(self._slot)
 

@@ -196,3 +196,16 @@ def test_reasons_never_hold_a_value(message: str, words: str) -> None:
     found = reason(duckdb.Error(message))
     assert words in found
     assert "42" not in found
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (("a", "cast(s as tinyint) + 1"), ("b", "cast(s as tinyint) + 2")),
+        (("a", "cast(s as tinyint) * cast(s as tinyint)"), ("b", "1")),
+    ],
+)
+def test_a_cast_that_stands_there_twice_fails_for_its_row_alone(columns: tuple[tuple[str, str], ...]) -> None:
+    result = Chain([Step("n", (("id", "id"), *columns))], SCHEMA, policies=["skip"]).run(MIXED)
+    assert result.rows.column("id").to_pylist() == [0, 2, 3, 4, 6, 7]
+    assert result.rejected[0].rows.column("id").to_pylist() == [1, 5]
