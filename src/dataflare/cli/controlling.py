@@ -86,7 +86,7 @@ def status_of(where: StateOf) -> dict[str, Any]:
         return _status_at_rest(where)
     except WorkflowError:  # it is there, but between two attempts
         return {**_status_at_rest(where), "status": "restarting"}
-    return {**found, "nodes": _public(found.get("nodes", {}))}
+    return {**found, **_counted(found.get("nodes", {}))}
 
 
 def _status_at_rest(where: StateOf) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _status_at_rest(where: StateOf) -> dict[str, Any]:
         "status": "finished" if infos[-1].status == "finished" else "stopped",
         "attempt": proposals[-1].attempt,
         "epoch": proposals[-1].epoch,
-        "nodes": _public(proposals[-1].totals),
+        **_counted(proposals[-1].totals),
     }
 
 
@@ -127,5 +127,13 @@ def _everyone(where: StateOf) -> list[StateOf]:
     return [StateOf(name, where.settings, where.directory) for name in sorted(names)]
 
 
-def _public(nodes: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    return {n: {f"rows_{k.removeprefix('rows_')}": v for k, v in kinds.items()} for n, kinds in nodes.items()}
+def _counted(totals: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, dict[str, int]]]:
+    """Return rows by node and fate, and where there are rules, the rows that fail each."""
+    from dataflare.state.ledger import NOTE, notes
+
+    nodes = {
+        n: {f"rows_{k.removeprefix('rows_')}": v for k, v in kinds.items() if not k.startswith(NOTE)}
+        for n, kinds in totals.items()
+    }
+    rules = {n: told for n, kinds in totals.items() if (told := notes(kinds))}
+    return {"nodes": nodes, **({"rules": rules} if rules else {})}

@@ -35,7 +35,8 @@ def outcome_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "guarantees": guarantees_json(plan.guarantees),
         "error": outcome.error.as_finding().as_json() if outcome.error else None,
     }
-    return {**line, "more": True} if outcome.more else line
+    rules = {"rules": {n: dict(r) for n, r in outcome.rules.items()}} if outcome.rules else {}
+    return {**line, **rules, **({"more": True} if outcome.more else {})}
 
 
 def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, str]]:
@@ -59,7 +60,14 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[st
         head += "; there is more to read"
     if outcome.error is not None and not any(n for counts in outcome.nodes.values() for n in counts.values()):
         return head  # a table of nothing would push the error out of sight
-    return "\n\n".join([head, rows_text(plan, outcome, stream, moved), *promises_text(plan.guarantees)])
+    return "\n\n".join(
+        [
+            head,
+            rows_text(plan, outcome, stream, moved),
+            *rules_text(plan, outcome, stream),
+            *promises_text(plan.guarantees),
+        ]
+    )
 
 
 def rows_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[str, Mapping[str, int]]) -> str:
@@ -75,6 +83,17 @@ def rows_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[str, 
         rows.append([node.id, node.kind.value, node.type, *cells, rate])
     head = ["node", "kind", "type", *(k.removeprefix("rows_") for k in shown), "rows/s"]
     return table(head, rows, right=range(3, len(head)), stream=stream)
+
+
+def rules_text(plan: Plan, outcome: Outcome, stream: TextIO) -> list[str]:
+    """Return the table of rules that rows fail; nothing where there is none."""
+    rows = [
+        (node, rule, plan.node(node).config.get("rules", {}).get(rule, {}).get("severity", "error"), f"{failing:,}")
+        for node, rules in outcome.rules.items()
+        for rule, failing in rules.items()
+        if failing
+    ]
+    return [table(("node", "rule", "severity", "rows"), rows, right=(3,), stream=stream)] if rows else []
 
 
 def counts_text(nodes: Mapping[str, Mapping[str, int]], stream: TextIO) -> str:

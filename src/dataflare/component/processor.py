@@ -122,8 +122,16 @@ class Processor(Component[C]):
         """Return how rows were lost or made since the last call, by kinds of count; None: the engine can tell.
 
         The engine can, where rows are lost in one way only. Others tell `absorbed`, `filtered`, `skipped`, `expanded`.
+        A kind `rule.NAME` is counted beside them: rows that a rule of that name is about.
         """
         return None
+
+    def verdict(self, totals: Mapping[str, int]) -> None:
+        """Look at the counts of the node over the whole run, and raise where the run must not succeed with them.
+
+        Called once, without `open`, on an instance that has settings and a context, when all input has ended, before
+        the last epoch is sealed. `totals` has the kinds of count, `in`, `out`, `dead` and so on.
+        """
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the state by key group (0..255, or EVERYWHERE); called at a barrier, between batches.

@@ -45,6 +45,7 @@ class Outcome:
     """How a run ended: `succeeded`, `failed` or `stopped`; `nodes` are ledger totals of this run by node and count.
 
     Counts: `rows_in`, `rows_out`, `rows_filtered`, `rows_skipped`, `rows_dead`, `rows_absorbed`, `rows_expanded`.
+    `rules`: the rows that fail each named rule of a node, by node and rule.
     """
 
     status: str
@@ -52,6 +53,7 @@ class Outcome:
     attempts: int = 1
     elapsed_seconds: float = 0.0
     nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     error: DataFlareError | None = None
     more: bool = False

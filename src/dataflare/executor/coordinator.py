@@ -18,6 +18,7 @@ from dataflare.executor.workflow_actor import Ending, WorkflowActor
 from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
 from dataflare.security.codec import Codec
 from dataflare.state.checkpoint import CheckpointManager
+from dataflare.state.ledger import notes
 
 if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
@@ -155,6 +156,7 @@ class CoordinatorActor(Actor):
             attempts=run.attempts,
             elapsed_seconds=elapsed,
             nodes=_rows(run.plan, dict(proposal.totals) if proposal else {}),
+            rules={n: told for n, kinds in (proposal.totals if proposal else {}).items() if (told := notes(kinds))},
             guarantees=run.plan.guarantees,
             error=error,
             more=bool(ending and ending.more),

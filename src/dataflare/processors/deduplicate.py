@@ -13,8 +13,7 @@ from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
-from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys
-from dataflare.processors.held import by_key_group, packed, unpacked
+from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys, restored, saved
 from dataflare.schema import REJECTED
 
 if TYPE_CHECKING:
@@ -183,19 +182,13 @@ class Deduplicate(Processor[DeduplicateConfig]):
         """Return the keys that were seen, or the rows that wait, by key group."""
         table = self._newest or self._seen
         assert table is not None
-        rows = table.state()
-        state = by_key_group(rows, table.state_keys)
-        if rows.schema.metadata and self.context.key_group not in state:  # how far rows have come counts without keys
-            state[self.context.key_group] = packed(iter([rows.slice(0, 0)]), rows.schema)
-        return state
+        return saved(table, self.context.key_group)
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
         table = self._newest or self._seen
         assert table is not None
-        for group in sorted(state):
-            for rows in unpacked(state[group]):
-                table.restore(rows)
+        restored(table, state)
 
     def close(self) -> None:
         """Free the tables."""

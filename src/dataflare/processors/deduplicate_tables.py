@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from dataflare.expression.fit import fit
 from dataflare.expression.session import INPUT, Session, select
+from dataflare.processors.held import by_key_group, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -211,4 +212,20 @@ class NewestRows:
         self._fresh = 0
 
 
-__all__ = ["NewestRows", "SeenKeys"]
+def saved(table: SeenKeys | NewestRows, key_group: int) -> dict[int, bytes]:
+    """Return the state of a table by key group; what it knows besides its rows goes into `key_group`."""
+    rows = table.state()
+    state = by_key_group(rows, table.state_keys)
+    if rows.schema.metadata and key_group not in state:  # how far rows have come counts without keys
+        state[key_group] = packed(iter([rows.slice(0, 0)]), rows.schema)
+    return state
+
+
+def restored(table: SeenKeys | NewestRows, state: Mapping[int, bytes]) -> None:
+    """Give a table its state back."""
+    for group in sorted(state):
+        for rows in unpacked(state[group]):
+            table.restore(rows)
+
+
+__all__ = ["NewestRows", "SeenKeys", "restored", "saved"]

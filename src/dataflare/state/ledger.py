@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 KINDS = ("in", "out", "filtered", "skipped", "dead", "absorbed", "expanded")
 
+NOTE = "rule."
+"""What the kinds begin with that are counted beside the others, such as `rule.positive`; no balance knows them."""
+
 Counts = dict[str, dict[str, int]]
 """Rows by node and kind. `out` holds the default output and all named ones but `errors`, whose rows are `dead`."""
 
@@ -32,7 +35,8 @@ def add(total: Counts, part: Mapping[str, Mapping[str, int]]) -> Counts:
 
 def check_node(node: str, kinds: Mapping[str, int], declared: Iterable[str]) -> None:
     """Raise LedgerError unless in + expanded = out + the other kinds, using only kinds the node declared."""
-    undeclared = {k for k, n in kinds.items() if n and k not in ("in", "out", "dead", "skipped", *declared)}
+    known = ("in", "out", "dead", "skipped", *declared)
+    undeclared = {k for k, n in kinds.items() if n and k not in known and not k.startswith(NOTE)}
     if undeclared:
         raise LedgerError(
             f"node {node} counted rows as {', '.join(sorted(undeclared))}, which its spec does not declare"
@@ -47,3 +51,8 @@ def check_edge(edge: str, sent: int, received: int) -> None:
     """Raise LedgerError unless every row that left one node arrived at the other."""
     if sent != received:
         raise LedgerError(f"edge {edge} carried {sent:,} rows and delivered {received:,}")
+
+
+def notes(kinds: Mapping[str, int]) -> dict[str, int]:
+    """Return what is counted beside the balance, such as the rows that fail a rule, by its name."""
+    return {k.removeprefix(NOTE): n for k, n in kinds.items() if k.startswith(NOTE)}

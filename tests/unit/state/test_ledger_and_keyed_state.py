@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dataflare.errors import StateError
 from dataflare.executor.partition import KEY_GROUPS, groups_of, task_of
 from dataflare.state.keyed import pack, unpack
-from dataflare.state.ledger import LedgerError, add, check_edge, check_node
+from dataflare.state.ledger import LedgerError, add, check_edge, check_node, notes
 
 
 def test_rows_that_are_unaccounted_for_are_an_error() -> None:
@@ -51,3 +51,11 @@ def test_a_torn_snapshot_is_refused() -> None:
     for cut in range(len(packed)):
         with pytest.raises(StateError):
             unpack(packed[:cut], range(KEY_GROUPS))
+
+
+def test_rows_that_fail_a_rule_are_counted_beside_the_balance() -> None:
+    kinds = {"in": 5, "out": 5, "rule.positive": 4, "rule.odd": 0}
+    check_node("n", kinds, [])
+    assert notes(kinds) == {"positive": 4, "odd": 0}
+    with pytest.raises(LedgerError):
+        check_node("n", {**kinds, "rules": 1}, [])

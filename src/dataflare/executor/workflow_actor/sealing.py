@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from dataflare.component import Processor
 from dataflare.errors import DataError, Place, StalledError
 from dataflare.executor.exchange import Barrier
 from dataflare.executor.job import KINDS
 from dataflare.executor.workflow_actor.steps import acknowledge, clean, commit_decider, commit_others, mark_committed
 from dataflare.monitoring.events import CheckpointStalled, EpochCommitted, EpochSealed
+from dataflare.plan import NodeKind
 from dataflare.state.checkpoint import Proposal
 from dataflare.state.ledger import Counts, add, check_edge, check_node
 
@@ -93,6 +95,8 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
         for operator, names in report.saved.segments.items():
             segments.setdefault(operator, []).extend(names)
     totals = add({n: dict(k) for n, k in (life.base.totals if life.base else {}).items()}, counts)
+    if last:
+        _end(life, totals)
     return Proposal(
         epoch=newest[0].epoch,
         attempt=life.job.attempt,
@@ -145,6 +149,16 @@ def _judge(life: Life, node: Node, rows: Mapping[str, int]) -> None:
             hint="correct the data or the node, or raise on_error.max_rate",
             place=Place(path=node.id),
         )
+
+
+def _end(life: Life, totals: Counts) -> None:
+    """Let each processor that wants to look at the counts of the whole run; raise what it raises."""
+    for node in life.job.plan.topological():
+        if node.kind is NodeKind.PROCESSOR:
+            kind = life.job.registry.find(KINDS[node.kind], node.type)
+            if kind.verdict is not Processor.verdict:
+                component = cast("Processor[Any]", life.job.component(node, 0, 1, lambda: 0))
+                component.verdict(totals.get(node.id, {}))
 
 
 def _missing(life: Life) -> str:

@@ -1,0 +1,82 @@
+"""kill -9 while rows are judged, picked and gathered: what comes out and what is counted is the same."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.processes import dataflare, lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NODES = """
+  judged:
+    type: validate
+    inputs: [orders]
+    config:
+      rules:
+        number: {check: cast(qty as bigint) > 0}
+        once: {columns: note, unique: true, severity: warn}
+        plenty: {check: cast(qty as bigint) > 2, severity: warn}
+    on_error: {action: dead_letter}
+  per_name:
+    type: aggregate
+    inputs: [judged]
+    config:
+      group_by: [name]
+      aggregations:
+        newest: last(id order by id)
+        three: min(id, 3)
+        ids: approx_count_distinct(id)
+        middle: median(cast(qty as bigint))
+        all: list(id order by id)
+destinations:
+  rows: {type: file, inputs: [judged], config: {path: out/rows, format: jsonl}}
+  names: {type: file, inputs: [per_name], config: {path: out/names, format: jsonl}}
+  dead: {type: file, inputs: [judged.errors], config: {path: out/dead, format: jsonl}}
+"""
+WORKFLOW = HEAD.partition("transformations:")[0] + "transformations:" + NODES
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Return what the run made and counted, in an order of its own."""
+    status = dataflare(folder, "status", "kills", "--json").summary
+    return {
+        "rows": sorted(r["id"] for r in lines(folder / "out" / "rows")),
+        "names": sorted(lines(folder / "out" / "names"), key=lambda r: r["name"]),
+        "dead": sorted((r["row"], r["error"]) for r in lines(folder / "out" / "dead")),
+        "rules": status["rules"],
+        "nodes": status["nodes"],
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what an undisturbed run makes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    source_csv(folder)
+    calm = Case(folder)
+    calm.file.write_text(WORKFLOW)
+    done = calm.run()
+    assert done.returncode == 0, done.stderr
+    found = content(folder)
+    assert len(found["rows"]) == 12_000 - 13
+    assert found["rules"]["judged"]["number"] == len(found["dead"]) == 13
+    assert found["rules"]["judged"]["once"] == 12_000 - 2
+    assert found["rules"]["judged"]["plenty"] > 1000
+    assert len(found["names"]) == 40
+    return found
+
+
+def test_kills_at_random_steps_change_nothing(case: Case, expected: dict[str, Any]) -> None:
+    case.file.write_text(WORKFLOW)
+    rng = random.Random(23)
+    kills = [f"{when}:{step}:{rng.randint(1, 6)}" for when, step in rng.choices(STEPS, k=6)]
+    killed = case.run_through(kills, seed=4)
+
+    assert killed >= 1
+    assert content(case.folder) == expected
