@@ -34,7 +34,11 @@ NODES = """
         ids: approx_count_distinct(id)
         middle: median(cast(qty as bigint))
         all: list(id order by id)
+  tenth: {type: sample, inputs: [judged], config: {rate: 10%, by: id}}
+  hundred: {type: sample, inputs: [judged], config: {reservoir: 100, by: id}}
 destinations:
+  share: {type: file, inputs: [tenth], config: {path: out/share, format: jsonl}}
+  few: {type: file, inputs: [hundred], config: {path: out/few, format: jsonl}}
   rows: {type: file, inputs: [judged], config: {path: out/rows, format: jsonl}}
   names: {type: file, inputs: [per_name], config: {path: out/names, format: jsonl}}
   dead: {type: file, inputs: [judged.errors], config: {path: out/dead, format: jsonl}}
@@ -47,6 +51,8 @@ def content(folder: Path) -> dict[str, Any]:
     status = dataflare(folder, "status", "kills", "--json").summary
     return {
         "rows": sorted(r["id"] for r in lines(folder / "out" / "rows")),
+        "share": sorted(r["id"] for r in lines(folder / "out" / "share")),
+        "few": sorted(r["id"] for r in lines(folder / "out" / "few")),
         "names": sorted(lines(folder / "out" / "names"), key=lambda r: r["name"]),
         "dead": sorted((r["row"], r["error"]) for r in lines(folder / "out" / "dead")),
         "rules": status["rules"],
@@ -69,6 +75,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert found["rules"]["judged"]["once"] == 12_000 - 2
     assert found["rules"]["judged"]["plenty"] > 1000
     assert len(found["names"]) == 40
+    assert len(found["few"]) == 100
+    assert 1000 < len(found["share"]) < 1400
     return found
 
 

@@ -34,6 +34,7 @@ class Port:
     keys: tuple[str, ...] = ()
     everywhere: bool = False
     first: bool = False
+    together: bool = False
 
 
 class Processor(Component[C]):

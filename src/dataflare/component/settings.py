@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-__all__ = ["Config", "Duration", "Field", "Size", "seconds_of", "size_of"]
+__all__ = ["Config", "Duration", "Field", "Rate", "Size", "rate_of", "seconds_of", "size_of"]
 
 _DURATIONS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -46,3 +46,23 @@ Duration = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema({"type":
 
 Size = Annotated[int, BeforeValidator(size_of), WithJsonSchema({"type": "string", "format": "size"})]
 """Bytes; written with a unit."""
+
+
+def rate_of(value: Any) -> float:
+    """Read a rate such as `1%` or `0.01`; raise ValueError beyond 0 and 100 %."""
+    text = str(value).strip()
+    try:
+        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError("a rate is written as 1% or 0.01") from error
+    if not 0 <= rate <= 1:
+        raise ValueError("a rate is between 0% and 100%")
+    return rate
+
+
+Rate = Annotated[
+    float,
+    BeforeValidator(rate_of),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}], "format": "rate"}),
+]
+"""A share of rows; written as `1%` or `0.01`."""

@@ -169,7 +169,8 @@ class _Fusion:
             return
         ports = [Port(**port) for port in node.traits.get("ports", ())]
         operator = Operator(node.id, Role.PROCESSOR, (node.id,))
-        self._attach(node, operator, parallel=kind.spec.traits.parallel, ports=ports)
+        parallel = kind.spec.traits.parallel and not any(port.together for port in ports)
+        self._attach(node, operator, parallel=parallel, ports=ports)
 
     def _place_row_step(self, node: Node) -> None:
         edges = self._plan.inputs_of(node.id)

@@ -52,6 +52,17 @@ def key_groups(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
     return _statements.get(query, entering.schema).run(entering).column(0)
 
 
+def key_hashes(rows: pa.Table, keys: Sequence[str], *, seed: int, bits: int) -> pa.ChunkedArray:
+    """Return a number of so many bits (63 at most, as int64) for each row, the same for equal keys and seed.
+
+    Hashed twice: hashes of several values are joined in a way that lets a seed turn the same bits in all of them.
+    """
+    entering = rows.select(list(keys))
+    texts = ", ".join(_text(f) for f in entering.schema)
+    query = select([f"cast(hash(hash('{seed:d}', {texts})) >> {64 - bits:d} as bigint) as h"])
+    return _statements.get(query, entering.schema).run(entering).column(0)
+
+
 def _text(field: pa.Field) -> str:
     import pyarrow as pa
 
@@ -61,4 +72,4 @@ def _text(field: pa.Field) -> str:
     return f"cast({name} as varchar)"
 
 
-__all__ = ["KEY_GROUPS", "key_groups"]
+__all__ = ["KEY_GROUPS", "key_groups", "key_hashes"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator
 
 from dataflare.errors import WorkflowError
 
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dataflare.schema import Schema
+
+
+Columns = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""Names of columns; one alone may stand without a list."""
 
 
 def known(names: Iterable[str], columns: Iterable[str], setting: str) -> None:
@@ -45,4 +51,4 @@ def free(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-__all__ = ["free", "known", "near", "same_columns"]
+__all__ = ["Columns", "free", "known", "near", "same_columns"]

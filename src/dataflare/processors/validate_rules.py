@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from dataflare.component import Config, Field
+from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
-from dataflare.processors.columns import known
+from dataflare.processors.columns import Columns, known
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warn", "fail"]
 Scalar = bool | int | float | str
-
-
-def _share(value: Any) -> Any:
-    """Read `1%` as 0.01."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip().removesuffix("%")) / 100
-    return value
-
-
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
-Columns = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class Rule(Config):
@@ -54,7 +44,7 @@ class Rule(Config):
     severity: Severity = Field(
         "error", description="error: the row follows on_error; warn: it goes on; fail: the run ends at once."
     )
-    rate_max: Share | None = Field(
+    rate_max: Rate | None = Field(
         None, description="The share of judged rows, such as 1%, that may fail it by the end of a bounded input."
     )
     message: str = Field("", description="What is said of a row that fails it; default: what the rule asks for.")
@@ -131,7 +121,7 @@ class Expectations(Config):
 
     rows: Bounds | None = Field(None, description="How many rows came in: {min: 1}.")
     passed: Bounds | None = Field(None, description="How many rows went on.")
-    rejected_max: Share | None = Field(None, description="The share of rows, such as 1%, that may have been rejected.")
+    rejected_max: Rate | None = Field(None, description="The share of rows, such as 1%, that may have been rejected.")
 
 
 class ValidateConfig(Config):

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
-from dataflare.component.settings import Config, Duration, Size
+from dataflare.component.settings import Config, Duration, Rate, Size
 from dataflare.plan_words import Action, Level
 from dataflare.workflow.example_text import ExampleText  # noqa: TC001 - pydantic reads it
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
-
-
-def _rate(value: Any) -> float:
-    text = str(value).strip()
-    try:
-        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError as error:
-        raise ValueError("a rate is written as 1% or 0.01") from error
-    if not 0 <= rate <= 1:
-        raise ValueError("a rate is between 0% and 100%")
-    return rate
-
-
-Rate = Annotated[
-    float, BeforeValidator(_rate), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}], "format": "rate"})
-]
-"""A share of rows; written as `1%` or `0.01`."""
 
 
 class BudgetText(Config):

@@ -93,7 +93,11 @@ def _ways(component: Any, inputs: int) -> dict[str, Any]:
     """Return how rows come in: `keys` of a two-phase processor, else `ports`, where any has something to say."""
     if isinstance(component, TwoPhaseProcessor):
         return {"keys": list(component.keys())} if component.keys() else {}
-    ports = [{"keys": list(p.keys), "everywhere": p.everywhere, "first": p.first} for p in component.ports(inputs)]
+    ports = [
+        {"keys": list(p.keys), "everywhere": p.everywhere, "first": p.first}
+        | ({"together": True} if p.together else {})
+        for p in component.ports(inputs)
+    ]
     return {"ports": ports} if any(any(port.values()) for port in ports) else {}
 
 

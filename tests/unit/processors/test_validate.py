@@ -195,7 +195,7 @@ def test_mistakes_are_told_when_planning(rule: dict[str, Any], words: str) -> No
         ({"rules": {"r": {"check": "true", "within": 5}}}, "within goes with unique"),
         ({"rules": {n: {"columns": "id", "unique": True} for n in "ab"}}, "one rule of a node may be unique"),
         ({"expect": {"rows": {"min": 2, "max": 1}}}, "min is greater than max"),
-        ({"expect": {"rejected_max": "101%"}}, "less than or equal to 1"),
+        ({"expect": {"rejected_max": "101%"}}, "between 0% and 100%"),
     ],
 )
 def test_settings_that_mean_nothing_are_told(config: dict[str, Any], words: str) -> None:
