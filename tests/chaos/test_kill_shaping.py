@@ -36,7 +36,9 @@ NODES = """
         all: list(id order by id)
   tenth: {type: sample, inputs: [judged], config: {rate: 10%, by: id}}
   hundred: {type: sample, inputs: [judged], config: {reservoir: 100, by: id}}
+  held: {type: throttle, inputs: [judged], config: {rows_per_second: 20000}}
 destinations:
+  slow: {type: file, inputs: [held], config: {path: out/slow, format: jsonl}}
   share: {type: file, inputs: [tenth], config: {path: out/share, format: jsonl}}
   few: {type: file, inputs: [hundred], config: {path: out/few, format: jsonl}}
   rows: {type: file, inputs: [judged], config: {path: out/rows, format: jsonl}}
@@ -51,12 +53,13 @@ def content(folder: Path) -> dict[str, Any]:
     status = dataflare(folder, "status", "kills", "--json").summary
     return {
         "rows": sorted(r["id"] for r in lines(folder / "out" / "rows")),
+        "slow": sorted(r["id"] for r in lines(folder / "out" / "slow")),
         "share": sorted(r["id"] for r in lines(folder / "out" / "share")),
         "few": sorted(r["id"] for r in lines(folder / "out" / "few")),
         "names": sorted(lines(folder / "out" / "names"), key=lambda r: r["name"]),
         "dead": sorted((r["row"], r["error"]) for r in lines(folder / "out" / "dead")),
         "rules": status["rules"],
-        "nodes": status["nodes"],
+        "nodes": {n: {k: v for k, v in kinds.items() if n != "held"} for n, kinds in status["nodes"].items()},
     }
 
 
@@ -74,6 +77,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert found["rules"]["judged"]["number"] == len(found["dead"]) == 13
     assert found["rules"]["judged"]["once"] == 12_000 - 2
     assert found["rules"]["judged"]["plenty"] > 1000
+    assert found["slow"] == found["rows"]
     assert len(found["names"]) == 40
     assert len(found["few"]) == 100
     assert 1000 < len(found["share"]) < 1400

@@ -35,6 +35,7 @@ class Port:
     everywhere: bool = False
     first: bool = False
     together: bool = False
+    eased: bool = False
 
 
 class Processor(Component[C]):
@@ -109,6 +110,20 @@ class Processor(Component[C]):
 
     def flush(self) -> Iterable[Batch]:
         """Return what is held only for speed; called at every barrier, before `snapshot`."""
+        return ()
+
+    def wait(self, seconds: float) -> float | None:
+        """Return for how many seconds the rows that it holds back have to wait; None: it holds none back.
+
+        Asked where a port is `eased`, after rows went in or out. `seconds` is the time, which never goes back. As long
+        as rows wait, the task takes no others in; no thread waits for that, and those that wait at a barrier are state.
+        """
+        del seconds
+        return None
+
+    def release(self, seconds: float) -> Iterable[Batch]:
+        """Return what may go on at this time; called when `wait` has said so, or earlier."""
+        del seconds
         return ()
 
     def finish(self) -> Iterable[Batch]:

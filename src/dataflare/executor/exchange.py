@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dataflare.executor.gathering import Room
 from dataflare.executor.graph import Routing
 from dataflare.executor.partition import partitions
+from dataflare.plan import Edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch
     from dataflare.component import Runtime
+    from dataflare.executor.graph import TaskGraph
 
 CREDITS_PER_CHANNEL = 2
 SMALL_ITEMS_PER_CHANNEL = 64
@@ -140,6 +142,17 @@ class Inlet:
     port: int
 
 
+def inlets_of(graph: TaskGraph, stage: int, index: int) -> list[Inlet]:
+    """Return the receiving ends of all channels into a task, in the order of their numbers."""
+    channels = (exchange for exchange, _ in graph.channels_into(stage, index))
+    return [Inlet(str(Edge(e.node, e.output, e.operator)), e.operator, e.port) for e in channels]
+
+
+def _passes(item: Batch | Mark) -> bool:
+    """Tell whether an item passes while rows wait, which then are state; behind the last barrier there is none."""
+    return isinstance(item, Barrier) and not item.last
+
+
 class Inlets:
     """All channels into a task, their waiting items, which of them wait at a barrier, and which have ended."""
 
@@ -161,13 +174,17 @@ class Inlets:
         self._queues[channel].append((item, consumed))
         return consumed
 
-    def next(self) -> tuple[Inlet, int, Batch | Mark, asyncio.Future[None]] | None:
-        """Take the next item of a channel that does not wait at a barrier, in fair turns; None if there is none."""
+    def next(self, *, rows: bool = True) -> tuple[Inlet, int, Batch | Mark, asyncio.Future[None]] | None:
+        """Take the next item of a channel that does not wait at a barrier, in fair turns; None if there is none.
+
+        Not `rows`: take barriers alone, but not the last one; what stands before them waits, and so do they.
+        """
         for step in range(len(self._queues)):
             channel = (self._turn + step) % len(self._queues)
-            if self._queues[channel] and channel not in self._at_barrier:
+            queue = self._queues[channel]
+            if queue and channel not in self._at_barrier and (rows or _passes(queue[0][0])):
                 self._turn = (channel + 1) % len(self._queues)
-                item, consumed = self._queues[channel].popleft()
+                item, consumed = queue.popleft()
                 return self._inlets[channel], channel, item, consumed
         return None
 

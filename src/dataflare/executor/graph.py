@@ -213,7 +213,8 @@ class _Fusion:
         shared = [self._home[e.source].parallelism for e in edges if not ways[e.port].everywhere]
         mixed = meet or len(shared) < len(edges)
         single = len(homes) == 1 and (widest == 1 or (parallel and not mixed))
-        if single and not (apart and next(iter(homes.values())).source):
+        apart = (apart and bool(next(iter(homes.values())).source)) or any(way.eased for way in ways.values())
+        if single and not apart:
             stage = next(iter(homes.values()))
             stage.operators.append(operator)
             stage.links += [Link(e.source, e.output, operator.id, e.port) for e in edges]
@@ -249,6 +250,12 @@ def told_stages(graph: TaskGraph) -> list[dict[str, Any]]:
     ]
 
 
+def eased_stages(plan: Plan, graph: TaskGraph) -> list[int]:
+    """Return the stages in which rows may have to wait."""
+    eased = [n.id for n in plan.nodes if any(port.get("eased") for port in n.traits.get("ports", ()))]
+    return [graph.stage_of(node).index for node in eased]
+
+
 def source_stages(graph: TaskGraph) -> list[Stage]:
     """Return the stages that read a source."""
     return [s for s in graph.stages if s.source is not None]
@@ -262,6 +269,7 @@ __all__ = [
     "Routing",
     "Stage",
     "TaskGraph",
+    "eased_stages",
     "source_stages",
     "task_graph",
     "told_stages",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component import Processor
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch
-    from dataflare.component import DestinationConnector, Processor
+    from dataflare.component import DestinationConnector
     from dataflare.executor.lines import Lines
     from dataflare.expression.chain import Chain, ChainResult
     from dataflare.state.ledger import Counts
@@ -61,6 +63,8 @@ class RunningOperator(ABC):
     nodes: tuple[str, ...] = ()
     """The nodes that have yielded all their rows once all inputs of the operator have ended; none: not before `finish`.
     """
+    eases = False
+    """Whether it may let rows go later than they came."""
 
     @abstractmethod
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -77,6 +81,16 @@ class RunningOperator(ABC):
     def flush(self, tally: Tally) -> Iterator[Emitted]:
         """Yield what is held only for speed: a barrier has come."""
         del tally
+        return iter(())
+
+    def wait(self, seconds: float) -> float | None:
+        """Return for how many seconds rows have to wait; None: none do. `seconds` is the time."""
+        del seconds
+        return None
+
+    def release(self, seconds: float, tally: Tally) -> Iterator[Emitted]:
+        """Yield the rows that may go by this time."""
+        del seconds, tally
         return iter(())
 
     def end(self, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -147,6 +161,7 @@ class ProcessorOperator(RunningOperator):
         """Wrap an open processor."""
         self.id, self._processor = node, processor
         self.nodes = () if processor.holds() else (node,)
+        self.eases = type(processor).release is not Processor.release
         self._counts = type(processor).spec.traits.counts if hasattr(type(processor), "spec") else ()
 
     def process(self, batch: Batch, port: int, tally: Tally) -> Iterator[Emitted]:
@@ -161,6 +176,14 @@ class ProcessorOperator(RunningOperator):
     def flush(self, tally: Tally) -> Iterator[Emitted]:
         """Pass on what the processor held for speed."""
         yield from self._settle(self._processor.flush(), 0, tally)
+
+    def wait(self, seconds: float) -> float | None:
+        """Ask the processor."""
+        return self._processor.wait(seconds)
+
+    def release(self, seconds: float, tally: Tally) -> Iterator[Emitted]:
+        """Pass on what the processor lets go."""
+        yield from self._settle(self._processor.release(seconds), 0, tally)
 
     def end(self, port: int, tally: Tally) -> Iterator[Emitted]:
         """Pass on what the processor held until this input ended."""

@@ -67,6 +67,7 @@ class Pipeline:
         self._out: Left = []
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
+        self._easing = [o for o in operators if o.eases]
 
     def source_batch(self, node: str, batch: Batch) -> Left:
         """Send a batch of the task's source down; return what leaves by outlets, in order."""
@@ -115,6 +116,17 @@ class Pipeline:
     def end_port(self, operator: str, port: int) -> Iterator[Left]:
         """An input from another stage has ended: yield what leaves by outlets, in order, in steps."""
         return self._steps(self._end_port(operator, port))
+
+    def wait(self, seconds: float) -> float | None:
+        """Return for how many seconds the first of the rows that are held back has to wait; None: there are none."""
+        return min((w for o in self._easing if (w := o.wait(seconds)) is not None), default=None)
+
+    def release(self, seconds: float) -> Left:
+        """Move on what is held back and may go by this time; return what leaves by outlets, in order."""
+        for operator in self._easing:
+            with located(operator.id):
+                self._follow(operator.release(seconds, self.tally))
+        return self._taken()
 
     def ends(self) -> list[int]:
         """Return the outlets that have ended since the last call."""

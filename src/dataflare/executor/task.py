@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 from dataflare.actor.cell import Actor
 from dataflare.component import Epoch
 from dataflare.executor.build import Built, build_task
-from dataflare.executor.exchange import Barrier, Channel, End, Inlet, Inlets, Mark, Outlet
+from dataflare.executor.easing import Easing
+from dataflare.executor.exchange import Barrier, Channel, End, Inlet, Inlets, Mark, Outlet, inlets_of
 from dataflare.executor.faults import invoke
 from dataflare.executor.gathering import Room, merged
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.pipeline import made_step
+from dataflare.executor.progress import Progress
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
 from dataflare.executor.snapshots import Saved, load_states, save_states
-from dataflare.monitoring.events import NodeProgressed, Noticed, RowsRejected
-from dataflare.plan import Edge, Mechanism
+from dataflare.monitoring.events import Noticed
+from dataflare.plan import Mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dataflare.executor.graph import Routing, Stage
     from dataflare.executor.pipeline import Left
 
-PROGRESS_SECONDS = 0.1
 STALL_SECONDS = 60.0
 GATHER_SECONDS = 0.005
 """How long a batch that was read waits for more to come with it: a source that does not wait makes them meanwhile."""
@@ -51,11 +52,12 @@ class TaskActor(Actor):
         self._reader: SourceReader | None = None
         self._workflow: ActorRef | None = None
         self._outlets: list[Outlet] = []
-        self._inlets = Inlets(self._listed_inlets())
+        self._inlets = Inlets(inlets_of(job.graph, stage.index, index))
+        self._easing = Easing(job.runtime, lambda waits: self._tell("eases", self.name, waits))
         self._round = 0
         self._held = self._paused = self._waiting = self._pumping = self._draining = self._told = False
         self._positions: dict[int, dict[str, Any]] = {}
-        self._progress_due, self._bytes_told = 0.0, 0
+        self._progress = Progress(job.runtime, job.plan.workflow)
 
     # ---- opening ------------------------------------------------------------------------------------------------
 
@@ -94,6 +96,7 @@ class TaskActor(Actor):
         if enumerator is not None and self._parts.source is not None:
             node = self._stage.operators[0].id
             self._reader = SourceReader(self._job.runtime, node, self._parts.source, enumerator, ends)
+        self._easing.look(self._parts.pipeline, self.context)
         self._pump()
 
     # ---- rows ---------------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class TaskActor(Actor):
     async def drain(self) -> None:
         """Run what waits in one channel up to its next barrier; what comes meanwhile is gathered for the next turn."""
         self._draining = False
-        if self._held or (found := self._inlets.next()) is None:
+        if self._held or (found := self._inlets.next(rows=not self._easing.holds)) is None:
             return
         inlet, channel, item, consumed = found
         done = [consumed]
@@ -158,6 +161,15 @@ class TaskActor(Actor):
         self._flowed()
         self._pump()
 
+    async def release(self) -> None:
+        """Send on the rows that a node held back and that may go by now."""
+        if self._held:
+            return
+        runtime = self._job.runtime
+        await self._leave(await runtime.call(self._parts.pipeline.release, runtime.clock.monotonic()))
+        self._flowed()
+        self._drain()
+
     def _run_incoming(self, inlet: Inlet, batches: Sequence[Batch]) -> Left:
         pipeline = self._parts.pipeline
         return [
@@ -191,30 +203,9 @@ class TaskActor(Actor):
         reader.accepted(batch)
         return out
 
-    def _progress(self, *, due: bool = False) -> None:
-        """Tell how many rows went through each node, now and then, and at every barrier."""
-        now = self._job.runtime.clock.monotonic()
-        if now < self._progress_due and not due:
-            return
-        self._progress_due = now + PROGRESS_SECONDS
-        tally, workflow = self._parts.pipeline.tally, self._job.plan.workflow
-        fresh, tally.fresh = tally.fresh, {}
-        if self._reader is not None and self._reader.connector.bytes_read > self._bytes_told:
-            fresh.setdefault(self._reader.node, (0, 0))  # a source may count what it read behind its last row
-        for node, (came, went) in fresh.items():
-            read = 0
-            if self._reader is not None and node == self._reader.node:
-                read, self._bytes_told = (
-                    self._reader.connector.bytes_read - self._bytes_told,
-                    self._reader.connector.bytes_read,
-                )
-            self._job.runtime.emit(NodeProgressed(workflow, node, came, went, read))
-        rejected, tally.rejected = tally.rejected, {}
-        for node, (rows, reason) in rejected.items():
-            self._job.runtime.emit(RowsRejected(workflow, node, rows, reason))
-
     def _flowed(self) -> None:
-        """Tell once an epoch that there is something to seal."""
+        """See whether rows wait; tell once an epoch that there is something to seal."""
+        self._easing.look(self._parts.pipeline, self.context)
         if not self._told:
             self._told = True
             self._tell("dirty")
@@ -227,7 +218,7 @@ class TaskActor(Actor):
         while later:
             node, batch = later.pop(0)
             await invoke(self._job.runtime, node, self._parts.destinations[node].write, batch)
-        self._progress()
+        self._progress.tell(self._parts.pipeline.tally, self._reader)
 
     async def _walk(self, steps: Iterator[Left]) -> None:
         """Make the steps of a pipeline one by one, each when what left by the one before was sent."""
@@ -248,6 +239,11 @@ class TaskActor(Actor):
         """Take a barrier in as a source task: the rows read so far are before it."""
         await self._at_barrier(barrier)
 
+    async def approach(self, barrier_round: int) -> None:
+        """A barrier is on its way: take in what comes before it, also while rows wait."""
+        self._easing.opened = barrier_round > self._round
+        self._drain()
+
     async def _at_barrier(self, barrier: Barrier) -> None:
         """All rows before the barrier have been run: flush, pass it on, prepare, report."""
         built, runtime = self._parts, self._job.runtime
@@ -266,9 +262,9 @@ class TaskActor(Actor):
             handles[node] = list(await invoke(runtime, node, connector.prepare, epoch))
         open_splits, positions = self._reader.report() if self._reader else ([], {})
         self._positions[barrier.round] = positions
-        self._progress(due=True)
+        self._progress.tell(built.pipeline.tally, self._reader, due=True)
         counts, edges = built.pipeline.tally.take()
-        self._round, self._told = barrier.round, False
+        self._round, self._told, self._easing.opened = barrier.round, False, False
         self._time.microseconds = barrier.next_time or self._time.microseconds
         self._held = holds_after_barrier(built)
         self._tell(
@@ -288,6 +284,7 @@ class TaskActor(Actor):
         """The epoch is committed, or it timed out and goes on: rows may flow again."""
         if self._held and barrier_round >= self._round:
             self._held = False
+            self._easing.go_on(self.context)
             self._drain()
             self._wake()
 
@@ -358,13 +355,6 @@ class TaskActor(Actor):
     def _parts(self) -> Built:
         assert self._built is not None
         return self._built
-
-    def _listed_inlets(self) -> list[Inlet]:
-        inlets = []
-        for exchange, _ in self._job.graph.channels_into(self._stage.index, self._index):
-            edge = str(Edge(exchange.node, exchange.output, exchange.operator))
-            inlets.append(Inlet(edge, exchange.operator, exchange.port))
-        return inlets
 
     def _drain(self) -> None:
         if not self._draining:

@@ -95,7 +95,7 @@ def _ways(component: Any, inputs: int) -> dict[str, Any]:
         return {"keys": list(component.keys())} if component.keys() else {}
     ports = [
         {"keys": list(p.keys), "everywhere": p.everywhere, "first": p.first}
-        | ({"together": True} if p.together else {})
+        | {word: True for word in ("together", "eased") if getattr(p, word)}
         for p in component.ports(inputs)
     ]
     return {"ports": ports} if any(any(port.values()) for port in ports) else {}

@@ -67,6 +67,12 @@ class WorkflowActor(Actor):
             ref.tell("turn")
         life.changed()
 
+    async def eases(self, task: str, waits: bool) -> None:  # noqa: FBT001 - a message
+        """Rows have begun to wait in a task, or have all gone on."""
+        life = self._here
+        life.easing = life.easing | {task} if waits else life.easing - {task}
+        life.changed()
+
     async def dirty(self) -> None:
         """Rows have flowed since the last barrier."""
         self._here.dirty = True

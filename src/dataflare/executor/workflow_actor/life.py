@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dataflare.executor.graph import Role
+from dataflare.executor.graph import Role, eased_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class Life:
         self.tasks: dict[int, list[ActorRef]] = {}
         self.enumerators: dict[str, ActorRef] = {}
         self.idle: set[str] = set()
+        self.easing: set[str] = set()
         self.waits: dict[str, set[str]] = {}
         self.reports: dict[int, list[Report]] = {}
         self.rejected: dict[str, tuple[int, int]] = {}
@@ -76,9 +77,14 @@ class Life:
         return [ref for stage in self.source_stages for ref in self.tasks[stage.index]]
 
     @property
+    def eased_tasks(self) -> list[ActorRef]:
+        """The tasks in which rows may have to wait."""
+        return [ref for index in eased_stages(self.job.plan, self.job.graph) for ref in self.tasks[index]]
+
+    @property
     def ended(self) -> bool:
-        """Whether all splits of all sources have been read."""
-        return len(self.idle) == len(self.source_tasks)
+        """Whether all splits of all sources have been read, and no rows are known to wait."""
+        return len(self.idle) == len(self.source_tasks) and not self.easing
 
     def whose_turn(self) -> list[ActorRef]:
         """Return the tasks of sources that waited for others, all of which have ended by now; each comes once."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 async def running(life: Life) -> Any:
     """Seal epoch after epoch until the input has ended or somebody asks to stop."""
-    pace, requests = Pace(life.job.plan), life.requests
+    pace, requests, gathered = Pace(life.job.plan), life.requests, False
 
     def asked() -> bool:
         return life.ended or requests.stop or bool(requests.checkpoint)
@@ -26,11 +26,14 @@ async def running(life: Life) -> Any:
         await life.until(asked, pace.seconds)
         if requests.stop:
             return stopping
-        if life.ended:
+        if life.ended and life.eased_tasks and not gathered:  # rows on their way become rows that wait, as state
+            gathered = True
+            await seal(life, last=False)
+        elif life.ended:
             await seal(life, last=True)
             _answer(life)
             return finishing
-        if requests.checkpoint or not requests.paused:
+        elif requests.checkpoint or not requests.paused:
             pace.sealed(await seal(life, last=False))
             _answer(life)
 

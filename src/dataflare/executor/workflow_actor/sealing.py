@@ -53,11 +53,13 @@ async def _collect(life: Life, *, last: bool) -> Proposal:
         life.dirty = False
         epoch_time, life.epoch_time = life.epoch_time, life.job.runtime.clock.now()
         barrier = Barrier(epoch, life.round, last, life.epoch_time)
+        for ref in life.eased_tasks if not last else ():  # before the last one all rows go on in their time
+            ref.tell("approach", life.round)
         for ref in life.source_tasks:
             ref.tell("barrier", barrier)
         reached = await life.until(
             lambda: len(life.reports.get(life.round, ())) == life.task_count,
-            life.job.plan.settings.checkpoint_timeout_seconds,
+            None if last and life.eased_tasks else life.job.plan.settings.checkpoint_timeout_seconds,
         )
         if reached:
             gathered += [r for number in sorted(life.reports) for r in life.reports[number]]

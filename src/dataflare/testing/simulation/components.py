@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 SCHEMA = Schema.of({"split": "string", "n": "int64"})
+SLOW_ROW_SECONDS = 0.05
 
 
 def pack(rows: Sequence[Row]) -> Encoded:
@@ -74,6 +75,7 @@ def components(world: World) -> Registry:
         processor("sim_first", counts=("absorbed",), parallel=False, deterministic=False)(First),
         processor("sim_flush", counts=("expanded",), parallel=False)(Flush),
         processor("sim_lookup", counts=("absorbed", "expanded"))(_in(world, Lookup)),
+        processor("sim_slow", counts=("absorbed", "expanded"))(Slow),
         processor("sim_flaky", counts=(), deterministic=False)(Flaky),
     )
 
@@ -177,6 +179,49 @@ class Flush(_Stub):
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         self.count = json.loads(state[7])
+
+
+class Slow(_Stub):
+    """Lets a row go on now and then; those that wait are counted at barriers."""
+
+    def open(self) -> None:
+        self.held: list[Row] = []
+        self.told, self.free = 0, 0.0
+        self.counted: dict[str, int] = {}
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        del port
+        self.held += unpack(batch)
+        return ()
+
+    def wait(self, seconds: float) -> float | None:
+        return max(0.0, self.free - seconds) if self.held else None
+
+    def release(self, seconds: float) -> Iterable[Batch]:
+        if self.held and seconds >= self.free:
+            self.free = seconds + SLOW_ROW_SECONDS
+            yield Batch(pack([self.held.pop(0)]))
+
+    def flush(self) -> Iterable[Batch]:
+        more, self.told = len(self.held) - self.told, len(self.held)
+        self.counted = {"absorbed": max(0, more), "expanded": max(0, -more)}
+        return ()
+
+    def finish(self) -> Iterable[Batch]:
+        assert not self.held
+        return ()
+
+    def fates(self) -> Mapping[str, int]:
+        counted, self.counted = self.counted, {}
+        return counted
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        return {self.context.key_group: json.dumps(self.held).encode()} if self.held else {}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        for data in state.values():
+            self.held += [(split, n) for split, n in json.loads(data)]
+        self.told = len(self.held)
 
 
 class Lookup(Processor[LookupConfig]):
