@@ -37,7 +37,12 @@ NODES = """
   tenth: {type: sample, inputs: [judged], config: {rate: 10%, by: id}}
   hundred: {type: sample, inputs: [judged], config: {reservoir: 100, by: id}}
   held: {type: throttle, inputs: [judged], config: {rows_per_second: 20000}}
+  broad:
+    type: pivot
+    inputs: [judged]
+    config: {group_by: name, column: qty, values: [1, 2, 3], value: {n: count(*), newest: last(id order by id)}}
 destinations:
+  wide: {type: file, inputs: [broad], config: {path: out/wide, format: jsonl}}
   slow: {type: file, inputs: [held], config: {path: out/slow, format: jsonl}}
   share: {type: file, inputs: [tenth], config: {path: out/share, format: jsonl}}
   few: {type: file, inputs: [hundred], config: {path: out/few, format: jsonl}}
@@ -56,6 +61,7 @@ def content(folder: Path) -> dict[str, Any]:
         "slow": sorted(r["id"] for r in lines(folder / "out" / "slow")),
         "share": sorted(r["id"] for r in lines(folder / "out" / "share")),
         "few": sorted(r["id"] for r in lines(folder / "out" / "few")),
+        "wide": sorted(lines(folder / "out" / "wide"), key=lambda r: r["name"]),
         "names": sorted(lines(folder / "out" / "names"), key=lambda r: r["name"]),
         "dead": sorted((r["row"], r["error"]) for r in lines(folder / "out" / "dead")),
         "rules": status["rules"],
@@ -80,6 +86,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert found["slow"] == found["rows"]
     assert len(found["names"]) == 40
     assert len(found["few"]) == 100
+    assert sum(r["1_n"] + r["2_n"] for r in found["wide"]) == found["rules"]["judged"]["plenty"] - 13
     assert 1000 < len(found["share"]) < 1400
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflare.batch import Batch
 from dataflare.component import Config, Field, Processor, processor
@@ -70,7 +71,19 @@ def _path(name: str) -> str:
     return ".".join(quoted(part) for part in name.split("."))
 
 
-class AggregateConfig(Config):
+class GroupedConfig(Config):
+    """Settings that mean an aggregate."""
+
+    @abstractmethod
+    def as_aggregate(self, schema: Schema) -> AggregateConfig:
+        """Return the aggregate over rows of this schema; raise WorkflowError where there is none."""
+
+    @abstractmethod
+    def key_expressions(self) -> list[tuple[str, str | None]]:
+        """Return names and expressions of the keys; None where the name is that of a column."""
+
+
+class AggregateConfig(GroupedConfig):
     """What the groups are, and what is computed of each."""
 
     group_by: list[str | dict[str, Sql]] | dict[str, Sql] = Field(
@@ -87,8 +100,13 @@ class AggregateConfig(Config):
     )
     window: Any = Field(None, description="Not yet.")
 
+    def as_aggregate(self, schema: Schema) -> AggregateConfig:
+        """Return itself."""
+        del schema
+        return self
+
     def key_expressions(self) -> list[tuple[str, str | None]]:
-        """Return names and expressions of the keys; None where the name is that of a column."""
+        """Return the keys of `group_by`."""
         if isinstance(self.group_by, dict):
             return list(self.group_by.items())
         pairs: list[tuple[str, str | None]] = []
@@ -103,8 +121,9 @@ class AggregateConfig(Config):
         return [(line.destination, line.sql()) for line in self.aggregations]
 
 
-def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> AggregatePlan:
+def plan_of(grouped: GroupedConfig, schema: Schema, context: Any = None) -> AggregatePlan:
     """Return the plan of an aggregate over rows of this schema; raise WorkflowError."""
+    config = grouped.as_aggregate(schema)
     if config.window is not None:
         raise WorkflowError(
             "windows are not there yet: this version groups a bounded input as a whole",
@@ -122,10 +141,13 @@ def plan_of(config: AggregateConfig, schema: Schema, context: Any = None) -> Agg
     return AggregatePlan(keys, config.results(), schema, values_max=config.values_max, **surroundings)
 
 
-class PartialAggregate(Processor[AggregateConfig]):
+G = TypeVar("G", bound=GroupedConfig)
+
+
+class PartialAggregate(Processor[GroupedConfig]):
     """The first half: turns batches into partial rows. It gathers batches for a while, as fewer groups come of many."""
 
-    def __init__(self, config: AggregateConfig) -> None:
+    def __init__(self, config: GroupedConfig) -> None:
         """Hold nothing yet."""
         super().__init__(config)
         self._held: list[Batch] = []
@@ -173,13 +195,13 @@ class PartialAggregate(Processor[AggregateConfig]):
             self._plan.close()
 
 
-class FinalAggregate(Processor[AggregateConfig]):
+class FinalAggregate(Processor[GroupedConfig]):
     """The second half: gathers partial rows, and yields results at the end.
 
     Memory is bounded by the number of groups, and of different values for distinct.
     """
 
-    def __init__(self, config: AggregateConfig) -> None:
+    def __init__(self, config: GroupedConfig) -> None:
         """Hold nothing yet."""
         super().__init__(config)
         self._held: list[pa.Table] = []
@@ -260,40 +282,10 @@ class FinalAggregate(Processor[AggregateConfig]):
             self._plan.close()
 
 
-@processor(
-    "aggregate",
-    accepts=(EdgeKind.APPEND,),
-    yields=EdgeKind.APPEND,
-    counts=("absorbed", "expanded", "skipped", "dead"),
-    examples=[
-        {"group_by": ["url"], "aggregations": {"visits": "count(*)", "visitors": "count(distinct user_id)"}},
-        {"group_by": ["user_id"], "aggregations": [{"source": "amount", "destination": "total", "function": "sum"}]},
-    ],
-)
-class Aggregate(TwoPhaseProcessor[AggregateConfig]):
-    """Groups all rows of a bounded input: keys, and values over the rows of each key.
+class Grouped(TwoPhaseProcessor[G]):
+    """A processor that is an aggregate."""
 
-    Results come when the input has ended, sorted by key; nulls are keys like others. Without `group_by` there is one
-    result, also of no rows. Sums of integers are int64 and fail when they do not fit. A row whose expression fails is
-    skipped under `on_error: null`, too. The first half runs beside each source and only partial results travel; what
-    is kept of a group, and saved in checkpoints, is the state below.
-
-    | aggregates | result | kept of a group |
-    |---|---|---|
-    | `count`, `sum`, `avg`, `min`, `max`, `bool_and`, `stddev`, `variance`, `corr` ... | exact | a few numbers |
-    | `first`, `last`, `any_value` | by arrival | one value |
-    | `first(v order by t)`, `last(v order by t)`, `arg_min(v, t)`, `arg_max(v, t)` | exact | one value |
-    | `min(v, 10)`, `max(v, 10)`, `arg_max(v, t, 10)` | exact | as many values as are asked for |
-    | `count(distinct v)`, `sum(distinct v)`, `list(distinct v)` | exact | each different value |
-    | `approx_count_distinct(v)` | within 3 % as a rule, 10 % at most | 1 KiB |
-    | `median(v)`, `quantile_cont(v, 0.95)`, `mode(v)`, `histogram(v)` | exact | all values |
-    | `approx_quantile(v, 0.95)`, `approx_top_k(v, 5)` | approximate | some KiB |
-    | `list(v)`, `list(v order by t)`, `string_agg(v, ',')`, `map_from_entries(list((k, v)))` | exact | all values |
-
-    All values are `values_max` at most. Lists and texts without ORDER BY follow the order of arrival.
-    """
-
-    def __init__(self, config: AggregateConfig) -> None:
+    def __init__(self, config: G) -> None:
         """Run both halves here."""
         super().__init__(config)
         self._partial, self._final = PartialAggregate(config), FinalAggregate(config)
@@ -356,4 +348,38 @@ class Aggregate(TwoPhaseProcessor[AggregateConfig]):
         self._final.close()
 
 
-__all__ = ["Aggregate", "AggregateConfig", "FinalAggregate", "PartialAggregate"]
+@processor(
+    "aggregate",
+    accepts=(EdgeKind.APPEND,),
+    yields=EdgeKind.APPEND,
+    counts=("absorbed", "expanded", "skipped", "dead"),
+    examples=[
+        {"group_by": ["url"], "aggregations": {"visits": "count(*)", "visitors": "count(distinct user_id)"}},
+        {"group_by": ["user_id"], "aggregations": [{"source": "amount", "destination": "total", "function": "sum"}]},
+    ],
+)
+class Aggregate(Grouped[AggregateConfig]):
+    """Groups all rows of a bounded input: keys, and values over the rows of each key.
+
+    Results come when the input has ended, sorted by key; nulls are keys like others. Without `group_by` there is one
+    result, also of no rows. Sums of integers are int64 and fail when they do not fit. A row whose expression fails is
+    skipped under `on_error: null`, too. The first half runs beside each source and only partial results travel; what
+    is kept of a group, and saved in checkpoints, is the state below.
+
+    | aggregates | result | kept of a group |
+    |---|---|---|
+    | `count`, `sum`, `avg`, `min`, `max`, `bool_and`, `stddev`, `variance`, `corr` ... | exact | a few numbers |
+    | `first`, `last`, `any_value` | by arrival | one value |
+    | `first(v order by t)`, `last(v order by t)`, `arg_min(v, t)`, `arg_max(v, t)` | exact | one value |
+    | `min(v, 10)`, `max(v, 10)`, `arg_max(v, t, 10)` | exact | as many values as are asked for |
+    | `count(distinct v)`, `sum(distinct v)`, `list(distinct v)` | exact | each different value |
+    | `approx_count_distinct(v)` | within 3 % as a rule, 10 % at most | 1 KiB |
+    | `median(v)`, `quantile_cont(v, 0.95)`, `mode(v)`, `histogram(v)` | exact | all values |
+    | `approx_quantile(v, 0.95)`, `approx_top_k(v, 5)` | approximate | some KiB |
+    | `list(v)`, `list(v order by t)`, `string_agg(v, ',')`, `map_from_entries(list((k, v)))` | exact | all values |
+
+    All values are `values_max` at most. Lists and texts without ORDER BY follow the order of arrival.
+    """
+
+
+__all__ = ["Aggregate", "AggregateConfig", "FinalAggregate", "Grouped", "GroupedConfig", "PartialAggregate"]
