@@ -13,8 +13,8 @@ from dataflare.expression.fit import fit
 from dataflare.expression.session import quoted
 from dataflare.expression.step import Step
 from dataflare.expression.typed import typed
+from dataflare.processors.fields import Fields, Value
 from dataflare.processors.matching import KeyIndex, as_key, shared_type
-from dataflare.processors.nesting import nested
 from dataflare.schema import Column, Schema, arrow_type, type_text
 
 if TYPE_CHECKING:
@@ -170,8 +170,9 @@ class EnrichmentPlan:
     def _nesting_step(self) -> Step:
         fields = ", ".join(f"{quoted(c.name)} := {quoted(_TAKEN.format(n))}" for n, c in enumerate(self.taken))
         whole = f"case when {_FOUND} then struct_pack({fields}) end"
-        columns = {name: quoted(name) for name in self.main.names} | nested([(self.config.into, whole)], self.main)
-        return Step(self._context.node, tuple(columns.items()))
+        columns = Fields(self.main)
+        columns.put([(self.config.into, Value(whole))], "into")
+        return Step(self._context.node, tuple(columns.columns().items()))
 
     def _nested(self) -> Chain:
         if self._nesting is None:

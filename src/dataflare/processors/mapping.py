@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED
@@ -12,10 +12,11 @@ from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
 from dataflare.expression.step import RowProcessor, Step
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.nesting import nested
+from dataflare.processors.columns import known, near
+from dataflare.processors.fields import Fields, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dataflare.schema import Schema
 
@@ -64,12 +65,21 @@ class FieldMapping(Config):
 
 
 class MappingConfig(Config):
-    """What becomes of the columns: first `set` and `mappings`, then `rename`, then `drop`, then `keep`."""
+    """What becomes of the columns: first `mappings` and `set`, then `rename`, then `drop`, then `keep`.
 
-    set: dict[str, Sql] = Field({}, description="Columns by name and the expressions over the input that make them.")
-    rename: dict[str, str] = Field({}, description="Old names to new ones.")
-    drop: list[str] = Field([], description="Columns to leave out.")
-    keep: list[str] = Field([], description="The only columns to keep, in this order; empty: all.")
+    A name with dots, such as `user.address.city`, is a field of a struct, unless there is a column of that name.
+    """
+
+    set: dict[str, Sql] = Field(
+        {}, description="Columns or fields by name and the expressions over the input that make them."
+    )
+    rename: dict[str, str] = Field(
+        {}, description="Old names to new ones; with dots a field gets another name or place: {user.mail: mail}."
+    )
+    drop: list[str] = Field([], description='Columns and fields to leave out, or patterns of columns such as "tmp_*".')
+    keep: list[str] = Field(
+        [], description="The only columns and fields to keep, in this order, or patterns; empty: all."
+    )
     mappings: list[FieldMapping] = Field([], description="The older form of `set`.")
 
 
@@ -79,71 +89,67 @@ class MappingConfig(Config):
     counts=("skipped", "dead"),
     examples=[
         {"set": {"amount": "cast(amount as decimal(12,2))", "email": "lower(trim(email))"}, "drop": ["note"]},
+        {
+            "set": {"user.city": "upper(user.city)"},
+            "rename": {"user.mail": "mail"},
+            "keep": ["id", "mail", "user.city"],
+        },
         {"mappings": [{"source": "email", "destination": "user.email", "transform": "lowercase"}]},
     ],
 )
 class Mapping(RowProcessor[MappingConfig]):
-    """Sets, renames, drops and keeps columns.
+    """Sets, renames, drops and keeps columns, and fields inside of structs.
 
     A column that is set keeps its place, a new one goes to the end. All expressions of a node read its input: to read
     a column that a mapping makes, put a node behind it. Columns that carry changes (`_op` ...) always stay.
+
+    Paths with dots reach into structs: `set` makes the structs that are not there, `rename` moves a field in, out or
+    about, `drop` and `keep` pick fields. A struct that is null stays null, unless a field is set in it. Lists are not
+    looked into: see `explode`.
     """
 
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the select list."""
-        names = inputs[0].names
-        columns = {name: quoted(name) for name in names} | self._set(inputs[0])
-        for old, new in self.config.rename.items():
-            _known(old, columns, "rename")
-            if new in columns and new not in self.config.rename:
-                raise WorkflowError(f"rename: there is a column {new!r} already", hint=f"drop {new!r} in a node before")
-        columns = _renamed(columns, self.config.rename)
-        for name in (*self.config.drop, *self.config.keep):
-            _known(name, columns, "drop" if name in self.config.drop else "keep")
-        left = [n for n in columns if n not in self.config.drop or n in RESERVED]
+        fields = Fields(inputs[0])
+        if self.config.mappings:
+            fields.put(self._older(inputs[0]), "mappings")
+        fields.put(((name, Value(text)) for name, text in self.config.set.items()), "set")
+        fields.rename(self.config.rename)
+        for name in _matched(self.config.drop, fields.names, "drop"):
+            if name not in RESERVED:
+                fields.drop(name)
         if self.config.keep:
-            left = [n for n in self.config.keep if n in left] + [n for n in left if n in RESERVED]
-        made = tuple((name, columns[name]) for name in dict.fromkeys(left))
+            reserved = [n for n in fields.names if n in RESERVED]
+            fields.keep([*_matched(self.config.keep, fields.names, "keep"), *reserved])
+        made = tuple(fields.columns().items())
         return Step(self.context.node, made, nulls=self.context.on_error == "null")
 
-    def _set(self, schema: Schema) -> dict[str, str]:
-        if not self.config.mappings:
-            return dict(self.config.set)
-        paths = []
+    def _older(self, schema: Schema) -> Iterator[tuple[str, Value]]:
         for mapping in self.config.mappings:
             word = _OTHER_NAMES.get(mapping.transform.lower(), mapping.transform.lower())
             if word not in TRANSFORMS:
-                raise WorkflowError(f"there is no transform {mapping.transform!r}", hint=_near(word, TRANSFORMS))
-            paths.append((mapping.destination, TRANSFORMS[word].format(_path(mapping.source, schema))))
-        return nested(paths, schema) | self.config.set
+                raise WorkflowError(f"there is no transform {mapping.transform!r}", hint=near(word, TRANSFORMS))
+            yield mapping.destination, Value(TRANSFORMS[word].format(_path(mapping.source, schema)))
+
+
+def _matched(names: Iterable[str], columns: Sequence[str], setting: str) -> Iterator[str]:
+    """Yield the names, and for a pattern the columns that it means."""
+    for name in names:
+        if name in columns or not any(sign in name for sign in "*?["):
+            yield name
+            continue
+        found = [c for c in columns if fnmatchcase(c, name) and c not in RESERVED]
+        if not found:
+            raise WorkflowError(f"{setting}: no column is {name!r}", hint=f"known: {', '.join(columns)}")
+        yield from found
 
 
 def _path(source: str, schema: Schema) -> str:
     if source in schema:
         return quoted(source)
     first, *rest = source.split(".")
-    _known(first, schema.names, "mappings")
+    known([first], schema.names, "mappings")
     return ".".join(quoted(p) for p in (first, *rest))
-
-
-def _renamed(columns: dict[str, str], names: dict[str, str]) -> dict[str, str]:
-    renamed = {}
-    for name, text in columns.items():
-        new = names.get(name, name)
-        if new in renamed:
-            raise WorkflowError(f"rename: two columns would be called {new!r}", hint="give one of them another name")
-        renamed[new] = text
-    return renamed
-
-
-def _known(name: str, names: Iterable[str], setting: str) -> None:
-    if name not in names:
-        raise WorkflowError(f"{setting}: there is no column {name!r}", hint=_near(name, names))
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
 
 
 __all__ = ["TRANSFORMS", "FieldMapping", "Mapping", "MappingConfig"]

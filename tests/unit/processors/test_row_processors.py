@@ -14,7 +14,7 @@ from dataflare.expression.chain import Chain
 from dataflare.plan import EdgeKind
 from dataflare.processors.filter import Filter
 from dataflare.processors.mapping import TRANSFORMS, Mapping
-from dataflare.schema import Schema
+from dataflare.schema import Column, Schema
 
 SCHEMA = Schema.of(
     {
@@ -103,12 +103,21 @@ def test_columns_that_carry_changes_always_stay() -> None:
         ({"set": {"x": "sum(id)"}}, "`aggregate` node"),
         ({"mappings": [{"source": "emial", "destination": "x"}]}, "there is no column 'emial'"),
         ({"mappings": [{"source": "id", "destination": "x", "transform": "lowercas"}]}, "did you mean 'lowercase'?"),
-        ({"mappings": [{"source": "id", "destination": "id.x"}]}, "'id' is a column of type int64, not a struct"),
+        ({"mappings": [{"source": "id", "destination": "id.x"}]}, "'id' is of type int64, not a struct"),
         (
             {"mappings": [{"source": "id", "destination": "a"}, {"source": "id", "destination": "a.b"}]},
             "both a value and a struct",
         ),
-        ({"mappings": [{"source": "id", "destination": "a..b"}]}, "both a value and a struct"),
+        ({"mappings": [{"source": "id", "destination": "a..b"}]}, "mappings: 'a..b' has an empty part"),
+        ({"set": {"a": "1", "a.b": "2"}}, "set: 'a.b' makes 'b' both a value and a struct"),
+        ({"set": {"user.name.first": "1"}}, "set: 'user.name' is of type string, not a struct"),
+        ({"drop": ["user.nam"]}, "drop: there is no field 'nam' in 'user' (did you mean 'name'?)"),
+        ({"drop": ["user.address.city"], "keep": ["user.address"]}, "a struct would have no fields"),
+        ({"rename": {"user.name": "user.address"}}, "there is a column 'address' already"),
+        ({"rename": {"id": "user.name"}}, "there is a column 'user.name' already"),
+        ({"rename": {"user.name": "v", "id": "v"}}, "two columns would be called 'v'"),
+        ({"set": {"v": "user"}, "drop": ["v.name"]}, "drop: 'v' is made by an expression of this node"),
+        ({"keep": ["tmp_*"]}, "keep: no column is 'tmp_*'"),
     ],
 )
 def test_mistakes_are_told_with_their_cure(config: dict[str, Any], words: str) -> None:
@@ -144,6 +153,71 @@ def test_a_dotted_destination_adds_to_a_struct_that_is_there() -> None:
     ]
     (row,) = through(Mapping, mappings=lines)
     assert row["user"] == {"name": "10.5", "address": {"city": "Rome", "zip": 1}, "email": " A@X.Com "}
+
+
+def test_set_makes_and_changes_fields() -> None:
+    made = {"user.name": "upper(user.name)", "user.address.zip": "id", "new.a.b": 1}
+    (row,) = through(Mapping, set=made, keep=["user", "new"])
+    assert row == {"user": {"name": "ANN", "address": {"city": "Rome", "zip": 1}}, "new": {"a": {"b": 1}}}
+
+
+def test_fields_get_other_names_and_places_at_once() -> None:
+    names = {"user.name": "user.full", "user.address.city": "city", "id": "user.id", "Email": "contact.mail"}
+    (row,) = through(Mapping, set={"user.address.zip": "7"}, rename=names, drop=["amount", "order id"])
+    assert list(row) == ["user", "city", "contact"]
+    assert row == {
+        "user": {"full": "Ann", "address": {"zip": 7}, "id": 1},
+        "city": "Rome",
+        "contact": {"mail": " A@X.Com "},
+    }
+
+
+def test_fields_may_swap_names() -> None:
+    (row,) = through(Mapping, rename={"user.name": "user.address", "user.address": "user.name"}, keep=["user"])
+    assert row == {"user": {"address": "Ann", "name": {"city": "Rome"}}}
+
+
+def test_fields_are_dropped_and_kept_by_path() -> None:
+    (row,) = through(Mapping, drop=["user.address", "Em*"])
+    assert list(row) == ["id", "amount", "user", "order id"]
+    assert row["user"] == {"name": "Ann"}
+    (row,) = through(Mapping, keep=["user.address.city", "id", "user.name"])
+    assert row == {"user": {"address": {"city": "Rome"}, "name": "Ann"}, "id": 1}
+    (row,) = through(Mapping, keep=["user", "user.name", "o*"])
+    assert row == {"user": {"name": "Ann", "address": {"city": "Rome"}}, "order id": 7}
+
+
+def test_a_struct_that_is_null_stays_null_unless_a_field_is_set_in_it() -> None:
+    kind = pa.struct({"a": pa.struct({"x": pa.int64(), "y": pa.int64()}), "b": pa.int64()})
+    rows = pa.table({"s": pa.array([None, {"a": None, "b": 1}, {"a": {"x": 2, "y": 3}, "b": 4}], kind)})
+    assert [r["s"] for r in through(Mapping, rows, drop=["s.a.y"])] == [
+        None,
+        {"a": None, "b": 1},
+        {"a": {"x": 2}, "b": 4},
+    ]
+    assert [r["s"] for r in through(Mapping, rows, rename={"s.b": "s.c"})][:2] == [None, {"a": None, "c": 1}]
+    assert [r["s"] for r in through(Mapping, rows, keep=["s.a.x"])] == [None, {"a": None}, {"a": {"x": 2}}]
+    assert through(Mapping, rows, set={"s.c": "1"})[0]["s"] == {"a": None, "b": None, "c": 1}
+
+
+def test_a_column_whose_name_has_dots_is_that_column() -> None:
+    rows = pa.table({"a.b": [1], "a": pa.array([{"b": 2}], pa.struct({"b": pa.int64()}))})
+    assert through(Mapping, rows, set={"a.b": '"a.b" + 10'}) == [{"a.b": 11, "a": {"b": 2}}]
+    assert through(Mapping, rows, drop=["a.b"]) == [{"a": {"b": 2}}]
+
+
+def test_a_list_is_not_looked_into() -> None:
+    rows = pa.table({"l": pa.array([[{"a": 1}]])})
+    with pytest.raises(WorkflowError, match=r"drop: 'l' is of type .*, not a struct .explode the list first"):
+        through(Mapping, rows, drop=["l.a"])
+
+
+def test_columns_that_are_not_touched_pass_by_and_keep_their_tags() -> None:
+    schema = Schema((Column("user", "struct<name: string, age: int64>", tags=("pii",)), Column("n", "int64")))
+    step = node(Mapping, schema, rename={"user.age": "age"}).step([schema])
+    assert dict(step.columns or ())["n"] == '"n"'
+    after = Chain([step], schema).outputs[-1]
+    assert [(c.name, c.tags) for c in after] == [("user", ("pii",)), ("n", ()), ("age", ("pii",))]
 
 
 @pytest.mark.parametrize("word", [*TRANSFORMS, "to_number", "upper", "To_Integer"])
