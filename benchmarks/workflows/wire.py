@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING
 
 from dataflare.batch import Batch, Encoded
@@ -71,18 +70,19 @@ class Lines(SourceConnector[WireConfig]):
 class Back(DestinationConnector[WireConfig]):
     """Writes rows to the second port at once."""
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Connect."""
-        self._connection = socket.create_connection(("127.0.0.1", int(self.config.ports.split(",")[1])))
         self._texts = JsonTexts(self.context.budget.memory_bytes_max)
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        port = int(self.config.ports.split(",")[1])
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
 
-    def write(self, batch: Batch) -> None:
+    async def write(self, batch: Batch) -> None:
         """Send the rows."""
-        for part in text_bytes(self._texts.lines(batch.rows)):
-            self._connection.sendall(part)
+        self._writer.writelines(text_bytes(self._texts.lines(batch.rows)))
+        await self._writer.drain()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up."""
         self._texts.close()
-        self._connection.close()
+        self._writer.close()
+        await self._writer.wait_closed()

@@ -107,8 +107,8 @@ class SourceConnector(Component[C]):
     def decode(self, batch: Batch) -> Iterable[Batch]:
         """Return the rows of a batch that was yielded as bytes nobody has judged, the bad ones as errors.
 
-        Called with the last batch that was yielded (by `hints.unjudged`), in a worker thread, where what comes next
-        cannot read all of them.
+        Called with the last batch that was yielded (by `hints.unjudged`), where what comes next cannot read all of
+        them: in a worker thread, or, a few rows of a source that `waits`, on the event loop.
         """
         raise TypeError(f"{type(self).__name__} yields no such bytes as these: {batch.stream}")
 

@@ -42,6 +42,8 @@ class Built:
     chains: list[Chain | Lines] = field(default_factory=list)
     later: list[tuple[str, Batch]] = field(default_factory=list)
     segments: list[TaskSegments] = field(default_factory=list)
+    is_light: bool = False
+    """Whether all that it does in `pipeline` are chains and hand-overs, so that a few rows need no worker thread."""
 
 
 def build_task(job: Job, stage: Stage, index: int, epoch_time: EpochTime) -> Built:
@@ -61,6 +63,7 @@ class _Builder:
         source = self._built.source
         decode = source.decode if source is not None else None
         self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports(), decode)
+        self._built.is_light = all(isinstance(o, ChainOperator | LaterWriteOperator) for o in operators)
         return self._built
 
     def _component(self, node: str) -> Component[Any]:

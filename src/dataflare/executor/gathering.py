@@ -1,4 +1,7 @@
-"""Small batches that wait are run as one: a kernel costs the same for ten rows as for a thousand."""
+"""Small batches that wait are run as one: a kernel costs the same for ten rows as for a thousand.
+
+What to run takes no longer than to hand to a thread and back is told here too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 1 << 16
 BYTES_MAX = 1 << 20
+FEW_ROWS, FEW_BYTES = 16, 4096
 
 
 class Room:
@@ -46,6 +50,12 @@ def merged(batches: Sequence[Batch]) -> Iterator[Batch]:
         run.append(batch)
     if run:
         yield _whole(run)
+
+
+def is_few(batch: Batch) -> bool:
+    """Tell whether to run a batch takes no longer than to hand it to a thread and back."""
+    payload = batch.payload
+    return len(payload.data) <= FEW_BYTES if isinstance(payload, Encoded) else payload.num_rows <= FEW_ROWS
 
 
 def _alike(one: Batch, other: Batch) -> bool:

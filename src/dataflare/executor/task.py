@@ -15,7 +15,7 @@ from dataflare.executor.build import Built, build_task
 from dataflare.executor.easing import Easing
 from dataflare.executor.exchange import Barrier, Channel, End, Inlet, Inlets, Mark, Outlet, inlets_of
 from dataflare.executor.faults import invoke
-from dataflare.executor.gathering import Room, merged
+from dataflare.executor.gathering import Room, is_few, merged
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.partition import groups_of
 from dataflare.executor.pipeline import made_step
@@ -156,10 +156,12 @@ class TaskActor(Actor):
         batch, reader.pending = reader.pending.result(), None
         if batch is None:
             reader.close_split()
+        elif self._parts.is_light and is_few(batch):
+            await self._leave(self._run(batch))
         else:
             await self._leave(await self._job.runtime.call(self._run, batch))
         self._flowed()
-        self._pump()
+        await self.pump()
 
     async def release(self) -> None:
         """Send on the rows that a node held back and that may go by now."""
