@@ -142,7 +142,7 @@ NAMED = {
     ),
     "tagged columns may reach destinations": Named(
         "7", "check_masked() checks nothing",
-        "tests/unit/workflow/test_planning.py::test_a_tagged_column_must_be_masked_before_a_destination", _tags_are_lost,
+        "tests/unit/workflow/test_tags.py::test_a_tagged_column_must_be_masked_before_a_destination", _tags_are_lost,
     ),
     "what cannot be cured is tried again": Named(
         "supervision", "every error is retried",
