@@ -94,7 +94,7 @@ class Enumerator:
         behind = self._stores.behind(self._config, allow_empty=self._config.allow_empty or bool(files))
         listed, replaced = changed_files(self._stores, behind, files, self._grows)
         for name in replaced:
-            self._notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
+            self.notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
         yield from self._pass(files, [f.to_json() for f in listed], 0, None)
 
     def _pass(self, files: Any, listing: list[Any], at: int, offset: int | None) -> Iterator[Split]:
@@ -103,7 +103,7 @@ class Enumerator:
             if number != at or offset is None:  # nothing of it has been read in this pass
                 listed = listed_anew(self._stores.of(listed.name), listed)
                 if listed.to_json() != listing[number]:
-                    self._notice("file.replaced", f"{listed.name} is not what was listed: it is read as it is now")
+                    self.notice("file.replaced", f"{listed.name} is not what was listed: it is read as it is now")
                     listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
             if listed.start:
                 self._check_growth(listed)
@@ -124,7 +124,7 @@ class Enumerator:
         """Refuse to go on in a file that is not the one of which a part was read."""
         if not self._stores.of(name).is_known(name, was):
             message = f"{name} was written since a part of it was read, and is nearly the same where it was looked at"
-            self._notice("file.touched", f"{message}: it is taken for that file")
+            self.notice("file.touched", f"{message}: it is taken for that file")
 
     def _file(
         self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]
@@ -157,13 +157,8 @@ class Enumerator:
         file = self._text(listed.name)
         try:
             options = self._config.csv_options() if kind == "csv" else None
-            data: dict[str, Any] = {}
-            begin = file.start()
-            if options is not None:
-                names, after_header = self._names(file)
-                data["names"] = names
-                begin = after_header
-                self._check_names(listed.name, names)
+            names, begin = self.beginning(file)
+            data: dict[str, Any] = {} if options is None else {"names": names}
             start = max(begin, listed.start) if offset is None else offset
             end = file.size if listed.size < 0 else listed.size
             if start > file.size and offset is not None:
@@ -174,6 +169,14 @@ class Enumerator:
             raise error.at(Place(listed.name)) from None
         finally:
             file.close()
+
+    def beginning(self, file: TextFile) -> tuple[list[str], int]:
+        """Return the columns that a plain CSV file names, and where the first record of any text begins."""
+        if format_of(file.name, self._config.format) != "csv":
+            return [], file.start()
+        names, start = self._names(file)
+        self._check_names(file.name, names)
+        return names, start
 
     def _stream(self, name: str, kind: str) -> Iterator[Cut]:
         file = self._text(name)
@@ -243,7 +246,7 @@ class Enumerator:
             )
         if delimiter := other_delimiter(found) if format_of(name, self._config.format) == "csv" else "":
             message = f"{name} has one column, {found[0]!r}: if that is no name, set delimiter: {delimiter}"
-            self._notice("file.delimiter", message)
+            self.notice("file.delimiter", message)
         known = set(self._config.columns or self._planned())
         extra = [c for c in found if c not in known] if known else []
         if extra and self._config.extra_columns == "error":
@@ -253,9 +256,9 @@ class Enumerator:
                 place=Place(name),
             )
         if missing:
-            self._notice("file.missing_columns", f"{name} lacks {_listed([c.name for c in missing])}: null in its rows")
+            self.notice("file.missing_columns", f"{name} lacks {_listed([c.name for c in missing])}: null in its rows")
         if extra and self._config.columns is None:
-            self._notice("file.extra_columns", f"{name} has {_listed(extra)} beside the planned columns: not read")
+            self.notice("file.extra_columns", f"{name} has {_listed(extra)} beside the planned columns: not read")
 
     def _planned(self) -> list[str]:
         if self._context.hints.columns is not None or "" not in self._context.schemas:
@@ -277,7 +280,7 @@ class Enumerator:
                 place=Place(listed.name),
             )
 
-    def _notice(self, code: str, message: str) -> None:
+    def notice(self, code: str, message: str) -> None:
         """Tell each thing once a run, and no more than a few."""
         key = (code, message.split(" ", 1)[1])
         if key not in self._noticed and len(self._noticed) < 100:  # noqa: PLR2004

@@ -34,7 +34,13 @@ class LocalFile(OpenFile):
         self.name, self._path = name, path
         with storage(path):
             self._file = io.FileIO(path)
-            self.size = os.fstat(self._file.fileno()).st_size
+            status = os.fstat(self._file.fileno())
+        self.size, self.identity = status.st_size, f"{status.st_dev}-{status.st_ino}"
+
+    def now(self) -> tuple[int, int]:
+        """Return the size, and when it was last written or renamed, in nanoseconds since 1970."""
+        status = os.fstat(self._file.fileno())
+        return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
     def pread(self, start: int, end: int) -> bytes:
         """Return these bytes, or fewer where the file ends before them."""
@@ -138,7 +144,8 @@ class LocalStore(Store):
             status = os.stat(full)  # noqa: PTH116 - a million times
         except FileNotFoundError:
             return None
-        return Entry(full.removeprefix(self._root), status.st_size, status.st_mtime_ns)
+        name = full.removeprefix(self._root)
+        return Entry(name, status.st_size, status.st_mtime_ns, identity=f"{status.st_dev}-{status.st_ino}")
 
 
 __all__ = ["LocalFile", "LocalStore"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from dataflare.component import Config, Field, Size
+from dataflare.component import Config, Duration, Field, Size
 from dataflare.connectors.file.object_settings import ObjectStoreConfig
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
@@ -105,6 +105,9 @@ class FileSourceConfig(TextConfig):
     name_column: str = Field("", description="A column of this name holds the path of the file.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
     s3: ObjectStoreConfig = Field(ObjectStoreConfig(), description="How s3:// is reached: endpoint, region, key.")
+    poll_interval: Duration = Field(
+        "500ms", description="Mode streaming: how often followed files are looked at.", validate_default=True
+    )
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
     extra_columns: Literal["ignore", "error"] = Field(
         "ignore", description="What becomes of columns that the plan does not know."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby, islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
@@ -20,20 +21,22 @@ from dataflare.formats.rejected import ERRORS, Decoded, errors_table, failure
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from dataflare.connectors.file.follow import Follower
     from dataflare.connectors.file.groups import GroupReader
     from dataflare.connectors.file.store import Store
     from dataflare.errors import UnavailableError
 
 DECODERS_MAX = 8
+SPLIT = "follow"
 
 
 @source(
     "file",
     status="beta",
     replay="exact",
-    modes=("full", "incremental"),
+    modes=("full", "incremental", "streaming"),
     pushdown=("columns",),
     examples=[{"path": "data/orders-*.csv", "columns": {"id": "int64", "amount": "decimal(12,2)"}}],
 )
@@ -45,6 +48,10 @@ class FileSource(SourceConnector[FileSourceConfig]):
     grew only what was appended. A run is bounded: it reads what was there when it began. Where a run was broken off
     in the middle of a file and that file was replaced since, or rows in it became longer or shorter, the next run says
     so and reads no row of it; a row may be corrected in its place.
+
+    Mode `streaming` follows files that grow, as `tail -F` does, and never ends; with `--until now` it reads what is
+    there now. Whole records are read, a last line without an end waits for it. Renamed files are read to their end and
+    truncated ones from their beginning. Files are looked at every `poll_interval`, by one task.
 
     Columns are matched by name. Types are those of `columns`, or guessed from a sample of at most a megabyte of the
     first files; numbers with leading zeros stay strings. A `timestamp` without a zone is UTC.
@@ -66,6 +73,8 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._placed: Placed | None = None
         self._known: tuple[str, list[Any] | None] = ("", None)
         self._stores: Stores | None = None
+        self._followed: Follower | None = None
+        self._turn = Lock()
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the declared columns, if they are declared."""
@@ -85,20 +94,28 @@ class FileSource(SourceConnector[FileSourceConfig]):
     def check(self) -> list[UnavailableError]:
         """Look whether there are files, and whether they may be read."""
         stores = Stores(self.context, self.config.s3)
-        entries = islice(stores.behind(self.config, allow_empty=self.config.allow_empty), FILES_MAX)
+        allow_empty = self.config.allow_empty or self.context.mode == "streaming"
+        entries = islice(stores.behind(self.config, allow_empty=allow_empty), FILES_MAX)
         by_store = groupby((e.name for e in entries), stores.of)
         return [error for store, names in by_store for error in store.unreadable(names)]
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield byte ranges (or row groups) of about `split_bytes`, file after file, looking no further than asked."""
+        if self.context.mode == "streaming":
+            return iter([Split(SPLIT)])
         return Enumerator(self.context, self.config, self._schema()).splits(since)
 
-    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+    def read(
+        self, split: Split, since: Position | None, until: Position | None
+    ) -> Iterator[Batch] | AsyncIterator[Batch]:
         """Yield a split, in one batch where that is at most 16 MiB of text.
 
         Bad rows follow the good ones of their block as a batch of the stream `errors`; the position between the two
         says so, and a resume from there yields only the bad ones.
         """
+        return self._follow(since, until) if split.id == SPLIT else self._read(split, since, until)
+
+    def _read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         kind = format_of(split.data["path"], self.config.format)
         self._recognise(split)
         batches = self._read_groups(split, since) if kind == "parquet" else self._read_text(split, since, kind)
@@ -107,8 +124,20 @@ class FileSource(SourceConnector[FileSourceConfig]):
             if until is not None and batch.position == dict(until):
                 return
 
+    def open(self) -> None:
+        """Learn whether rows are waited for."""
+        self.waits = self.context.mode == "streaming"  # type: ignore[misc]
+
+    def ends(self) -> Mapping[str, Position]:
+        """Return how large followed files are by now; other modes end by themselves."""
+        return {SPLIT: self._follower().ends()} if self.context.mode == "streaming" else {}
+
     def close(self) -> None:
         """Close files and decoders."""
+        with self._turn:
+            if self._followed is not None:
+                self._followed.close()
+                self._followed = None
         if self._file is not None:
             self._file.close()
         if self._groups is not None:
@@ -143,6 +172,46 @@ class FileSource(SourceConnector[FileSourceConfig]):
             return planned
         kept = [c for c in planned.names if c in wanted] or planned.names[:1]
         return planned.select(kept)
+
+    # ---- files that grow ----------------------------------------------------------------------------------------
+
+    async def _follow(self, since: Position | None, until: Position | None) -> AsyncIterator[Batch]:
+        follower, runtime = self._follower(), self.context.runtime
+        follower.begin(since)
+        while True:
+            turn = follower.turn(until)
+            while (batch := await runtime.call(self._step, turn)) is not None:
+                yield batch
+            if until is not None:
+                return
+            await runtime.clock.sleep(self.config.poll_interval)
+
+    def _step(self, turn: Iterator[Batch]) -> Batch | None:
+        with self._turn:  # a read that was given up may still be on its way when the source is closed
+            return next(turn, None) if self._followed is not None else None
+
+    def _follower(self) -> Follower:
+        from dataflare.connectors.file.follow import Follower
+
+        if self._followed is None:
+            stores, enumerator = (
+                Stores(self.context, self.config.s3),
+                Enumerator(self.context, self.config, self._schema()),
+            )
+            self._followed = Follower(self.context, self.config, stores, enumerator, self._appended)
+        return self._followed
+
+    def _appended(
+        self,
+        file: TextFile,
+        block: bytes,
+        names: list[str],
+        at: tuple[int, int],
+        rows_done: bool,  # noqa: FBT001
+    ) -> Iterator[Batch]:
+        decoded = self._decode(block, names, format_of(file.name, self.config.format), file.name)
+        self.bytes_read += at[1] - at[0]
+        yield from self._batches(file, decoded, at, None, rows_done=rows_done)
 
     # ---- text ---------------------------------------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ class Entry:
     """A file as it was seen.
 
     `name` is as positions and messages write it, `size` in bytes, `modified` in nanoseconds since 1970; `tag` changes
-    with the content, where the store has one.
+    with the content, and `identity` stays when the file has another name, where the store has them.
     """
 
     name: str
     size: int
     modified: int
     tag: str = ""
+    identity: str = ""
 
 
 class OpenFile(ABC):

@@ -194,4 +194,4 @@ class TextFile:
             yield raw
 
 
-__all__ = ["BLOCK_BYTES_MAX", "TextFile", "became_shorter", "is_stream"]
+__all__ = ["BLOCK_BYTES_MAX", "HEADER_BYTES_MAX", "TextFile", "became_shorter", "is_stream"]
