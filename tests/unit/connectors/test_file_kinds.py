@@ -128,7 +128,7 @@ def test_lists_of_paths_are_read_in_order_and_once(tmp_path):
     made = source(
         tmp_path, path=["b/**/*.csv", "a", "a/1.csv"], exclude=["old.csv", "**/*.tmp.csv"], columns={"id": "int64"}
     )
-    found = Stores(made.context).behind(made.config, allow_empty=False)
+    found = Stores(made.context, made.config.s3).behind(made.config, allow_empty=False)
     assert [entry.name for entry in found] == ["a/1.csv", "b/2.csv", "b/c/3.csv"]
     with pytest.raises(UnavailableError, match="no file"):
         read(source(tmp_path, path=["a", "z*.csv"], columns={"id": "int64"}))

@@ -25,7 +25,7 @@ from dataflare.formats.csv.infer import first_record, unique_names
 from dataflare.monitoring.events import Noticed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from dataflare.batch import Position
     from dataflare.component import StageContext
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 Cut = tuple[int, int, int, dict[str, Any]]
 """Start, end, bytes and further data of a split."""
 
+Numbered = tuple[int, Listed, int]
+"""The number of a file in its pass, the file, and its size."""
+
 STREAM_HEAD_BYTES = 1 << 20
+SMALL_PARTS, GROUP_FILES_MAX = 16, 256
+"""Files of at most a sixteenth of `split_bytes` are read together, so many at a time."""
 
 
 class Enumerator:
@@ -61,8 +66,9 @@ class Enumerator:
             allow_empty=self._config.allow_empty or since is not None,
             after=since["path"] if since is not None else "",
         )
-        for entry in behind:
-            yield from self._file(Listed(entry.name, -1, 0, 0), None, partial(_after, entry.name))
+        for group in self._grouped((0, Listed(e.name, -1, e.modified, 0), e.size) for e in behind):
+            last = group[-1][1].name
+            yield from self._each(group, None, partial(_after_file, last))
 
     def _rest(self, since: Position) -> Iterator[Split]:
         """Yield what is left of the file of which a part was read."""
@@ -98,25 +104,85 @@ class Enumerator:
         yield from self._pass(files, [f.to_json() for f in listed], 0, None)
 
     def _pass(self, files: Any, listing: list[Any], at: int, offset: int | None) -> Iterator[Split]:
-        for number in range(at, len(listing)):
-            listed = Listed.from_json(listing[number])
-            if number != at or offset is None:  # nothing of it has been read in this pass
-                listed = listed_anew(self._stores.of(listed.name), listed)
-                if listed.to_json() != listing[number]:
-                    self.notice("file.replaced", f"{listed.name} is not what was listed: it is read as it is now")
-                    listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
-            if listed.start:
-                self._check_growth(listed)
+        def after(number: int, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001 - one kind of callback
+            position = (number + 1, None) if last else (number, end)
+            return {"files": files, "listing": listing, "at": position[0], "offset": position[1]}
 
-            def after(end: int, last: bool, number: int = number, listing: list[Any] = listing) -> dict[str, Any]:  # noqa: FBT001
-                position = (number + 1, None) if last else (number, end)
-                return {"files": files, "listing": listing, "at": position[0], "offset": position[1]}
+        def found() -> Iterator[Numbered]:
+            nonlocal listing
+            for number in range(at, len(listing)):
+                listed = Listed.from_json(listing[number])
+                if number != at or offset is None:  # nothing of it has been read in this pass
+                    listed = listed_anew(self._stores.of(listed.name), listed)
+                    if listed.to_json() != listing[number]:
+                        message = f"{listed.name} is not what was listed: it is read as it is now"
+                        self.notice("file.replaced", message)
+                        listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
+                if listed.start:
+                    self._check_growth(listed)
+                alone = listed.start or (number == at and offset is not None)
+                yield number, listed, self._config.split_bytes if alone else listed.size
 
-            yield from self._file(listed, offset if number == at else None, after)
+        for group in self._grouped(found()):
+            yield from self._each(group, offset if group[0][0] == at else None, after)
 
     def _grows(self, name: str) -> bool:
         """Tell whether what is appended to a file can be read alone."""
         return format_of(name, self._config.format) != "parquet" and not is_stream(name, self._config)
+
+    # ---- many small files ---------------------------------------------------------------------------------------
+
+    def _grouped(self, files: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+        """Yield files alone, and small ones together with their neighbours of the same kind."""
+        group: list[Numbered] = []
+        held, kind = 0, ""
+        for file in files:
+            _, listed, size = file
+            own = format_of(listed.name, self._config.format)
+            is_small = size <= self._config.split_bytes // SMALL_PARTS
+            full = held + size > self._config.split_bytes or len(group) >= GROUP_FILES_MAX
+            if group and (not is_small or own != kind or full):
+                yield group
+                group, held = [], 0
+            kind = own
+            if is_small:
+                group.append(file)
+                held += size
+            else:
+                yield [file]
+        if group:
+            yield group
+
+    def _each(
+        self, group: list[Numbered], offset: int | None, after: Callable[[int, int, bool], dict[str, Any]]
+    ) -> Iterator[Split]:
+        """Yield the splits of one file, or the one split of many."""
+        if len(group) == 1:
+            number, listed, _ = group[0]
+            yield from self._file(listed, offset, partial(after, number))
+            return
+        files = [[f.name, f.size, f.modified, f.mark] for _, f, _ in group]
+        identity = f"{files[0][0]}..{files[-1][0]}"
+        size = sum(size for _, _, size in group)
+        yield Split(identity, {"files": files}, after(group[-1][0], -1, True), size)  # noqa: FBT003
+
+    def small(self, file: list[Any], *, begun: bool) -> Split | None:
+        """Return the one split of one of many files; None where it has no rows. Raises DataError for another file.
+
+        Where the size is told, the file is read up to there; else as it is now, unless a part was read before.
+        """
+        name, size, modified, mark = file
+        store = self._stores.of(name)
+        if size >= 0 or begun:
+            entry = store.entry(name)
+            if entry.modified != modified and (size < 0 or entry.size < size or store.mark(entry, size) != mark):
+                hint = "write files under another name and move them into place when they are whole"
+                raise DataError("the file was written anew while it was read", hint=hint, place=Place(name))
+        cuts_ = list(self._cuts(Listed(name, size, modified, mark), None))
+        if not cuts_:
+            return None
+        (start, *_), (_, end, _, data) = cuts_[0], cuts_[-1]
+        return Split(name, {"path": name, "start": start, "end": end, **data})
 
     # ---- one file -----------------------------------------------------------------------------------------------
 
@@ -130,13 +196,7 @@ class Enumerator:
         self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]
     ) -> Iterator[Split]:
         """Yield the splits of a file from `offset` (None: from where it starts in this pass)."""
-        kind = format_of(listed.name, self._config.format)
-        if kind == "parquet":
-            found = self._groups(listed.name, offset or 0)
-        elif is_stream(listed.name, self._config):
-            found = self._stream(listed.name, kind)
-        else:
-            found = self._ranges(listed, kind, offset)
+        found = self._cuts(listed, offset)
         was = self._stores.of(listed.name).fingerprint(listed.name)
         previous: Cut | None = None
         for cut in found:  # one ahead, to know the last
@@ -145,6 +205,14 @@ class Enumerator:
             previous = cut
         if previous is not None:
             yield self._split(listed, was, previous, after(previous[1], True))  # noqa: FBT003
+
+    def _cuts(self, listed: Listed, offset: int | None) -> Iterator[Cut]:
+        kind = format_of(listed.name, self._config.format)
+        if kind == "parquet":
+            return self._groups(listed.name, offset or 0)
+        if is_stream(listed.name, self._config):
+            return self._stream(listed.name, kind)
+        return self._ranges(listed, kind, offset)
 
     @staticmethod
     def _split(listed: Listed, was: list[Any], cut: Cut, resume: dict[str, Any]) -> Split:
@@ -286,6 +354,11 @@ class Enumerator:
         if key not in self._noticed and len(self._noticed) < 100:  # noqa: PLR2004
             self._noticed.add(key)
             self._context.emit(Noticed(self._context.workflow, code, message, self._context.node))
+
+
+def _after_file(name: str, number: int, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001
+    del number
+    return _after(name, end, last)
 
 
 def _after(name: str, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001 - one kind of callback for both modes

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from dataflare.batch import Batch, Position
 from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
 from dataflare.connectors.file.followed import Followed
+from dataflare.connectors.file.gathering import Gathered
 from dataflare.connectors.file.local_store import LocalFile
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, TextFile, is_stream
 from dataflare.errors import Place, UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import pyarrow as pa
 
     from dataflare.component import StageContext
     from dataflare.connectors.file.enumeration import Enumerator
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     Decode = Callable[[TextFile, bytes, list[str], tuple[int, int], bool], Iterator[Batch]]
 
 FILES_MAX, HANDLES_MAX = 10_000, 200
-ROWS_MAX, BYTES_MAX = 1 << 16, 4 << 20
 ROTATED_SECONDS = 60
 """So long a file whose name is gone is looked at: its writer may not have noticed yet."""
 
@@ -50,7 +48,7 @@ class Follower:
         self._enumerator, self._decode = enumerator, decode
         self._files: dict[str, Followed] = {}
         self._handles: OrderedDict[str, TextFile] = OrderedDict()
-        self._rows: list[pa.Table] = []
+        self._gathered = Gathered()
         self._half: list[Any] | None = None
 
     def begin(self, since: Position | None) -> None:
@@ -73,7 +71,7 @@ class Follower:
             yield from self._read(file)
         for file in [f for f in self._files.values() if f.is_final]:
             self._forget(file)
-        yield from self._gathered()
+        yield from self._gathered.take(self._position(None))
 
     def close(self) -> None:
         """Close all files."""
@@ -258,16 +256,16 @@ class Follower:
         batches = self._decode(text, text.recoded(block), file.names or [], (start, end), rows_done)
         for batch in batches:
             if batch.stream or (batch.position or {}).get("rows_done"):
-                yield from self._gathered()
+                yield from self._gathered.take(self._position(None))
                 half = None if batch.stream else [file.identity, end]
                 if half is None:
                     file.move(text.file, end)
                 yield Batch(batch.rows, batch.stream, self._position(half))
             else:
-                self._rows.append(batch.rows)
+                full = self._gathered.add(batch.rows)
                 file.move(text.file, end)
-                if sum(r.num_rows for r in self._rows) >= ROWS_MAX or sum(r.nbytes for r in self._rows) >= BYTES_MAX:
-                    yield from self._gathered()
+                if full:
+                    yield from self._gathered.take(self._position(None))
 
     def _other_half(self, identity: str, end: int) -> Iterator[Batch]:
         """Yield the bad rows of a block whose good rows went out before."""
@@ -280,14 +278,6 @@ class Follower:
         if file.names is None:
             file.names, _ = self._enumerator.beginning(text)
         yield from self._decoded(file, text, text.peek(file.offset, end), rows_done=True)
-
-    def _gathered(self) -> Iterator[Batch]:
-        """Yield the rows of several files as one batch."""
-        import pyarrow as pa
-
-        if self._rows:
-            rows, self._rows = self._rows, []
-            yield Batch(pa.concat_tables(rows) if len(rows) > 1 else rows[0], position=self._position(None))
 
     def _position(self, half: list[Any] | None) -> dict[str, Any]:
         files = {"files": [file.to_json() for file in self._files.values()]}

@@ -74,6 +74,8 @@ class LocalStore(Store):
 
     def full(self, name: str) -> str:
         """Return the whole path."""
+        if self._root and name[0] not in "/~." and "//" not in name and "/." not in name:
+            return self._root + name  # what a Path would say, for a million names
         return str(self._context.path(name))
 
     def behind(self, path: str, after: str = "") -> Iterator[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -43,7 +42,8 @@ def format_of(path: str, told: str | None) -> str:
 
 def extension_of(name: str) -> str:
     """Return the extension that tells the format of a file, in small letters, whatever it is packed in."""
-    return PurePath(bare(name)).suffix.lower()
+    stem, dot, extension = bare(name).rpartition("/")[2].rpartition(".")
+    return f".{extension.lower()}" if stem and dot and extension else ""
 
 
 def _encoding(value: str) -> str:

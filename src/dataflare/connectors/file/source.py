@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.file.enumeration import Enumerator
+from dataflare.connectors.file.gathering import read_many
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
 from dataflare.connectors.file.settings import EXTENSIONS, FileSourceConfig, extension_of, format_of
@@ -73,6 +74,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         self._placed: Placed | None = None
         self._known: tuple[str, list[Any] | None] = ("", None)
         self._stores: Stores | None = None
+        self._enumerator: Enumerator | None = None
         self._followed: Follower | None = None
         self._turn = Lock()
 
@@ -113,12 +115,29 @@ class FileSource(SourceConnector[FileSourceConfig]):
         Bad rows follow the good ones of their block as a batch of the stream `errors`; the position between the two
         says so, and a resume from there yields only the bad ones.
         """
-        return self._follow(since, until) if split.id == SPLIT else self._read(split, since, until)
+        if split.id == SPLIT:
+            return self._follow(since, until)
+        if "files" in split.data:
+            return self._up_to(read_many(split.data["files"], since, self._read_small), until)
+        return self._up_to(self._read_one(split, since), until)
 
-    def _read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+    def _read_one(self, split: Split, since: Position | None, *, judged: bool = False) -> Iterator[Batch]:
         kind = format_of(split.data["path"], self.config.format)
         self._recognise(split)
-        batches = self._read_groups(split, since) if kind == "parquet" else self._read_text(split, since, kind)
+        if kind == "parquet":
+            return self._read_groups(split, since)
+        return self._read_text(split, since, kind, judged=judged)
+
+    def _read_small(self, file: list[Any], since: Position | None) -> Iterator[Batch]:
+        """Yield the rows of one of many small files."""
+        if self._enumerator is None:
+            self._enumerator = Enumerator(self.context, self.config, self._schema())
+        split = self._enumerator.small(file, begun=since is not None)
+        if split is not None:
+            yield from self._read_one(split, since, judged=True)
+
+    @staticmethod
+    def _up_to(batches: Iterator[Batch], until: Position | None) -> Iterator[Batch]:
         for batch in batches:
             yield batch
             if until is not None and batch.position == dict(until):
@@ -215,13 +234,13 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     # ---- text ---------------------------------------------------------------------------------------------------
 
-    def _read_text(self, split: Split, since: Position | None, kind: str) -> Iterator[Batch]:
+    def _read_text(self, split: Split, since: Position | None, kind: str, *, judged: bool) -> Iterator[Batch]:
         file = self._open(split.data["path"])
         blocks = (
             self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
         )
         rows_done = bool(since and since.get("rows_done"))
-        whole = kind == self.context.hints.unjudged and self._place().inner(file.name) == self._schema()
+        whole = not judged and kind == self.context.hints.unjudged and self._place().inner(file.name) == self._schema()
         for block, names, start, end, line in blocks:
             if whole and not rows_done:
                 yield Batch(Encoded(block, kind, judged=False, origin=(start, end, line)), position={"offset": end})
