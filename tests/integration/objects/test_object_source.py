@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -168,3 +169,20 @@ def test_what_is_not_there_is_said_with_the_cure(bucket, tmp_path):
 def test_an_empty_object_has_no_rows(bucket, tmp_path):
     bucket.put("a.jsonl", "")
     assert read(source(tmp_path, path=bucket.path("a.jsonl"), s3=bucket.settings, columns={"id": "int64"})) == {"": []}
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_many_small_objects_are_asked_for_at_once(bucket, tmp_path, monkeypatch, mode):
+    for number in range(100):
+        bucket.put(f"in/{number:03}.csv", f"id\n{number}\n" if number % 9 else "id\n")
+    bucket.put("in/empty.csv", "")
+    one = source(
+        tmp_path, path=bucket.path("in/*.csv"), s3=bucket.settings, columns={"id": "int64"}, context={"mode": mode}
+    )
+    (split,) = splits_of(one)
+    asked = []
+    get = obstore.get
+    monkeypatch.setattr(obstore, "get", lambda *a, **more: asked.append(a[1]) or get(*a, **more))
+    (batch,) = batches_of(one, split)
+    assert batch.rows["id"].to_pylist() == [n for n in range(100) if n % 9]
+    assert {*asked} == {"in/empty.csv"}, "the others came along"

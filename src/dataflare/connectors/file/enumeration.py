@@ -10,10 +10,12 @@ a pass, so that they cost nothing a split.
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
 from dataflare.connectors.file.cutting import cuts
+from dataflare.connectors.file.gathering import AHEAD
 from dataflare.connectors.file.listing import Listed, changed_files, listed_anew
 from dataflare.connectors.file.nature import other_delimiter
 from dataflare.connectors.file.partitions import Placed
@@ -25,7 +27,7 @@ from dataflare.formats.csv.infer import first_record, unique_names
 from dataflare.monitoring.events import Noticed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
     from dataflare.component import StageContext
@@ -45,11 +47,13 @@ SMALL_PARTS, GROUP_FILES_MAX = 16, 256
 class Enumerator:
     """The splits of one source."""
 
-    def __init__(self, context: StageContext, config: FileSourceConfig, schema: Schema) -> None:
+    def __init__(
+        self, context: StageContext, config: FileSourceConfig, schema: Schema, stores: Stores | None = None
+    ) -> None:
         """List nothing yet."""
         self._context, self._config, self._schema = context, config, schema
         self._placed = Placed(schema, config)
-        self._stores = Stores(context, config.s3)
+        self._stores = stores or Stores(context, config.s3)
         self._noticed: set[tuple[str, ...]] = set()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
@@ -111,6 +115,8 @@ class Enumerator:
         def found() -> Iterator[Numbered]:
             nonlocal listing
             for number in range(at, len(listing)):
+                if (number - at) % AHEAD == 0:
+                    self.ahead([v for v in listing[number : number + AHEAD] if v[1] <= self._small_bytes])
                 listed = Listed.from_json(listing[number])
                 if number != at or offset is None:  # nothing of it has been read in this pass
                     listed = listed_anew(self._stores.of(listed.name), listed)
@@ -139,7 +145,7 @@ class Enumerator:
         for file in files:
             _, listed, size = file
             own = format_of(listed.name, self._config.format)
-            is_small = size <= self._config.split_bytes // SMALL_PARTS
+            is_small = size <= self._small_bytes
             full = held + size > self._config.split_bytes or len(group) >= GROUP_FILES_MAX
             if group and (not is_small or own != kind or full):
                 yield group
@@ -165,6 +171,15 @@ class Enumerator:
         identity = f"{files[0][0]}..{files[-1][0]}"
         size = sum(size for _, _, size in group)
         yield Split(identity, {"files": files}, after(group[-1][0], -1, True), size)  # noqa: FBT003
+
+    @property
+    def _small_bytes(self) -> int:
+        return self._config.split_bytes // SMALL_PARTS
+
+    def ahead(self, files: Sequence[list[Any]]) -> None:
+        """Get ready for small files that are looked at next, each a list that begins with its name."""
+        for store, names in groupby((f[0] for f in files), self._stores.of):
+            store.ahead(list(names))
 
     def small(self, file: list[Any], *, begun: bool) -> Split | None:
         """Return the one split of one of many files; None where it has no rows. Raises DataError for another file.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_MAX, BYTES_MAX = 1 << 16, 4 << 20
+AHEAD = 32
 
 
 class Gathered:
@@ -41,9 +42,14 @@ class Gathered:
 
 
 def read_many(
-    files: Sequence[Any], since: Position | None, read: Callable[[Any, Position | None], Iterator[Batch]]
+    files: Sequence[Any],
+    since: Position | None,
+    ahead: Callable[[Sequence[Any]], None],
+    read: Callable[[Any, Position | None], Iterator[Batch]],
 ) -> Iterator[Batch]:
     """Yield the rows of files in order; `read` yields those of one, with its own positions, from one of them on.
+
+    `ahead` gets ready for the next few, which are then read one by one.
 
     A position is that of `read`, with the number of the file; bad rows stand behind the good ones of their file.
     """
@@ -52,6 +58,8 @@ def read_many(
     inner: dict[str, Any] | None = {k: v for k, v in (since or {}).items() if k != "file"} or None
     after: dict[str, Any] = {"file": first}
     for number in range(first, len(files)):
+        if (number - first) % AHEAD == 0:
+            ahead(files[number : number + AHEAD])
         for batch in read(files[number], inner):
             position = {"file": number, **(batch.position or {})}
             if batch.stream or position.get("rows_done"):
@@ -64,4 +72,4 @@ def read_many(
     yield from gathered.take(after)
 
 
-__all__ = ["Gathered", "read_many"]
+__all__ = ["AHEAD", "Gathered", "read_many"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import zlib
@@ -19,7 +20,7 @@ from dataflare.errors import DataError, DataFlareError, ExternalError, Place, Un
 from dataflare.security.secrets import Secret, scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from obstore.store import S3Store
 
@@ -145,20 +146,23 @@ class ObjectFile(OpenFile):
 
     read_bytes: ClassVar[int] = 8 << 20
 
-    def __init__(self, bucket: Bucket, name: str) -> None:
-        """Ask for the beginning; size and tag come along."""
+    def __init__(self, bucket: Bucket, name: str, begun: tuple[Any, bytes] | None = None) -> None:
+        """Ask for the beginning, unless it is there; size and tag come along."""
+        self.name, self._bucket, self._key = name, bucket, split_name(name)[1]
+        self.meta, self._head = begun or self._beginning(bucket, name)
+        self.size, self._tag = self.meta["size"], self.meta["e_tag"]
+
+    def _beginning(self, bucket: Bucket, name: str) -> tuple[Any, bytes]:
         import obstore
 
-        self.name, self._bucket, self._key = name, bucket, split_name(name)[1]
         with bucket.answering(name):
             try:
                 answer = obstore.get(bucket.store, self._key, options={"range": (0, HEAD_BYTES)})
-                meta, self._head = answer.meta, answer.bytes().to_bytes()
+                return answer.meta, answer.bytes().to_bytes()
             except obstore.exceptions.GenericError as error:  # an object without bytes has no ranges
                 if "416" not in str(error):
                     raise
-                meta, self._head = obstore.head(bucket.store, self._key), b""
-        self.size, self._tag = meta["size"], meta["e_tag"]
+                return obstore.head(bucket.store, self._key), b""
 
     def pread(self, start: int, end: int) -> bytes:
         """Return these bytes, or fewer where the object ends before them."""
@@ -223,6 +227,7 @@ class ObjectStore(Store):
     def __init__(self, bucket: Bucket) -> None:
         """Touch nothing."""
         self.bucket = bucket
+        self._ahead: dict[str, ObjectFile] = {}
 
     def full(self, name: str) -> str:
         """Return the URL."""
@@ -265,12 +270,31 @@ class ObjectStore(Store):
         """Return size, time and tag of an object."""
         import obstore
 
+        if name in self._ahead:
+            return self._entry(self._ahead[name].meta)
         with self.bucket.answering(name):
             return self._entry(obstore.head(self.bucket.store, split_name(name)[1]))
 
     def open(self, name: str) -> ObjectFile:
         """Open an object."""
-        return ObjectFile(self.bucket, name)
+        return self._ahead.get(name) or ObjectFile(self.bucket, name)
+
+    def ahead(self, names: Sequence[str]) -> None:
+        """Ask for the beginnings of objects at once; one that is not given is asked for again when it is opened."""
+        self._ahead = {file.name: file for file in asyncio.run(self._begun(names)) if file is not None}
+
+    async def _begun(self, names: Sequence[str]) -> list[ObjectFile | None]:
+        return await asyncio.gather(*map(self._begin, names))
+
+    async def _begin(self, name: str) -> ObjectFile | None:
+        import obstore
+
+        try:
+            options: Any = {"range": (0, HEAD_BYTES)}
+            answer = await obstore.get_async(self.bucket.store, split_name(name)[1], options=options)
+            return ObjectFile(self.bucket, name, (answer.meta, (await answer.bytes_async()).to_bytes()))
+        except (obstore.exceptions.BaseError, OSError):
+            return None
 
     def seekable(self, name: str) -> Seekable:
         """Return an object that reads ranges."""

@@ -118,7 +118,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if split.id == SPLIT:
             return self._follow(since, until)
         if "files" in split.data:
-            return self._up_to(read_many(split.data["files"], since, self._read_small), until)
+            return self._up_to(read_many(split.data["files"], since, self._looks().ahead, self._read_small), until)
         return self._up_to(self._read_one(split, since), until)
 
     def _read_one(self, split: Split, since: Position | None, *, judged: bool = False) -> Iterator[Batch]:
@@ -130,11 +130,16 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def _read_small(self, file: list[Any], since: Position | None) -> Iterator[Batch]:
         """Yield the rows of one of many small files."""
-        if self._enumerator is None:
-            self._enumerator = Enumerator(self.context, self.config, self._schema())
-        split = self._enumerator.small(file, begun=since is not None)
+        split = self._looks().small(file, begun=since is not None)
         if split is not None:
             yield from self._read_one(split, since, judged=True)
+
+    def _looks(self) -> Enumerator:
+        if self._enumerator is None:
+            if self._stores is None:
+                self._stores = Stores(self.context, self.config.s3)
+            self._enumerator = Enumerator(self.context, self.config, self._schema(), self._stores)
+        return self._enumerator
 
     @staticmethod
     def _up_to(batches: Iterator[Batch], until: Position | None) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dataflare.errors import UnavailableError
 
@@ -79,6 +79,10 @@ class Store(ABC):
     @abstractmethod
     def open(self, name: str) -> OpenFile:
         """Open a file for reading."""
+
+    def ahead(self, names: Sequence[str]) -> None:
+        """Get ready for a few small files that are opened next; where that takes no time, do nothing."""
+        del names
 
     @abstractmethod
     def seekable(self, name: str) -> Any:
