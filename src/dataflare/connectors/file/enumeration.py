@@ -14,17 +14,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
+from dataflare.connectors.file.columns import Columns
 from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.gathering import AHEAD
 from dataflare.connectors.file.listing import Listed, changed_files, listed_anew
-from dataflare.connectors.file.nature import other_delimiter
-from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
 from dataflare.errors import DataError, Place, UnavailableError
 from dataflare.formats.csv.infer import first_record, unique_names
-from dataflare.monitoring.events import Noticed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,10 +49,9 @@ class Enumerator:
         self, context: StageContext, config: FileSourceConfig, schema: Schema, stores: Stores | None = None
     ) -> None:
         """List nothing yet."""
-        self._context, self._config, self._schema = context, config, schema
-        self._placed = Placed(schema, config)
+        self._context, self._config = context, config
+        self.columns = Columns(context, config, schema)
         self._stores = stores or Stores(context, config.s3)
-        self._noticed: set[tuple[str, ...]] = set()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield the splits after `since`."""
@@ -104,7 +101,9 @@ class Enumerator:
         behind = self._stores.behind(self._config, allow_empty=self._config.allow_empty or bool(files))
         listed, replaced = changed_files(self._stores, behind, files, self._grows)
         for name in replaced:
-            self.notice("file.replaced", f"{name} is not what was read before: it is read again from its beginning")
+            self.columns.notice(
+                "file.replaced", f"{name} is not what was read before: it is read again from its beginning"
+            )
         yield from self._pass(files, [f.to_json() for f in listed], 0, None)
 
     def _pass(self, files: Any, listing: list[Any], at: int, offset: int | None) -> Iterator[Split]:
@@ -122,7 +121,7 @@ class Enumerator:
                     listed = listed_anew(self._stores.of(listed.name), listed)
                     if listed.to_json() != listing[number]:
                         message = f"{listed.name} is not what was listed: it is read as it is now"
-                        self.notice("file.replaced", message)
+                        self.columns.notice("file.replaced", message)
                         listing = [*listing[:number], listed.to_json(), *listing[number + 1 :]]
                 if listed.start:
                     self._check_growth(listed)
@@ -205,7 +204,7 @@ class Enumerator:
         """Refuse to go on in a file that is not the one of which a part was read."""
         if not self._stores.of(name).is_known(name, was):
             message = f"{name} was written since a part of it was read, and is nearly the same where it was looked at"
-            self.notice("file.touched", f"{message}: it is taken for that file")
+            self.columns.notice("file.touched", f"{message}: it is taken for that file")
 
     def _file(
         self, listed: Listed, offset: int | None, after: Callable[[int, bool], dict[str, Any]]
@@ -258,7 +257,7 @@ class Enumerator:
         if format_of(file.name, self._config.format) != "csv":
             return [], file.start()
         names, start = self._names(file)
-        self._check_names(file.name, names)
+        self.columns.check(file.name, names)
         return names, start
 
     def _stream(self, name: str, kind: str) -> Iterator[Cut]:
@@ -274,7 +273,7 @@ class Enumerator:
                 else:
                     data["names"] = self._positional(len(fields))
                 if fields:
-                    self._check_names(name, data["names"])
+                    self.columns.check(name, data["names"])
             yield start, -1, file.size, data
         finally:
             file.close()
@@ -286,7 +285,7 @@ class Enumerator:
         try:
             if since > file.metadata.num_row_groups:
                 raise became_shorter(name)
-            self._check_names(name, file.schema_arrow.names)
+            self.columns.check(name, file.schema_arrow.names)
             for first, end, size in group_ranges(file, since, self._config.split_bytes):
                 yield first, end, size, {}
         finally:
@@ -308,46 +307,6 @@ class Enumerator:
 
     # ---- checks -------------------------------------------------------------------------------------------------
 
-    def _check_names(self, name: str, found: list[str]) -> None:
-        """Compare the columns of a file with the planned ones."""
-        if not found:
-            return
-        wanted = self._placed.inner(name)
-        missing = [c for c in wanted if c.name not in found]
-        hard = [c.name for c in missing if self._config.missing_columns == "error" or not c.nullable]
-        if hard:
-            raise DataError(
-                f"the file lacks {_listed(hard)}; it has {_listed(found)}",
-                hint="correct the file or `columns`, or set missing_columns: null",
-                place=Place(name),
-            )
-        if missing and len(missing) == len(wanted.columns):
-            raise DataError(
-                f"the file has none of the columns {_listed(wanted.names)}; it has {_listed(found)}",
-                hint="is the header there? set header: false if not; check delimiter and encoding",
-                place=Place(name),
-            )
-        if delimiter := other_delimiter(found) if format_of(name, self._config.format) == "csv" else "":
-            message = f"{name} has one column, {found[0]!r}: if that is no name, set delimiter: {delimiter}"
-            self.notice("file.delimiter", message)
-        known = set(self._config.columns or self._planned())
-        extra = [c for c in found if c not in known] if known else []
-        if extra and self._config.extra_columns == "error":
-            raise DataError(
-                f"the file has columns that the plan does not know: {_listed(extra)}",
-                hint="declare them, or set extra_columns: ignore",
-                place=Place(name),
-            )
-        if missing:
-            self.notice("file.missing_columns", f"{name} lacks {_listed([c.name for c in missing])}: null in its rows")
-        if extra and self._config.columns is None:
-            self.notice("file.extra_columns", f"{name} has {_listed(extra)} beside the planned columns: not read")
-
-    def _planned(self) -> list[str]:
-        if self._context.hints.columns is not None or "" not in self._context.schemas:
-            return []
-        return self._context.schemas[""].names
-
     def _check_growth(self, listed: Listed) -> None:
         """Refuse to go on in the middle of a record: what was read as the last record has become longer."""
         file = self._stores.of(listed.name).open(listed.name)
@@ -363,13 +322,6 @@ class Enumerator:
                 place=Place(listed.name),
             )
 
-    def notice(self, code: str, message: str) -> None:
-        """Tell each thing once a run, and no more than a few."""
-        key = (code, message.split(" ", 1)[1])
-        if key not in self._noticed and len(self._noticed) < 100:  # noqa: PLR2004
-            self._noticed.add(key)
-            self._context.emit(Noticed(self._context.workflow, code, message, self._context.node))
-
 
 def _after_file(name: str, number: int, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001
     del number
@@ -378,11 +330,6 @@ def _after_file(name: str, number: int, end: int, last: bool) -> dict[str, Any]:
 
 def _after(name: str, end: int, last: bool) -> dict[str, Any]:  # noqa: FBT001 - one kind of callback for both modes
     return {"path": name, "done": True} if last else {"path": name, "offset": end}
-
-
-def _listed(names: list[str], most: int = 8) -> str:
-    shown = ", ".join(repr(n) for n in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 __all__ = ["Enumerator"]

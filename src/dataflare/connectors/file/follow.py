@@ -87,7 +87,9 @@ class Follower:
                     f"{entry.name} cannot be followed", hint="objects do not grow: set mode: incremental"
                 )
             if is_stream(entry.name, self._config):
-                self._enumerator.notice("file.not_followed", f"{entry.name} is packed or recoded: it is not followed")
+                self._enumerator.columns.notice(
+                    "file.not_followed", f"{entry.name} is packed or recoded: it is not followed"
+                )
             else:
                 yield entry
 
@@ -135,7 +137,7 @@ class Follower:
             text = self._beside(file, lambda identity: identity == file.identity)
         if text is None or not file.is_in(text.file):
             message = f"{file.name} is gone: what followed byte {file.offset:,} in it, if anything did, was not read"
-            self._enumerator.notice("file.gone", message)
+            self._enumerator.columns.notice("file.gone", message)
             self._forget(file)
             return
         assert isinstance(text.file, LocalFile)
@@ -157,7 +159,7 @@ class Follower:
             self._files |= {before.identity: before, file.identity: file}
         if self._half is not None and self._half[0] == file.identity:
             self._half = [before.identity, self._half[1]] if copy is not None else None
-        self._enumerator.notice("file.truncated", f"{file.name} was truncated or written anew: {told}")
+        self._enumerator.columns.notice("file.truncated", f"{file.name} was truncated or written anew: {told}")
         file.begin_anew()
 
     def _beside(self, file: Followed, wanted: Callable[[str], bool], *, prefix: bool = False) -> TextFile | None:
