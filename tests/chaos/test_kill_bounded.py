@@ -22,13 +22,18 @@ sources:
   orders:
     type: file
     config: {path: in.csv, split_bytes: 15kB, columns: {id: int64, name: string, qty: string, note: string}}
+  names: {type: file, config: {path: names.csv, columns: {name: string, label: string}}}
 transformations:
   sorted: {type: sort, inputs: [orders], config: {by: [name, qty desc, id]}}
   page: {type: limit, inputs: [sorted], config: {rows: 50, offset: 1000}}
   some: {type: limit, inputs: [orders], config: {rows: 5000}}
   top: {type: top_n, inputs: [orders], config: {rows: 3, by: [qty desc, id], per: [name], rank: place}}
+  joined: {type: join, inputs: [orders, names], config: {how: full, keys: [name]}}
+  unnamed: {type: join, inputs: [orders, names], config: {how: anti, keys: [name]}}
 destinations:
   sorted_rows: {type: file, inputs: [sorted], config: {path: out/sorted, format: jsonl}}
+  joined_rows: {type: file, inputs: [joined], config: {path: out/joined, format: jsonl}}
+  unnamed_rows: {type: file, inputs: [unnamed], config: {path: out/unnamed, format: jsonl}}
   page_rows: {type: file, inputs: [page], config: {path: out/page, format: jsonl}}
   some_rows: {type: file, inputs: [some], config: {path: out/some, format: jsonl}}
   top_rows: {type: file, inputs: [top], config: {path: out/top, format: jsonl}}
@@ -43,11 +48,19 @@ STEPS = [
 ]
 
 
+def prepared(case: Case) -> None:
+    case.file.write_text(WORKFLOW)
+    names = [f"n{n},label {n}\n" for n in (*range(30), 7)] + [f"nobody {n},label\n" for n in range(5)]
+    (case.folder / "names.csv").write_text("name,label\n" + "".join(names))
+
+
 def content(folder: Path) -> dict[str, Any]:
     """Return what does not depend on which of two tasks was faster."""
-    rows = {name: lines(folder / "out" / name) for name in ("sorted", "page", "some", "top")}
+    rows = {name: lines(folder / "out" / name) for name in ("sorted", "page", "some", "top", "joined", "unnamed")}
     return {
         "sorted": [(r["name"], r["qty"], r["id"], r["note"]) for r in rows["sorted"]],
+        "joined": sorted((r["name"], r["id"] or 0, r["label"] or "") for r in rows["joined"]),
+        "unnamed": sorted(r["id"] for r in rows["unnamed"]),
         "page": [r["id"] for r in rows["page"]],
         "some": len({r["id"] for r in rows["some"]}),
         "top": sorted((r["name"], r["place"], r["id"]) for r in rows["top"]),
@@ -61,7 +74,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("calm")
     source_csv(folder)
     calm = Case(folder)
-    calm.file.write_text(WORKFLOW)
+    prepared(calm)
     done = calm.run()
     assert done.returncode == 0, done.stderr
     found = content(folder)
@@ -72,13 +85,18 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert len({number for _, _, number, _ in order}) == ROWS
     assert found["page"] == [number for _, _, number, _ in order[1000:1050]]
     assert found["some"] == 5000
+    without = sum(int(name[1:]) >= 30 for name, _, _, _ in order)
+    doubled = sum(name == "n7" for name, _, _, _ in order)
+    assert len(found["unnamed"]) == without
+    assert len(found["joined"]) == ROWS + doubled + 5
+    assert sum(label == "" for _, _, label in found["joined"]) == without
     assert [place for _, place, _ in found["top"]] == [1, 2, 3] * 40
     return found
 
 
 @pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
 def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], when: str, step: str) -> None:
-    case.file.write_text(WORKFLOW)
+    prepared(case)
     killed = case.run_through([f"{when}:{step}:2", f"{when}:{step}:5"], seed=4)
 
     assert killed >= 1, f"{when} {step} was never reached"
@@ -87,7 +105,7 @@ def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], 
 
 @pytest.mark.parametrize("seed", [5, 6])
 def test_random_kills_change_nothing(case: Case, expected: dict[str, Any], seed: int) -> None:
-    case.file.write_text(WORKFLOW)
+    prepared(case)
     case.run_through(random_kills(random.Random(seed), 6), seed=seed)
 
     assert content(case.folder) == expected

@@ -93,13 +93,21 @@ class HeldRows:
     with the process, however that ends. A checkpoint has them in segments: each row is written once, and the few behind
     the last full segment again and again until they fill one. With `keys`, rows go to whoever owns their keys after a
     restart; without, to whoever owns the first key group of who held them.
+    `everywhere`: all hold the same rows, and each one gets them back.
     """
 
     def __init__(
-        self, schema: pa.Schema, memory_bytes_max: int, context: StageContext, keys: Sequence[str] = ()
+        self,
+        schema: pa.Schema,
+        memory_bytes_max: int,
+        context: StageContext,
+        keys: Sequence[str] = (),
+        *,
+        everywhere: bool = False,
     ) -> None:
         """Hold nothing yet."""
         self._schema, self._memory_bytes_max, self._context, self._keys = schema, memory_bytes_max, context, keys
+        self._everywhere = everywhere
         self._part_bytes = min(PART_BYTES, max(1, memory_bytes_max // 2))
         own = context.key_groups
         self._groups = own[0], own[-1]
@@ -140,6 +148,8 @@ class HeldRows:
         """Make segments of all rows that are in none yet, and return what a checkpoint says of them all."""
         segments = self._context.segments
         assert segments is not None, "no state is kept here"
+        if self._everywhere and self._context.index:
+            return []
         for part in self._parts:
             if not part.segment:
                 part.segment = segments.put(self._packed(part))
@@ -165,7 +175,7 @@ class HeldRows:
                 if mine[0] > mine[1]:
                     continue
                 cut = cut or mine != (first, last)
-            elif own[0] <= first <= own[1]:
+            elif self._everywhere or own[0] <= first <= own[1]:
                 mine = first, last
             else:
                 continue
