@@ -88,9 +88,14 @@ class Edge:
     target: str
     port: int = 0
 
+    @property
+    def origin(self) -> str:
+        """Where the rows come from: `clean`, or `clean.errors`."""
+        return f"{self.source}{'.' if self.output else ''}{self.output}"
+
     def __str__(self) -> str:
         """Render as `clean.errors -> dead`."""
-        return f"{self.source}{'.' if self.output else ''}{self.output} -> {self.target}"
+        return f"{self.origin} -> {self.target}"
 
 
 @dataclass(frozen=True, slots=True)

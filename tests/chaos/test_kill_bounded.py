@@ -30,10 +30,18 @@ transformations:
   top: {type: top_n, inputs: [orders], config: {rows: 3, by: [qty desc, id], per: [name], rank: place}}
   joined: {type: join, inputs: [orders, names], config: {how: full, keys: [name]}}
   unnamed: {type: join, inputs: [orders, names], config: {how: anti, keys: [name]}}
+  asked:
+    type: sql
+    inputs: [orders, names]
+    config:
+      query: >
+        select label, count(*) as orders, sum(o.id) as ids, min(now()) as at
+        from orders o join names n using (name) group by label order by label
 destinations:
   sorted_rows: {type: file, inputs: [sorted], config: {path: out/sorted, format: jsonl}}
   joined_rows: {type: file, inputs: [joined], config: {path: out/joined, format: jsonl}}
   unnamed_rows: {type: file, inputs: [unnamed], config: {path: out/unnamed, format: jsonl}}
+  asked_rows: {type: file, inputs: [asked], config: {path: out/asked, format: jsonl}}
   page_rows: {type: file, inputs: [page], config: {path: out/page, format: jsonl}}
   some_rows: {type: file, inputs: [some], config: {path: out/some, format: jsonl}}
   top_rows: {type: file, inputs: [top], config: {path: out/top, format: jsonl}}
@@ -56,10 +64,13 @@ def prepared(case: Case) -> None:
 
 def content(folder: Path) -> dict[str, Any]:
     """Return what does not depend on which of two tasks was faster."""
-    rows = {name: lines(folder / "out" / name) for name in ("sorted", "page", "some", "top", "joined", "unnamed")}
+    rows = {
+        name: lines(folder / "out" / name) for name in ("sorted", "page", "some", "top", "joined", "unnamed", "asked")
+    }
     return {
         "sorted": [(r["name"], r["qty"], r["id"], r["note"]) for r in rows["sorted"]],
         "joined": sorted((r["name"], r["id"] or 0, r["label"] or "") for r in rows["joined"]),
+        "asked": [(r["label"], r["orders"], int(r["ids"])) for r in rows["asked"]],
         "unnamed": sorted(r["id"] for r in rows["unnamed"]),
         "page": [r["id"] for r in rows["page"]],
         "some": len({r["id"] for r in rows["some"]}),
@@ -87,6 +98,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert found["some"] == 5000
     without = sum(int(name[1:]) >= 30 for name, _, _, _ in order)
     doubled = sum(name == "n7" for name, _, _, _ in order)
+    assert len(found["asked"]) == 30
+    assert sum(orders for _, orders, _ in found["asked"]) == len(found["joined"]) - 5 - without
     assert len(found["unnamed"]) == without
     assert len(found["joined"]) == ROWS + doubled + 5
     assert sum(label == "" for _, _, label in found["joined"]) == without

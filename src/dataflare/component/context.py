@@ -91,6 +91,7 @@ class StageContext:
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
+    `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     """
 
     runtime: Runtime
@@ -115,6 +116,7 @@ class StageContext:
     outputs: Mapping[str, Schema] = field(default_factory=dict)
     lookups: Callable[[str], type[Any]] | None = None
     segments: Segments | None = None
+    inputs: tuple[str, ...] = ()
 
     @property
     def key_groups(self) -> range:

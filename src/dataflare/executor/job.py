@@ -101,6 +101,7 @@ class Job:
             key_group=groups_of(index, parallelism)[0],
             outputs={o.name: o.schema for o in node.outputs},
             lookups=partial(self.registry.find, lookup),
+            inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
         )
         return component
 

@@ -68,6 +68,7 @@ class Pipeline:
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
         self._easing = [o for o in operators if o.eases]
+        self._finished_ids: set[str] = set()
 
     def source_batch(self, node: str, batch: Batch) -> Left:
         """Send a batch of the task's source down; return what leaves by outlets, in order."""
@@ -156,12 +157,13 @@ class Pipeline:
                 yield from self._following(operator.flush(self.tally))
 
     def _finished(self) -> Iterator[None]:
-        """Operators end in topological order."""
-        for operator in self.operators:
+        """Operators end in topological order, each once: an epoch that timed out at its end comes by again."""
+        for operator in (o for o in self.operators if o.id not in self._finished_ids):
             for port in sorted(self._open[operator.id]):
                 yield from self._end_port(operator.id, port)
             with located(operator.id):
                 yield from self._following(operator.finish(self.tally))
+            self._finished_ids.add(operator.id)
         self._ended.clear()  # the last barrier says the same to the tasks behind
 
     def snapshot(self) -> dict[str, Mapping[int, bytes]]:

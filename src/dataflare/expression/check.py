@@ -43,7 +43,7 @@ _CLASSES = {
     "POSITIONAL_REFERENCE": ("columns are read by name, not by number", "write the column's name"),
     "DEFAULT": ("DEFAULT has no meaning here", "write the value itself"),
 }
-_SORTS = {
+REFUSALS = {
     Sort.AGGREGATE: ("{} looks at many rows", "use an `aggregate` node for it"),
     Sort.WINDOW: ("{} looks at other rows", "use a `sql` node for it"),
     Sort.CHANCE: (
@@ -318,7 +318,7 @@ class _Reading:
         elif sort is Sort.TIME and name in TIMES and not node["arguments"]:
             self._clock(node, name)
         elif sort is not Sort.PLAIN:
-            what, hint = _SORTS[sort]
+            what, hint = REFUSALS[sort]
             macro = catalogue(self._session).macros.get(name)
             aside = f"write it out: {macro}" if macro and sort is Sort.AGGREGATE and self._aggregates else hint
             raise self._refused(node, what.format(f"{name}()"), aside)
@@ -354,4 +354,4 @@ class _Reading:
         return wrong_at(self._text, self._span(node)[0], what, hint)
 
 
-__all__ = ["Call", "Checker", "Expression", "spliced_text"]
+__all__ = ["REFUSALS", "Call", "Checker", "Expression", "spliced_text"]

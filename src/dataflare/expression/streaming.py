@@ -27,18 +27,23 @@ def rows_of(count: int, size: int) -> int:
 
 
 class Incoming:
-    """Tables of one schema as a query reads them, once; a failure to make them is kept for who runs the query."""
+    """Tables of one schema as a query reads them; a failure to make them is kept for who runs the query."""
 
     def __init__(self, schema: pa.Schema, tables: Callable[[], Iterable[pa.Table]]) -> None:
-        """Call `tables` when the query begins to read."""
+        """Call `tables` whenever the query begins to read: it may do so more than once, even at the same time."""
         self._schema, self._tables = schema, tables
         self.failure: DataFlareError | OSError | None = None
 
-    def reader(self) -> pa.RecordBatchReader:
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema to whoever plans the query."""
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return a reader that makes the tables as they are wanted."""
         import pyarrow as pa
 
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+        reader = pa.RecordBatchReader.from_batches(self._schema, self._batches())
+        return reader.__arrow_c_stream__(requested_schema)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
@@ -62,7 +67,7 @@ def streamed(
     session = Session(budget)
     try:
         for name, rows in inputs.items():
-            session.register(rows.reader(), name)
+            session.register(rows, name)
         for table in session.stream(sql, rows_max):
             yield fit(table, schema)
     except duckdb.Error as error:

@@ -106,7 +106,7 @@ class HeldRows:
         everywhere: bool = False,
     ) -> None:
         """Hold nothing yet."""
-        self._schema, self._memory_bytes_max, self._context, self._keys = schema, memory_bytes_max, context, keys
+        self.schema, self._memory_bytes_max, self._context, self._keys = schema, memory_bytes_max, context, keys
         self._everywhere = everywhere
         self._part_bytes = min(PART_BYTES, max(1, memory_bytes_max // 2))
         own = context.key_groups
@@ -156,7 +156,7 @@ class HeldRows:
         tail = self._kept_tail
         if self._tail and (tail is None or tail.count != sum(t.num_rows for t in self._tail)):
             tail = _Part(self._tail_bytes, sum(t.num_rows for t in self._tail), self._groups)
-            tail.segment = segments.put(packed(iter(self._tail), self._schema))
+            tail.segment = segments.put(packed(iter(self._tail), self.schema))
         self._kept_tail = tail if self._tail else None
         return [p.told() for p in (*self._parts, self._kept_tail) if p is not None]
 
@@ -209,7 +209,7 @@ class HeldRows:
                 continue
             if not part.segment:
                 self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-                data = packed(iter([part.rows]), self._schema)
+                data = packed(iter([part.rows]), self.schema)
                 part.place = self._file.seek(0, 2), len(data)
                 self._file.write(data)
                 self.spilled_bytes += len(data)
@@ -217,7 +217,7 @@ class HeldRows:
             self._bytes -= part.bytes
 
     def _packed(self, part: _Part) -> bytes:
-        return packed(iter([part.rows]), self._schema) if part.rows is not None else self._written(part)
+        return packed(iter([part.rows]), self.schema) if part.rows is not None else self._written(part)
 
     def _written(self, part: _Part) -> bytes:
         if part.place is None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.batch import Batch
-from dataflare.component import Config, Field, Processor, processor
+from dataflare.component import Config, Field, processor
+from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.plan_words import EdgeKind
+from dataflare.processors.bounded import BoundedProcessor
 from dataflare.processors.columns import same_columns
-from dataflare.processors.held import HeldRows, restore_told, told_state
+from dataflare.processors.held import HeldRows
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from dataflare.schema import Schema
-
-_HELD_SHARE = 8
-"""The part of its memory that a task may fill with rows that wait."""
 
 
 class SortConfig(Config):
@@ -44,7 +44,7 @@ class SortConfig(Config):
         {"by": [{"column": "seen_at", "order": "desc", "nulls": "first"}]},
     ],
 )
-class Sort(Processor[SortConfig]):
+class Sort(BoundedProcessor[SortConfig]):
     """Puts all rows of a bounded input in order.
 
     Rows come out when the input has ended, and are held till then: in memory as far as they may, then on disk, so
@@ -55,77 +55,31 @@ class Sort(Processor[SortConfig]):
 
     tells_tags = True
 
-    def __init__(self, config: SortConfig) -> None:
-        """Hold nothing yet."""
-        super().__init__(config)
-        self._held: HeldRows | None = None
-        self._fates: dict[str, int] = {}
-
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
         schema = same_columns(inputs)
         order_by(self.config.by, schema, schema.names)
         return {"": schema}
 
-    def open(self) -> None:
-        """Prepare to hold rows."""
-        memory = self.context.budget.memory_bytes_max // _HELD_SHARE
-        self._held = HeldRows(self.context.schemas["0"].to_arrow(), memory, self.context)
+    def sides(self) -> Mapping[str, HeldRows]:
+        """Return what holds the rows."""
+        schema = self.context.schemas["0"].to_arrow()
+        return {"rows": HeldRows(schema, self.memory_bytes_max(1), self.context)}
 
-    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Take the rows in."""
-        del port
-        self._rows.add(batch.rows)
-        self._count("absorbed", batch.num_rows)
-        return ()
-
-    def finish(self) -> Iterable[Batch]:
-        """Let the rows through, in order."""
-        held = self._rows
+    def results(self) -> Iterator[pa.Table]:
+        """Yield the rows in order."""
+        schema, held = self.context.schemas["0"], self.held["rows"]
         if not held.rows:
             return
-        schema = self.context.schemas["0"]
         names = [f"c{n}" for n in range(len(schema.columns))]
         planned = schema.to_arrow()
         plain = numbered(planned, names)
-        rows_max = rows_of(held.rows, held.bytes)
-        incoming = Incoming(plain, lambda: with_numbers(held.take(), plain))
+        incoming = Incoming(plain, lambda: with_numbers(held.all(), plain))
         terms = [*order_by(self.config.by, schema, names), NUMBER]
-        columns = ", ".join(f"{name}" for name in names)
-        sql = f"select {columns} from rows order by {', '.join(terms)}"  # noqa: S608 - quoted names and our words
+        sql = select(names, "rows", f"order by {', '.join(terms)}")
+        rows_max = rows_of(held.rows, held.bytes)
         for table in streamed(self.context.budget, {"rows": incoming}, sql, plain.remove(len(names)), rows_max):
-            self._count("expanded", table.num_rows)
-            yield Batch(table.rename_columns(planned.names).cast(planned))
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
-
-    def snapshot(self) -> Mapping[int, bytes]:
-        """Return the rows that wait."""
-        return told_state({"rows": self._rows})
-
-    def segments(self) -> Sequence[str]:
-        """Return where they are."""
-        return self._rows.segments()
-
-    def restore(self, state: Mapping[int, bytes]) -> None:
-        """Take them back."""
-        restore_told({"rows": self._rows}, state)
-
-    def close(self) -> None:
-        """Forget the rows."""
-        if self._held is not None:
-            self._held.close()
-
-    @property
-    def _rows(self) -> HeldRows:
-        assert self._held is not None, "it is not open"
-        return self._held
-
-    def _count(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
+            yield table.rename_columns(planned.names).cast(planned)
 
 
 __all__ = ["Sort", "SortConfig"]

@@ -150,7 +150,9 @@ class FlowTyper:
 
     def _asked(self, draft: Draft, schemas: Sequence[Schema]) -> dict[str, Schema] | None:
         component = draft.component
-        component.context = replace(component.context, schemas={str(n): s for n, s in enumerate(schemas)})
+        named = tuple(edge.origin for edge in self._flow.edges[draft.id])
+        by_port = {str(n): s for n, s in enumerate(schemas)}
+        component.context = replace(component.context, schemas=by_port, inputs=named)
         try:
             if not component.declared():
                 component.look()

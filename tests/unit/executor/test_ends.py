@@ -169,6 +169,12 @@ def test_what_comes_at_the_end_is_made_step_by_step() -> None:
     assert not any(steps)
 
 
+def test_an_operator_finishes_once() -> None:
+    pipeline = Pipeline([ProcessorOperator("a", _Much(Config()))], {("a", ""): [Target("", outlet=0)]})
+    assert len(list(pipeline.finish())) == 5
+    assert list(pipeline.finish()) == []
+
+
 class _End(_Passing):
     def end(self, port: int) -> Iterable[Batch]:
         del port

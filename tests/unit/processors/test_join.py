@@ -108,11 +108,11 @@ def test_sqls_rules_hold(how: str, keys: Any) -> None:
     fed(component)
     assert ordered(finished(component)) == wanted
     assert component.fates() == {"absorbed": 240, "expanded": len(wanted)}
-    assert all(h.rows == 0 for h in component._held.values())
-    for held in component._held.values():
+    assert all(h.rows == 0 for h in component.held.values())
+    for held in component.held.values():
         held._memory_bytes_max = held._part_bytes = 1000
     fed(component)
-    assert any(h.spilled_bytes for h in component._held.values())
+    assert any(h.spilled_bytes for h in component.held.values())
     assert ordered(finished(component)) == wanted
 
 

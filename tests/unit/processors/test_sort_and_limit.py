@@ -107,11 +107,11 @@ def test_rows_come_out_in_order_and_equal_ones_as_they_came(
     rows = table(seed)
     component = node(Sort, by=keys)
     if on_disk:
-        component._held._memory_bytes_max = component._held._part_bytes = 2000
+        component.held["rows"]._memory_bytes_max = component.held["rows"]._part_bytes = 2000
     assert fed(component, rows, size) == []
     assert repr(finished(component)) == repr(slowly(rows.to_pylist(), keys))
     assert component.fates() == {"absorbed": 300, "expanded": 300}
-    assert (component._held.rows, component._held._file) == (0, None)
+    assert (component.held["rows"].rows, component.held["rows"]._file) == (0, None)
 
 
 def test_a_resume_holds_the_rows_that_waited() -> None:
