@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import tracemalloc
 
@@ -132,6 +133,28 @@ def test_new_small_files_are_read_once_also_after_a_break(tmp_path):
     found, since = incremental(tmp_path, since)
     assert sorted(found) == [-9, -2, -1, 0]
     assert incremental(tmp_path, since)[0] == []
+
+
+def test_what_is_gone_and_old_is_forgotten_but_not_what_is_not_mounted(tmp_path):
+    share = tmp_path / "share"
+    share.mkdir()
+    for number in range(4):
+        (share / f"{number}.jsonl").write_text(f'{{"id":{number}}}\n')
+        os.utime(share / f"{number}.jsonl", (86400 * 20 * number, 86400 * 20 * number))
+    _, since = incremental(share, None)
+    share.rename(tmp_path / "away")
+    share.mkdir()
+    assert incremental(share, since) == ([], since)
+    share.rmdir()
+    (tmp_path / "away").rename(share)
+    assert incremental(share, since)[0] == []
+    for number in (0, 1, 3):
+        (share / f"{number}.jsonl").unlink()
+    (share / "new.jsonl").write_text('{"id":9}\n')
+    os.utime(share / "new.jsonl", (86400 * 61, 86400 * 61))
+    found, since = incremental(share, since)
+    assert found == [9]
+    assert sorted(since["files"]) == ["2.jsonl", "3.jsonl"]
 
 
 def test_twenty_thousand_files_take_a_small_state_and_little_memory(tmp_path):

@@ -17,7 +17,7 @@ from dataflare.component import Split
 from dataflare.connectors.file.columns import Columns
 from dataflare.connectors.file.cutting import cuts
 from dataflare.connectors.file.gathering import AHEAD
-from dataflare.connectors.file.listing import Listed, changed_files, listed_anew
+from dataflare.connectors.file.listing import Listed, changed_files, listed_anew, remembered
 from dataflare.connectors.file.settings import FileSourceConfig, format_of
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
@@ -98,8 +98,10 @@ class Enumerator:
                 return
             read = (Listed.from_json(v) for v in since["listing"])
             files = {**since["files"], **{f.name: [f.size, f.modified, f.mark] for f in read}}
-        behind = self._stores.behind(self._config, allow_empty=self._config.allow_empty or bool(files))
+        behind = list(self._stores.behind(self._config, allow_empty=self._config.allow_empty or bool(files)))
         listed, replaced = changed_files(self._stores, behind, files, self._grows)
+        if files and self._stores.are_there(self._config):
+            files = remembered(files, {entry.name for entry in behind}, self._config.forget_after)
         for name in replaced:
             self.columns.notice(
                 "file.replaced", f"{name} is not what was read before: it is read again from its beginning"

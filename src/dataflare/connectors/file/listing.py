@@ -71,4 +71,12 @@ def changed_files(
     return listed, replaced
 
 
-__all__ = ["Listed", "changed_files", "listed_anew"]
+def remembered(files: Mapping[str, list[int]], there: set[str], seconds: float) -> Mapping[str, list[int]]:
+    """Return what was read, without the files that are gone and by so much older than the newest."""
+    newest = max(modified for _, modified, _ in files.values())
+    oldest = newest - int(seconds * 1e9)
+    kept = {name: value for name, value in files.items() if value[1] >= oldest or name in there}
+    return kept if len(kept) < len(files) else files
+
+
+__all__ = ["Listed", "changed_files", "listed_anew", "remembered"]

@@ -105,6 +105,11 @@ class FileSourceConfig(TextConfig):
     name_column: str = Field("", description="A column of this name holds the path of the file.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
     s3: ObjectStoreConfig = Field(ObjectStoreConfig(), description="How s3:// is reached: endpoint, region, key.")
+    forget_after: Duration = Field(
+        "30d",
+        description="Mode incremental: a file that is gone is forgotten when it is so much older than the newest.",
+        validate_default=True,
+    )
     poll_interval: Duration = Field(
         "500ms", description="Mode streaming: how often followed files are looked at.", validate_default=True
     )

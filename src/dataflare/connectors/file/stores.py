@@ -63,6 +63,10 @@ class Stores:
         if config.exclude and not found and not allow_empty:
             raise UnavailableError("`exclude` leaves no file", hint="correct it, or set allow_empty: true")
 
+    def are_there(self, config: FileSourceConfig) -> bool:
+        """Tell whether there is something behind each path: what is mounted no more has not lost its files."""
+        return all(next(self.of(path).behind(path), None) is not None for path in config.paths)
+
     def _each(self, path: str, after: str, allow_empty: bool) -> Iterator[tuple[str, Entry]]:  # noqa: FBT001 - inner
         store, found = self.of(path), False
         for entry in store.behind(path, after):
