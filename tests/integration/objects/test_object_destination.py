@@ -124,6 +124,22 @@ def test_other_objects_stay_when_a_folder_is_overwritten(bucket, tmp_path):
     assert [r["id"] for r in read(bucket, tmp_path, "out/part*")] == [2]
 
 
+@pytest.mark.parametrize("path", ["out", "out.csv"])
+def test_an_attempt_that_does_not_know_that_it_is_dead_undoes_nothing(bucket, tmp_path, path):
+    config = {} if "." in path else {"format": "csv"}
+    dead, head = (destination(bucket, tmp_path, path, config, attempt=n, write_mode="overwrite") for n in (1, 2))
+    dead.open()
+    dead.write(rows([1]))
+    handles = dead.prepare(Epoch(1, 1))
+    dead.commit(Epoch(1, 1), handles)
+    head.open()
+    head.commit(Epoch(1, 1), handles)
+    head.finish()
+    run(destination(bucket, tmp_path, path, config, attempt=3, write_mode="overwrite"), [2])
+    dead.finish()
+    assert [r["id"] for r in read(bucket, tmp_path, path, format="csv")] == [2]
+
+
 def test_what_was_written_and_not_handed_over_leaves_nothing(bucket, tmp_path):
     made = destination(bucket, tmp_path, "out", {"file_rows_max": 1})
     made.open()

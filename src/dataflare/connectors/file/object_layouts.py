@@ -91,9 +91,10 @@ class _Layout(ABC):
         if self._generation is None:
             return
         folder = f"{self._generation}/"
-        self._put_in_place(folder)
-        self._prefix.write_note(self._published, self._generation)
-        self._prefix.delete(self._prefix.names(folder))
+        if self._prefix.read_note(folder + BEGUN) is not None:  # else a newer attempt has finished it (invariant 4)
+            self._put_in_place(folder)
+            self._prefix.write_note(self._published, self._generation)
+            self._prefix.delete(self._prefix.names(folder))
         self._generation = None
 
     @abstractmethod
@@ -128,7 +129,9 @@ class ObjectFolder(_Layout):
             names = [n for n in below if PART.fullmatch(n.rpartition("/")[2])]
             self._prefix.write_note(folder + MANIFEST, names)
         for name in names:
-            self._prefix.copy(folder + name, name)
+            if not self._prefix.copy(folder + name, name):
+                hint = "was the output folder cleaned by hand? start anew with another state or path"
+                raise StateError(f"{self._prefix.url}/{folder}{name} is gone", hint=hint)
         new = set(names)
         self._prefix.delete([n for n in self._prefix.names() if _is_published(n) and n not in new])
 
