@@ -55,6 +55,13 @@ def test_a_link_that_leads_back_is_not_followed_and_others_are(tmp_path):
     assert below(folder, "**/*.csv") == ["a/x.csv", "b/over/x.csv", "b/y.csv"]
 
 
+def test_a_glob_may_begin_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(made(tmp_path, ["b.csv", "a/x.csv", "a.csv"]))
+    assert list(walk(*Pattern.of("*.csv"))) == ["a.csv", "b.csv"]
+    assert list(walk(*Pattern.of("**/*.csv"))) == ["a.csv", "a/x.csv", "b.csv"]
+    assert list(walk(*Pattern.of("**/*.csv"), "a.csv")) == ["a/x.csv", "b.csv"]
+
+
 def test_a_folder_of_many_files_takes_little_memory(tmp_path, monkeypatch):
     for number in range(10_000):
         (tmp_path / f"{number:06}.csv").touch()

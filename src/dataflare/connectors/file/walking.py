@@ -85,7 +85,7 @@ def has_signs(text: str) -> bool:
 
 
 def walk(folder: str, pattern: Pattern, after: str = "") -> Iterator[str]:
-    """Yield the paths of the files below `folder` (with a stroke behind it) that match, after the path `after`.
+    """Yield the paths of the files below `folder` (with a stroke behind it, or "") that match, after the path `after`.
 
     A folder that is not there has no files; a link that leads back to where it is in is not followed. Raises OSError
     where a folder may not be read.
@@ -131,7 +131,7 @@ def _key(candidate: Found) -> str:
 
 def _candidates(folder: str, pattern: Pattern, states: frozenset[int]) -> Iterator[Found]:
     try:
-        entries = os.scandir(folder)
+        entries = os.scandir(folder or ".")
     except (FileNotFoundError, NotADirectoryError):
         return
     with entries:
@@ -145,7 +145,7 @@ def _candidates(folder: str, pattern: Pattern, states: frozenset[int]) -> Iterat
 
 def _leads_back(link: str, folder: str) -> bool:
     target = os.path.realpath(link)
-    return f"{os.path.realpath(folder)}/".startswith(f"{target.rstrip('/')}/")
+    return f"{os.path.realpath(folder or '.')}/".startswith(f"{target.rstrip('/')}/")
 
 
 def _matches(part: str, name: str) -> bool:
