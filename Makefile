@@ -1,7 +1,7 @@
 # Every target has its line of help behind ##; `make` alone prints them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check services bench soak docs site lock clean
+.PHONY: help setup demo test check services bench soak docs site picture lock clean
 
 bin := .venv/bin
 stamp := .venv/stamp
@@ -46,6 +46,12 @@ docs: setup ## Write docs/reference from the descriptions of components and of t
 site: setup ## Build the documents as a web site, in dist/site
 	@scripts/setup.sh .venv-site .venv/bin/python requirements/site.lock >/dev/null
 	@.venv-site/bin/python scripts/site.py
+
+picture: setup ## Record the terminal of the README anew, docs/images/terminal.svg
+	@scripts/uv.sh pip install --quiet --python $(bin)/python --no-deps --require-hashes \
+		--build-constraints requirements/build.lock -r requirements/demo.lock
+	@scripts/setup.sh .venv-site .venv/bin/python requirements/site.lock >/dev/null
+	@.venv-site/bin/python scripts/terminal.py
 
 lock: ## Write requirements/*.lock anew (UPGRADE=--upgrade takes newer versions)
 	@scripts/lock.sh $(UPGRADE)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dataflare.batch import Batch
+    from dataflare.errors import WorkflowError
     from dataflare.schema import Schema
 
 
@@ -22,13 +23,15 @@ class Step:
 
     `columns` are (name, SQL expression) in output order; None passes every column through. A step has either
     columns or a condition, or neither (it passes rows on). Expressions are in DuckDB's dialect as the user wrote
-    them, not yet checked. `nulls`: a value that fails becomes null (on_error: null).
+    them, not yet checked. `nulls`: a value that fails becomes null (on_error: null). `problems` are mistakes in other
+    settings: the columns are what they would be without those.
     """
 
     node: str
     columns: tuple[tuple[str, str], ...] | None = None
     condition: str | None = None
     nulls: bool = False
+    problems: tuple[WorkflowError, ...] = ()
 
 
 class RowProcessor(Processor[C]):

@@ -66,7 +66,7 @@ class _Checking:
 
     def __init__(self, step: Step, schema: Schema, doubtful: frozenset[str], checker: Checker) -> None:
         self._step, self._schema, self._before, self._checker = step, schema, doubtful, checker
-        self.problems: list[Problem] = []
+        self.problems = [Problem(step.node, error.place.path, error) for error in step.problems]
         self.doubtful = doubtful
 
     def run(self) -> CheckedStep:

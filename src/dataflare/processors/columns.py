@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
-from dataflare.errors import WorkflowError
+from dataflare.errors import InvalidWorkflowError, Place, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,11 +20,23 @@ Columns = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstan
 
 
 def known(names: Iterable[str], columns: Iterable[str], setting: str) -> None:
-    """Raise WorkflowError for the first name that is no column."""
+    """Raise WorkflowError for names that are no columns."""
     listed = list(columns)
-    for name in names:
-        if name not in listed:
-            raise WorkflowError(f"{setting}: there is no column {name!r}", hint=near(name, listed))
+    unknown = [n for n in dict.fromkeys(names) if n not in listed]
+    together([missing(f"{setting}: there is no column {n!r}", n, listed) for n in unknown])
+
+
+def missing(what: str, name: str, names: Iterable[str], path: str = "") -> WorkflowError:
+    """Return the error of a name that is not one of `names`; its place is where the settings say it, or `path`."""
+    return WorkflowError(what, hint=near(name, names), place=Place(path=path or name))
+
+
+def together(problems: Sequence[WorkflowError]) -> None:
+    """Raise what is wrong: nothing, the one error, or one that carries all of them."""
+    if len(problems) > 1:
+        raise InvalidWorkflowError([p.as_finding() for p in problems])
+    for problem in problems:
+        raise problem
 
 
 def same_columns(inputs: Sequence[Schema]) -> Schema:
@@ -51,4 +63,4 @@ def free(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-__all__ = ["Columns", "free", "known", "near", "same_columns"]
+__all__ = ["Columns", "free", "known", "missing", "near", "same_columns", "together"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
-from dataflare.processors.columns import near
+from dataflare.processors.columns import missing
 from dataflare.schema import arrow_type
 
 if TYPE_CHECKING:
@@ -139,6 +139,10 @@ class Fields:
                 new.fields[parts[-1]] = node
         self._top = kept
 
+    def find(self, path: str, setting: str) -> None:
+        """Raise WorkflowError where there is no such column or field."""
+        self._holder(self._parts(path), setting)
+
     def _parts(self, path: str) -> tuple[str, ...]:
         return (path,) if path in self._top.fields else tuple(path.split("."))
 
@@ -160,7 +164,7 @@ class Fields:
         for end, part in enumerate(parts, 1):
             if part not in inner.fields:
                 what = f"column {part!r}" if end == 1 else f"field {part!r} in {'.'.join(parts[: end - 1])!r}"
-                raise WorkflowError(f"{setting}: there is no {what}", hint=near(part, inner.fields))
+                raise missing(f"{setting}: there is no {what}", part, inner.fields, ".".join(parts))
             if end < len(parts):
                 inner = self._opened(inner, part, ".".join(parts[:end]), setting)
         return inner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED
 from dataflare.component import Config, Field, processor
-from dataflare.errors import WorkflowError
+from dataflare.errors import Place, WorkflowError
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
 from dataflare.expression.step import RowProcessor, Step
@@ -16,7 +16,8 @@ from dataflare.processors.columns import known, near
 from dataflare.processors.fields import Fields, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
 
     from dataflare.schema import Schema
 
@@ -110,38 +111,65 @@ class Mapping(RowProcessor[MappingConfig]):
 
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the select list."""
-        fields = Fields(inputs[0])
-        if self.config.mappings:
+        fields, config = Fields(inputs[0]), self.config
+        trying = _Trying()
+        with trying:
             fields.put(self._older(inputs[0]), "mappings")
-        fields.put(((name, Value(text)) for name, text in self.config.set.items()), "set")
-        fields.rename(self.config.rename)
-        for name in _matched(self.config.drop, fields.names, "drop"):
-            if name not in RESERVED:
-                fields.drop(name)
-        if self.config.keep:
-            reserved = [n for n in fields.names if n in RESERVED]
-            fields.keep([*_matched(self.config.keep, fields.names, "keep"), *reserved])
+        with trying:
+            fields.put(((name, Value(text)) for name, text in config.set.items()), "set")
+        with trying:
+            fields.rename(config.rename)
+        for pattern in config.drop:
+            with trying:
+                for name in _matched(pattern, fields.names, "drop"):
+                    if name not in RESERVED:
+                        fields.drop(name)
+        kept: list[str] = []
+        for pattern in config.keep:
+            with trying:
+                found = list(_matched(pattern, fields.names, "keep"))
+                for name in found:
+                    fields.find(name, "keep")
+                kept += found
+        if kept:
+            fields.keep([*kept, *(n for n in fields.names if n in RESERVED)])
         made = tuple(fields.columns().items())
-        return Step(self.context.node, made, nulls=self.context.on_error == "null")
+        return Step(self.context.node, made, nulls=self.context.on_error == "null", problems=tuple(trying.problems))
 
     def _older(self, schema: Schema) -> Iterator[tuple[str, Value]]:
         for mapping in self.config.mappings:
             word = _OTHER_NAMES.get(mapping.transform.lower(), mapping.transform.lower())
             if word not in TRANSFORMS:
-                raise WorkflowError(f"there is no transform {mapping.transform!r}", hint=near(word, TRANSFORMS))
+                what, place = f"there is no transform {mapping.transform!r}", Place(path=mapping.transform)
+                raise WorkflowError(what, hint=near(word, TRANSFORMS), place=place)
             yield mapping.destination, Value(TRANSFORMS[word].format(_path(mapping.source, schema)))
 
 
-def _matched(names: Iterable[str], columns: Sequence[str], setting: str) -> Iterator[str]:
-    """Yield the names, and for a pattern the columns that it means."""
-    for name in names:
-        if name in columns or not any(sign in name for sign in "*?["):
-            yield name
-            continue
-        found = [c for c in columns if fnmatchcase(c, name) and c not in RESERVED]
-        if not found:
-            raise WorkflowError(f"{setting}: no column is {name!r}", hint=f"known: {', '.join(columns)}")
-        yield from found
+class _Trying:
+    """Notes what is wrong with one setting, so that the others are looked at as well."""
+
+    def __init__(self) -> None:
+        self.problems: list[WorkflowError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if isinstance(error, WorkflowError):
+            self.problems.append(error)
+        return isinstance(error, WorkflowError)
+
+
+def _matched(pattern: str, columns: Sequence[str], setting: str) -> Iterator[str]:
+    """Yield the columns that a pattern means; one without signs is a name."""
+    if pattern in columns or not any(sign in pattern for sign in "*?["):
+        yield pattern
+        return
+    found = [c for c in columns if fnmatchcase(c, pattern) and c not in RESERVED]
+    if not found:
+        what = f"{setting}: no column is {pattern!r}"
+        raise WorkflowError(what, hint=f"known: {', '.join(columns)}", place=Place(path=pattern))
+    yield from found
 
 
 def _path(source: str, schema: Schema) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.errors import Finding, Place, WorkflowError
+from dataflare.errors import Finding, InvalidWorkflowError, Place, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,17 @@ class Faults:
         self._outline, self._findings = outline, findings
 
     def tell(self, draft: Draft, error: DataFlareError, *, column: str = "", text: str = "") -> None:
-        """Report an error of a node, at the setting `column` or with the value `text` where there is one."""
+        """Report an error of a node, at the setting `column` or with the value `text` where there is one.
+
+        Without them at the setting that the error itself names by the path of its place; one that carries several
+        findings is reported as so many errors.
+        """
+        if isinstance(error, InvalidWorkflowError):
+            for finding in error.findings:
+                self.tell(draft, WorkflowError(finding.message, hint=finding.hint), column=finding.place.path)
+            return
+        if not (column or text or error.place.file) and error.place.path != draft.id:
+            column = error.place.path
         place = self.place(draft, column, text)
         own = "workflow.expression" if column or text else "workflow.component"
         code = own if error.code == WorkflowError.code else error.code

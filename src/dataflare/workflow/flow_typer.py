@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import RESERVED
-from dataflare.errors import DataFlareError, InvalidWorkflowError, WorkflowError
+from dataflare.errors import DataFlareError
 from dataflare.plan import Edge, Output
 from dataflare.plan_words import EdgeKind, NodeKind
 from dataflare.schema import Schema
@@ -157,10 +157,6 @@ class FlowTyper:
             if not component.declared():
                 component.look()
             return dict(component.outputs(schemas))
-        except InvalidWorkflowError as error:
-            for finding in error.findings:
-                told = WorkflowError(finding.message, hint=finding.hint)
-                self._faults.tell(draft, told, column=finding.place.path)
         except DataFlareError as error:
             self._faults.tell(draft, error)
         except _FOREIGN as error:

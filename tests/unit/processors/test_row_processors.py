@@ -124,6 +124,17 @@ def test_mistakes_are_told_with_their_cure(config: dict[str, Any], words: str) -
     assert words in told(Mapping, **config)
 
 
+def test_every_setting_of_a_mapping_is_looked_at() -> None:
+    step = node(Mapping, drop=["x", "y*"], keep=["z", "id"], rename={"w": "v"}, set={"id": "id + 1"}).step([SCHEMA])
+    assert [(p.place.path, p.what) for p in step.problems] == [
+        ("w", "rename: there is no column 'w'"),
+        ("x", "drop: there is no column 'x'"),
+        ("y*", "drop: no column is 'y*'"),
+        ("z", "keep: there is no column 'z'"),
+    ]
+    assert step.columns == (("id", "id + 1"),)
+
+
 def test_an_unknown_setting_is_an_error() -> None:
     with pytest.raises(ValidationError):
         node(Mapping, sets={"a": "1"})
