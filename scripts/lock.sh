@@ -12,7 +12,15 @@ compile() {
 }
 
 upgrade=("$@")
-compile dev pyproject.toml --extra postgres --extra agents --extra s3 --extra http --extra masking --group dev
+all_but_cloud=$("$(scripts/choose-python.sh)" - <<'PYTHON'
+import tomllib
+for name in sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]):
+    if name != "cloud":
+        print("--extra", name)
+PYTHON
+)
+read -r -d '' -a extras <<<"$all_but_cloud" || true
+compile dev pyproject.toml "${extras[@]}" --group dev
 compile base pyproject.toml --constraints requirements/dev.lock
 compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
 compile build requirements/build.in

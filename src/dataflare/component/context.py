@@ -90,6 +90,7 @@ class StageContext:
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources); `outputs` are
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
+    `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     """
@@ -117,6 +118,7 @@ class StageContext:
     lookups: Callable[[str], type[Any]] | None = None
     segments: Segments | None = None
     inputs: tuple[str, ...] = ()
+    contract: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key_groups(self) -> range:

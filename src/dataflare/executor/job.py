@@ -102,6 +102,7 @@ class Job:
             outputs={o.name: o.schema for o in node.outputs},
             lookups=partial(self.registry.find, lookup),
             inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
+            contract=node.traits.get("contract", {}),
         )
         return component
 

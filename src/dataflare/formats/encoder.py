@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -35,6 +36,49 @@ class Encoder(Protocol):
     def finish(self) -> None:
         """Write what is held and what the format wants at the end."""
         ...
+
+    def discard(self) -> None:
+        """Let go of what is held outside of the sink; nothing that was written counts."""
+        return
+
+
+class HeldEncoder(Encoder):
+    """Holds rows back until there are enough for a piece of the file: so many, or about so many bytes."""
+
+    def __init__(self, rows: int, size: int) -> None:
+        """Hold nothing yet; `size` is in bytes of memory."""
+        self._rows_enough, self._bytes_enough = rows, size
+        self._held: list[pa.Table] = []
+        self._held_rows = self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of rows wait for their piece to be full."""
+        return self._held_bytes
+
+    def write(self, rows: pa.Table) -> None:
+        """Take rows of the schema."""
+        if rows.num_rows == 0:
+            return
+        self._held.append(rows)
+        self._held_rows += rows.num_rows
+        self._held_bytes += rows.nbytes
+        if self._held_rows >= self._rows_enough or self._held_bytes >= self._bytes_enough:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held as a piece."""
+        import pyarrow as pa
+
+        if not self._held:
+            return
+        rows = pa.concat_tables(self._held)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+        self._put(rows)
+
+    @abstractmethod
+    def _put(self, rows: pa.Table) -> None:
+        """Write rows: at least one, perhaps more than a piece may have."""
 
 
 def text_bytes(texts: pa.ChunkedArray) -> list[memoryview]:

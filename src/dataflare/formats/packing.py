@@ -37,16 +37,19 @@ def bare(name: str) -> str:
     return name[: len(name) - len(end)] if end else name
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """The pieces of a file, as what libraries read from."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
+        """Take none yet."""
         self._pieces, self._rest = pieces, memoryview(b"")
 
     def readable(self) -> bool:
+        """Say so."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Take as much as there is of the next piece, at most."""
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))
         size = min(len(buffer), len(self._rest))
@@ -116,21 +119,21 @@ def _read_all(file: Any) -> Iterator[bytes]:
 def _bunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
     import bz2
 
-    with bz2.BZ2File(_Pieces(pieces)) as file:
+    with bz2.BZ2File(Pieces(pieces)) as file:
         yield from _read_all(file)
 
 
 def _unxz(pieces: Iterator[bytes]) -> Iterator[bytes]:
     import lzma
 
-    with lzma.LZMAFile(cast("IO[bytes]", _Pieces(pieces))) as file:
+    with lzma.LZMAFile(cast("IO[bytes]", Pieces(pieces))) as file:
         yield from _read_all(file)
 
 
 def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
     import pyarrow as pa
 
-    with pa.CompressedInputStream(pa.PythonFile(_Pieces(pieces), "r"), "zstd") as file:
+    with pa.CompressedInputStream(pa.PythonFile(Pieces(pieces), "r"), "zstd") as file:
         yield from _read_all(file)
 
 
@@ -209,4 +212,15 @@ class PackedEncoder(Encoder):
         self._packer.finish()
 
 
-__all__ = ["EXTENSIONS", "PACKED", "PackedEncoder", "Packer", "Packing", "bare", "packed", "packing_of", "unpacked"]
+__all__ = [
+    "EXTENSIONS",
+    "PACKED",
+    "PackedEncoder",
+    "Packer",
+    "Packing",
+    "Pieces",
+    "bare",
+    "packed",
+    "packing_of",
+    "unpacked",
+]

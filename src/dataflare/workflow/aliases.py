@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataflare.workflow.findings import Findings
 
 _SECTIONS = {"transforms": "transformations", "processors": "transformations", "sinks": "destinations"}
-_FILE_TYPES = ("csv", "json", "jsonl", "parquet")
+_FILE_TYPES = ("arrow", "avro", "csv", "excel", "json", "jsonl", "parquet")
 _PROCESSOR_TYPES = {"enrich": "enrichment", "map": "mapping"}
 _CONFIG = {"username": "user"}
 _FILE_CONFIG = {"file_path": "path", "has_header": "header", "write_header": "header"}

@@ -88,12 +88,32 @@ class _NodeText(Config):
     parallelism: int | None = Field(None, ge=1, le=256, description="Tasks that share its work.")
 
 
+class ContractText(Config):
+    """What becomes of data that is not as it was planned."""
+
+    columns: Literal["evolve", "discard", "freeze"] | None = Field(
+        None,
+        description="Columns that come or go: the next plan takes them up, and says so (evolve); nobody hears of new "
+        "ones (discard); either is an error (freeze). Default: the settings of the source.",
+    )
+    data_type: Literal["evolve", "freeze"] | None = Field(
+        None, description="Columns of another type: values that fit are taken (evolve, the default), or none (freeze)."
+    )
+
+
+class SchemaText(Config):
+    """What may change in the columns of a source."""
+
+    contract: ContractText = Field(ContractText(), description="What becomes of data that is not as planned.")
+    ddl: Literal["lenient", "strict"] | None = Field(None, description="Changes of tables that are told by their log.")
+
+
 class SourceText(_NodeText):
     """A source."""
 
     mode: str | None = Field(None, description="full, incremental, cdc, hybrid or streaming.")
     tags: dict[str, str | list[str]] = Field({}, description="What columns hold, such as pii.email.")
-    contract: dict[str, Any] = Field({}, alias="schema", description="What may change in its columns.")
+    contract: SchemaText = Field(SchemaText(), alias="schema", description="What may change in its columns.")
     event_time: EventTimeText | None = Field(None, description="The column of the event time.")
 
 

@@ -72,8 +72,8 @@ def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> d
         traits["parallelism"] = text.parallelism
     if draft.kind is NodeKind.SOURCE:
         traits["mode"] = mode(draft)
-        if text.contract:
-            traits["schema"] = text.contract
+        if contract := text.contract.contract.model_dump(exclude_none=True):
+            traits["contract"] = contract
         if text.event_time is not None:
             traits["event_time"] = text.event_time.model_dump(mode="json", exclude_none=True)
     elif draft.kind is NodeKind.PROCESSOR:

@@ -147,7 +147,7 @@ class TestSingleParquet(FileSuite):
 @pytest.mark.parametrize(
     ("path", "mode", "columns"),
     [
-        *((p, m, []) for p in ("out", "out/x.csv", "out/x.parquet") for m in ("append", "overwrite")),
+        *((p, m, []) for p in ("out", "out/x.csv", "out/x.parquet", "out/x.arrow") for m in ("append", "overwrite")),
         ("out/x.jsonl", "append", []),
         *(("out", m, ["name"]) for m in ("append", "overwrite")),
     ],

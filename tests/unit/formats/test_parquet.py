@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflare.errors import DataError
-from dataflare.formats.parquet import ParquetEncoder, ParquetOptions, fitted, infer
+from dataflare.formats.container import fitted, infer
+from dataflare.formats.parquet.encode import ParquetEncoder, ParquetOptions
 from dataflare.schema import Schema
 
 

@@ -1,4 +1,4 @@
-"""Writes files: CSV, JSON lines and Parquet, many in a folder or one alone, exactly once."""
+"""Writes files of text and of columns, many in a folder or one alone, exactly once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import pyarrow as pa
 
 from dataflare.component import DestinationConnector, Epoch, Handle, destination
 from dataflare.connectors.file.dividing import check_columns, divided
+from dataflare.connectors.file.encoders import check_schema, container_encoder, packing_for
 from dataflare.connectors.file.folder import Folder
 from dataflare.connectors.file.object_settings import SCHEME
-from dataflare.connectors.file.settings import EXTENSIONS, FileDestinationConfig, extension_of, format_of
-from dataflare.connectors.file.single import SingleParquet, SingleText
+from dataflare.connectors.file.settings import CONTAINERS, EXTENSIONS, FileDestinationConfig, extension_of, format_of
+from dataflare.connectors.file.single import SingleAtEnd, SingleText
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import unwritable
-from dataflare.connectors.file.writers import PARTS_OF_A_FILE, Limits, Writers
+from dataflare.connectors.file.writers import Limits, Writers
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.csv.encode import CsvEncoder, header_line
 from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
 from dataflare.formats.packing import EXTENSIONS as EXTENSIONS_PACKED
-from dataflare.formats.packing import PackedEncoder, packed, packing_of, unpacked
+from dataflare.formats.packing import PackedEncoder, packed, unpacked
 from dataflare.formats.recoding import Recoder, mark_of, recoded
 from dataflare.plan_words import Mechanism
 
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
     from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
     from dataflare.connectors.file.object_store import Bucket
     from dataflare.formats.encoder import Encoder, Sink
-    from dataflare.formats.parquet import ParquetOptions
 
-    Layout: TypeAlias = Folder | SingleText | SingleParquet | ObjectFolder | SingleObject
+    Layout: TypeAlias = Folder | SingleText | SingleAtEnd | ObjectFolder | SingleObject
 
 HEAD_BYTES = 1 << 16
+_JSON = ("jsonl", "json_array")
+AT_END = (*CONTAINERS, "json_array", "excel")
+"""Formats whose files cannot be appended to: one file of them is made when a run ends."""
+_EXTENSIONS = {"arrow_stream": "arrows", "json_array": "json", "excel": "xlsx"}
 STAGED_BYTES_MAX = 4 << 30
 """One request copies at most 5 GiB inside an object store: staged objects stay below that."""
 
@@ -51,12 +55,12 @@ STAGED_BYTES_MAX = 4 << 30
     examples=[{"path": "out/orders", "format": "parquet"}, {"path": "out/report.csv"}],
 )
 class FileDestination(DestinationConnector[FileDestinationConfig]):
-    """Writes CSV, JSON lines or Parquet files.
+    """Writes CSV, JSON lines, JSON arrays, Parquet, Arrow, Avro or Excel files.
 
     A `path` with a file extension is one file; else it is a folder, into which each task puts a file an epoch
     (`part-EPOCH-ATTEMPT-TASK-NUMBER`), or more by `file_rows_max` and `file_bytes_max`. Rows become visible at commit,
     whole files by a rename; those of a single CSV or JSON-lines file by an append that a crash cannot repeat; those of
-    a single Parquet file when the run ends.
+    a single file of another format when the run ends.
 
     A path that begins with `s3://` is below a bucket, likewise: objects are put whole under hidden names, and become
     visible at commit by copies inside the store; a single object, of text too, is put together when the run ends.
@@ -83,8 +87,9 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         config = self.config
         path, remote = self.context.path(config.path), config.path.startswith(SCHEME)
         single = extension_of(path.name) in EXTENSIONS and (remote or not path.is_dir())
-        self._format = format_of(config.path, config.format or (None if single else "jsonl"))
-        self._packing = self._choose_packing(path.name if single else "")
+        kind = format_of(config.path, config.format or (None if single else "jsonl"))
+        self._format = "jsonl" if kind == "json" else kind
+        self._packing = packing_for(self._format, path.name if single else "", config)
         if not remote and not single and path.is_file():
             raise UnavailableError(f"{path} is a file", hint="give the path a file extension, or name a folder")
         self._schema = self._planned_schema()
@@ -93,7 +98,6 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         self._layout = self._choose_layout(single=single)
         self._layout.open()
         self._texts = JsonTexts(self.context.budget.memory_bytes_max)
-        config = self.config
         open_files = config.open_files_max if config.partition_by else 1
         held = self.context.budget.memory_bytes_max // 4
         bytes_max = (
@@ -136,20 +140,20 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
             self._texts.close()
 
     def _choose_layout(self, *, single: bool) -> Layout:
-        path, extension = self.context.path(self.config.path), f"{self._format}{EXTENSIONS_PACKED[self._packing]}"
+        path, extension = self.context.path(self.config.path), self._extension()
         if self.config.path.startswith(SCHEME):
             from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
 
             bucket, url = self._bucket(), self.config.path
             if not single:
                 return ObjectFolder(bucket, url, extension, self.context)
-            if self._format == "parquet":
+            if self._format in AT_END:
                 return SingleObject(bucket, url, self.context, b"", self._put_together)
             return SingleObject(bucket, url, self.context, self._beginning(), None)
         if not single:
             return Folder(path, extension, self.context)
-        if self._format == "parquet":
-            return SingleParquet(path, self.context, self._put_together)
+        if self._format in AT_END:
+            return SingleAtEnd(path, self.context, self._put_together, alone=self._format != "excel")
         return SingleText(path, self.context, self._beginning())
 
     def _bucket(self) -> Bucket:
@@ -169,38 +173,20 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
                 self._check_header(header)
         return packed(header, self._packing)
 
-    def _choose_packing(self, name: str) -> str:
-        told = self.config.compression
-        if self._format == "parquet":
-            return "none"
-        if told in ("snappy", "lz4", "brotli"):
-            raise WorkflowError(f"text is not written with {told}", hint="say compression: gzip or zstd")
-        packing = packing_of(name, told)
-        if packing not in EXTENSIONS_PACKED:
-            raise WorkflowError(f"{self.config.path}: {packing} is not written", hint="let it end in .gz or .zst")
-        return packing
+    def _extension(self) -> str:
+        return f"{_EXTENSIONS.get(self._format, self._format)}{EXTENSIONS_PACKED[self._packing]}"
 
     def _put_together(self, parts: Sequence[Path], target: Path) -> None:
-        """Make one Parquet file of parts, or of none."""
-        from dataflare.connectors.file.merging import merge
+        """Make one file of parts, or of none."""
+        from dataflare.connectors.file.merging import merge, merge_arrays, merge_sheets
 
-        merge(parts, target, self._schema or pa.schema([]), self._parquet_options())
-
-    def _parquet_options(self) -> ParquetOptions:
-        from dataflare.formats.parquet import GROUP_BYTES_MAX, ParquetOptions
-
-        config = self.config
-        group_bytes = GROUP_BYTES_MAX
-        if config.file_bytes_max is not None:  # how long a row group becomes is known when it is written
-            group_bytes = min(group_bytes, config.file_bytes_max // PARTS_OF_A_FILE)
-        return ParquetOptions(
-            compression=config.compression or "zstd",
-            level=config.compression_level,
-            group_rows=config.row_group_rows,
-            group_bytes=group_bytes,
-            statistics=config.statistics,
-            bloom_filters=tuple(config.bloom_filters),
-        )
+        if self._format == "json_array":
+            merge_arrays(parts, target, self._packing)
+            return
+        if self._format == "excel":
+            merge_sheets(parts, target, self._excel_encoder)
+            return
+        merge(parts, target, self._format, self._schema, self.config)
 
     def _choose_columns(self, *, single: bool) -> None:
         """Check the columns that settings name; those of folders are not in the files."""
@@ -208,6 +194,8 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if config.partition_by and single:
             raise WorkflowError("partition_by makes folders, and the path is one file", hint="name a folder")
         check_columns(self._schema, config.partition_by)
+        if self._schema is not None:
+            check_schema(self._format, self._file_schema())
         there = [n for n in self._schema.names if n not in config.partition_by] if self._schema is not None else []
         unknown = [n for n in config.bloom_filters if there and n not in there]
         if unknown:
@@ -246,18 +234,29 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
     def _bare_encoder(self, sink: Sink) -> Encoder:
         config = self.config
-        if self._format == "parquet":
-            from dataflare.formats.parquet import ParquetEncoder
-
-            return ParquetEncoder(sink, self._file_schema(), self._parquet_options())
+        if self._format in CONTAINERS:
+            return container_encoder(self._format, sink, self._file_schema(), config)
+        if self._format == "excel":
+            if not self._layout.header_in_parts:  # what waits for the end
+                return container_encoder("arrow", sink, self._file_schema(), config)
+            return self._excel_encoder(sink, self._file_schema())
         if config.encoding != "utf-8":
             if self._layout.header_in_parts:
                 sink.write(mark_of(config.encoding))
             sink = Recoder(sink, config.encoding)
         if self._format == "jsonl":
             return JsonlEncoder(sink, self._texts, self._json - {*config.partition_by})
+        if self._format == "json_array":
+            from dataflare.formats.json.encode import JsonArrayEncoder
+
+            return JsonArrayEncoder(sink, self._texts, self._json - {*config.partition_by})
         header = config.header and self._layout.header_in_parts
         return CsvEncoder(sink, self._texts, self._file_schema().names, config.csv_options(header=header))
+
+    def _excel_encoder(self, sink: Sink, schema: pa.Schema) -> Encoder:
+        from dataflare.formats.excel.encode import ExcelEncoder, ExcelOptions
+
+        return ExcelEncoder(sink, schema, self._texts, ExcelOptions(self.config.sheet, self.config.header))
 
     def _planned_schema(self) -> pa.Schema | None:
         """Return the union of the columns of all inputs; None where none is planned."""
@@ -265,7 +264,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         for port in sorted(self.context.schemas):
             for field in self.context.schemas[port].to_arrow():
                 before = found.setdefault(field.name, field)
-                if before.type != field.type and self._format != "jsonl":
+                if before.type != field.type and self._format not in _JSON:
                     raise WorkflowError(
                         f"column {field.name!r} is {before.type} in one input and {field.type} in another",
                         hint="cast one of them, or write each input to its own path",
@@ -274,7 +273,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
     def _fitted(self, rows: pa.Table) -> pa.Table:
         """Return the rows in the columns of the file."""
-        if self._format == "jsonl":
+        if self._format in _JSON:
             return rows
         if self._schema is None:
             self._schema = pa.schema([f.with_nullable(True) for f in rows.schema.remove_metadata()])  # noqa: FBT003

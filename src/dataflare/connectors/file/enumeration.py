@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component import Split
 from dataflare.connectors.file.columns import Columns
 from dataflare.connectors.file.cutting import cuts
+from dataflare.connectors.file.documents import beginning, is_document
 from dataflare.connectors.file.gathering import AHEAD
 from dataflare.connectors.file.listing import Listed, changed_files, listed_anew, remembered
-from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.settings import CONTAINERS, DOCUMENTS, FileSourceConfig, format_of
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile, became_shorter, is_stream
 from dataflare.errors import DataError, Place, UnavailableError
@@ -135,7 +136,10 @@ class Enumerator:
 
     def _grows(self, name: str) -> bool:
         """Tell whether what is appended to a file can be read alone."""
-        return format_of(name, self._config.format) != "parquet" and not is_stream(name, self._config)
+        kind = format_of(name, self._config.format)
+        if kind in CONTAINERS or is_stream(name, self._config):
+            return False
+        return kind not in DOCUMENTS or not self._is_document(name, kind)
 
     # ---- many small files ---------------------------------------------------------------------------------------
 
@@ -224,10 +228,12 @@ class Enumerator:
 
     def _cuts(self, listed: Listed, offset: int | None) -> Iterator[Cut]:
         kind = format_of(listed.name, self._config.format)
-        if kind == "parquet":
-            return self._groups(listed.name, offset or 0)
+        if kind in CONTAINERS:
+            return self._groups(listed.name, kind, offset or 0)
+        if kind in DOCUMENTS and self._is_document(listed.name, kind):
+            return self._document(listed.name)
         if is_stream(listed.name, self._config):
-            return self._stream(listed.name, kind)
+            return self._stream(listed.name, "csv" if kind == "excel" else kind)
         return self._ranges(listed, kind, offset)
 
     @staticmethod
@@ -280,16 +286,35 @@ class Enumerator:
         finally:
             file.close()
 
-    def _groups(self, name: str, since: int) -> Iterator[Cut]:
-        from dataflare.connectors.file.groups import group_ranges, open_parquet
-
-        file = open_parquet(self._stores.of(name), name)
+    def _is_document(self, name: str, kind: str) -> bool:
+        file = self._text(name)
         try:
-            if since > file.metadata.num_row_groups:
+            return is_document(file, kind, self._config)
+        finally:
+            file.close()
+
+    def _document(self, name: str) -> Iterator[Cut]:
+        file = self._text(name)
+        try:
+            start, kind = beginning(file, self._config)
+            if kind != "none":
+                yield start, -1, file.size, {"document": kind}
+        finally:
+            file.close()
+
+    def _groups(self, name: str, kind: str, since: int) -> Iterator[Cut]:
+        from dataflare.connectors.file.groups import open_container
+
+        file = open_container(self._stores.of(name), name, kind)
+        try:
+            if since > file.end:
                 raise became_shorter(name)
-            self.columns.check(name, file.schema_arrow.names)
-            for first, end, size in group_ranges(file, since, self._config.split_bytes):
+            self.columns.check(name, file.schema.names)
+            self.columns.check_types(name, file.schema)
+            for first, end, size in file.ranges(since, self._config.split_bytes):
                 yield first, end, size, {}
+        except DataError as error:
+            raise error.at(Place(name)) from None
         finally:
             file.close()
 

@@ -1,35 +1,62 @@
-"""Reads Parquet files by row groups."""
+"""Reads files that are made of pieces: row groups of Parquet, record batches of Arrow, blocks of Avro."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+import json
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataflare.batch import Batch
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place, UnavailableError
-from dataflare.formats.parquet import fitted
+from dataflare.formats.container import fitted, misfits
+from dataflare.formats.rejected import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from dataflare.batch import Position
     from dataflare.component import Split
-    from dataflare.connectors.file.store import Store
+    from dataflare.connectors.file.store import OpenFile, Store
+    from dataflare.formats.container import Container
     from dataflare.schema import Schema
 
-PART_BYTES = 16 << 20
+_NAMES = {
+    "parquet": "a Parquet file",
+    "arrow": "an Arrow file",
+    "arrow_stream": "an Arrow stream",
+    "avro": "an Avro file",
+}
 
 
-def open_parquet(store: Store, name: str) -> pq.ParquetFile:
-    """Open a file; raise UnavailableError where that is not possible and DataError where it is no Parquet."""
-    with _sound(store.full(name), name, "not a Parquet file"):
-        found = store.seekable(name)
-        return pq.ParquetFile(found, pre_buffer=not isinstance(found, Path))
+def open_container(store: Store, name: str, kind: str) -> Container:
+    """Open a file; raise UnavailableError where that is not possible and DataError where it is not of this kind."""
+    with _sound(store.full(name), name, f"not {_NAMES[kind]}"):
+        return contained(kind, lambda: store.open(name), lambda: store.seekable(name))
+
+
+def contained(kind: str, opened: Callable[[], OpenFile], seekable: Callable[[], Any]) -> Container:
+    """Return what reads a file of this kind, which is asked for in one of two ways."""
+    if kind == "parquet":
+        from dataflare.formats.parquet.read import ParquetContainer
+
+        return ParquetContainer(seekable())
+    with ExitStack() as kept:
+        file = opened()
+        kept.callback(file.close)
+        made: Container
+        if kind == "avro":
+            from dataflare.formats.avro.read import AvroContainer
+
+            made = AvroContainer(file)
+        else:
+            from dataflare.formats.arrow.read import ArrowContainer
+
+            made = ArrowContainer(file)
+        kept.pop_all()
+        return made
 
 
 @contextmanager
@@ -38,6 +65,8 @@ def _sound(path: str, name: str, what: str) -> Iterator[None]:
     try:
         with storage(path):
             yield
+    except DataError as error:
+        raise error.at(Place(name)) from None
     except (pa.ArrowException, UnavailableError) as error:
         if isinstance(error, UnavailableError) and (not error.__cause__ or getattr(error.__cause__, "errno", None)):
             raise
@@ -47,69 +76,62 @@ def _sound(path: str, name: str, what: str) -> Iterator[None]:
         ) from error
 
 
-def group_ranges(file: pq.ParquetFile, since: int, split_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (first, end, bytes) of runs of row groups of at least `split_bytes` compressed bytes, but for the last."""
-    first, size = since, 0
-    for number in range(since, file.metadata.num_row_groups):
-        group = file.metadata.row_group(number)
-        size += sum(group.column(c).total_compressed_size for c in range(group.num_columns))
-        if size >= split_bytes:
-            yield first, number + 1, size
-            first, size = number + 1, 0
-    if size or first < file.metadata.num_row_groups:
-        yield first, file.metadata.num_row_groups, size
-
-
 class GroupReader:
-    """One open Parquet file; counts the compressed bytes that it reads in `bytes_read`."""
+    """One open file; counts the bytes that it reads in `bytes_read`."""
 
-    def __init__(self, store: Store, name: str, schema: Schema) -> None:
+    def __init__(self, store: Store, name: str, kind: str, schema: Schema) -> None:
         """Open; read the columns of `schema` that are there."""
         self.name, self._schema = name, schema
-        self.bytes_read = 0
-        self._file = open_parquet(store, name)
-        there = self._file.schema_arrow.names
+        self._file = open_container(store, name, kind)
+        there = set(self._file.schema.names)
         self._columns = [c.name for c in schema if c.name in there]
+        self._counted = 0
 
-    def read(self, split: Split, since: Position | None, memory_bytes_max: int) -> Iterator[Batch]:
-        """Yield the row groups of a split, each whole where a quarter of the memory holds it, else in parts."""
+    def read(self, split: Split, since: Position | None, memory_bytes_max: int, *, put_aside: bool) -> Iterator[Batch]:
+        """Yield the pieces of a split, each whole where a quarter of the memory holds it, else in parts.
+
+        A position is the next piece, and how many of its rows are done. `put_aside`: rows that do not fit the plan
+        follow the others as a batch of the stream `errors`, instead of raising DataError.
+        """
+        rows_done = bool(since and since.get("rows_done"))
         first = since["group"] if since else split.data["start"]
         skip = since.get("row", 0) if since else 0
-        for number in range(first, split.data["end"]):
-            with _sound(self.name, self.name, f"row group {number} cannot be read"):
-                yield from self._group(number, skip, memory_bytes_max // 4)
-            skip = 0
+        with _sound(self.name, self.name, "a part of the file cannot be read"):
+            for rows, piece, before, after in self._file.read(
+                first, split.data["end"], self._columns, memory_bytes_max // 4
+            ):
+                done = before + rows.num_rows
+                if piece == first and done <= skip and after == piece:
+                    continue
+                left = rows.slice(max(0, skip - before)) if piece == first else rows
+                position = {"group": after} if after != piece else {"group": piece, "row": done}
+                bad = misfits(left, self._schema) if put_aside else {}
+                if bad:
+                    if not rows_done:
+                        begun = {"group": piece, "row": done - left.num_rows, "rows_done": True}
+                        good = left.filter(pa.array([n not in bad for n in range(left.num_rows)]))
+                        yield Batch(fitted(good, self._schema, self.name), position=begun)
+                    yield Batch(self._errors(left, bad), "errors", position)
+                else:
+                    yield Batch(fitted(left, self._schema, self.name), position=position)
+                rows_done = False
+
+    def _errors(self, rows: pa.Table, bad: Mapping[int, str]) -> pa.Table:
+        texts = [json.dumps(row, default=str) for row in rows.take(list(bad)).to_pylist()]
+        lines: list[int | None] = [None] * len(bad)  # there are none in such files
+        columns = [list(bad.values()), [self.name] * len(bad), lines, texts]
+        schema = ERRORS.to_arrow()
+        arrays = [pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def bytes_read(self) -> int:
+        """Return how many bytes were read since this was asked last."""
+        before, self._counted = self._counted, self._file.bytes_read
+        return self._counted - before
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _group(self, number: int, skip: int, bytes_max: int) -> Iterator[Batch]:
-        group = self._file.metadata.row_group(number)
-        rows = group.num_rows
-        picked = [group.column(c) for c in range(group.num_columns)]
-        wanted = [c for c in picked if c.path_in_schema.split(".")[0] in self._columns]
-        self.bytes_read += sum(c.total_compressed_size for c in wanted)
-        size = sum(c.total_uncompressed_size for c in wanted)
-        after = {"group": number + 1}
-        if size <= bytes_max:
-            table = self._file.read_row_group(number, columns=self._columns, use_threads=False)
-            yield Batch(self._fitted(table, rows).slice(skip), position=after)
-            return
-        part_rows = max(1, rows * PART_BYTES // size)
-        done = 0
-        for part in self._file.iter_batches(part_rows, row_groups=[number], columns=self._columns, use_threads=False):
-            done += part.num_rows
-            if done <= skip:
-                continue
-            table = self._fitted(pa.Table.from_batches([part]), part.num_rows)
-            position = after if done == rows else {"group": number, "row": done}
-            yield Batch(table.slice(max(0, skip - (done - part.num_rows))), position=position)
 
-    def _fitted(self, table: pa.Table, rows: int) -> pa.Table:
-        if not self._columns:  # a file without any wanted column still has its rows
-            table = pa.table({"_": pa.nulls(rows)})
-        return fitted(table, self._schema, self.name)
-
-
-__all__ = ["GroupReader", "group_ranges", "open_parquet"]
+__all__ = ["GroupReader", "contained", "open_container"]

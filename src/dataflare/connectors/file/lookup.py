@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @lookup("file", status="beta", examples=[{"path": "customers.csv", "columns": {"id": "int64", "segment": "string"}}])
 class FileLookup(SourceLookup[FileSourceConfig]):
-    """Looks rows up in CSV, JSON lines or Parquet files.
+    """Looks rows up in files of any format that the source `file` reads.
 
     All rows are read when the first one is asked for, and again after `refresh`; they must fit into `cache_bytes`.
     A row that cannot be read fails the lookup. Settings are those of the source `file`.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 HEAD_BYTES = 4096
 _MAGIC = (
     (b"\x1f\x8b", "packed by gzip", "let its name end in .gz, or unpack it"),
-    (b"PK\x03\x04", "a zip file or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (b"PK\x03\x04", "a zip file or a spreadsheet", "unpack it, or let its name end in .xlsx where it is one"),
+    (b"ARROW1\0\0", "an Arrow file", "let its name end in .arrow, or set format: arrow"),
+    (b"Obj\x01", "an Avro file", "let its name end in .avro, or set format: avro"),
     (b"PAR1\x15", "a Parquet file", "let its name end in .parquet, or set format: parquet"),
     (b"\x28\xb5\x2f\xfd", "packed by zstd", "let its name end in .zst, or unpack it"),
     (b"BZh91AY&SY", "packed by bzip2", "let its name end in .bz2, or unpack it"),
@@ -46,7 +48,7 @@ def check_lines(head: bytes, name: str) -> None:
         with suppress(ValueError):
             what = what if any(isinstance(item, dict) for item in json.loads(first)) else ""
     if what:
-        hint = "write one object a line, as `jq -c` does (`jq -c '.[]'` for an array)"
+        hint = "read it with format: json, or write one object a line, as `jq -c` does"
         raise DataError(f"the file is {what}, not lines of JSON", hint=hint, place=Place(name))
 
 
@@ -69,6 +71,6 @@ def other_delimiter(names: Sequence[str]) -> str:
     return next((shown for character, shown in _DELIMITERS.items() if character in names[0]), "")
 
 
-_FORMATS = {"csv": "CSV", "jsonl": "lines of JSON"}
+_FORMATS = {"csv": "CSV", "jsonl": "lines of JSON", "json": "JSON", "json_array": "JSON"}
 
 __all__ = ["HEAD_BYTES", "check_header", "check_lines", "check_text", "other_delimiter"]

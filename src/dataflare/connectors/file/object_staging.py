@@ -196,6 +196,7 @@ class StagedObject(StagedFile):
         if self._file.closed:
             with suppress(UnavailableError):
                 self._prefix.delete([self.name])
+        self._encoder.discard()
         with suppress(OSError):
             self._file.close()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dataflare.connectors.file.documents import first_lines, is_document
 from dataflare.connectors.file.nature import check_lines
 from dataflare.connectors.file.partitions import NAMES_LOOKED_AT_MAX, placed_types
-from dataflare.connectors.file.settings import FileSourceConfig, format_of
+from dataflare.connectors.file.settings import CONTAINERS, DOCUMENTS, FileSourceConfig, format_of
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.text import TextFile
 from dataflare.errors import DataError, Place
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from dataflare.component import StageContext
 
-SAMPLE_BYTES = 1 << 20
-FILES_MAX = 4
-
 
 def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
     """Return the union of the columns of the sampled files; columns of which only nulls were seen are strings.
@@ -32,7 +30,8 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
     """
     stores = Stores(context, config.s3)
     names = [e.name for e in islice(stores.behind(config, allow_empty=False), NAMES_LOOKED_AT_MAX)]
-    spread = sorted({0, len(names) // 3, 2 * len(names) // 3, len(names) - 1})
+    most = max(1, config.sample_files - 1)
+    spread = sorted({number * (len(names) - 1) // most for number in range(config.sample_files)})
     picked = [names[n] for n in spread]
     kinds = {name: format_of(name, config.format) for name in picked}
     kind = kinds[picked[0]]
@@ -42,18 +41,22 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
             f"files of several formats: {shown}",
             hint="name those of one format, such as folder/*.csv, or declare `columns`",
         )
+    kind = "csv" if kind == "excel" else kind
     placed = placed_types(config, names)
-    if kind == "parquet":
-        return _with(_parquet(stores, picked), placed)
+    if kind in CONTAINERS:
+        return _with(_contained(stores, picked, kind), placed)
     found: dict[str, str | None] = {}
     for name in picked:
         file = TextFile(stores.of(name).open(name), config)
         try:
-            head = file.head(SAMPLE_BYTES // len(picked))
+            whole = kind in DOCUMENTS and is_document(file, kind, config)
+            limit = config.sample_bytes // len(picked)
+            head = first_lines(file, config, limit) if whole else file.head(limit)
         finally:
             file.close()
-        if kind == "jsonl":
-            check_lines(head, name)
+        if kind != "csv":
+            if not whole:
+                check_lines(head, name)
             found = jsonl.unite(found, jsonl.infer(head))
         else:
             columns = _csv(head, config, name)
@@ -70,7 +73,7 @@ def sampled_schema(context: StageContext, config: FileSourceConfig) -> Schema:
             f"{config.paths[0]} holds no {'header' if kind == 'csv' else 'row'} to tell the columns from",
             hint="declare them: columns: {id: int64, ...}",
         )
-    nothing = "json" if kind == "jsonl" else "string"
+    nothing = "string" if kind == "csv" else "json"
     return _with(Schema.of({name: guessed or nothing for name, guessed in found.items()}), placed)
 
 
@@ -92,20 +95,20 @@ def _csv(head: bytes, config: FileSourceConfig, name: str) -> dict[str, str | No
     return csv.infer(head[end:], csv.unique_names(fields), options)
 
 
-def _parquet(stores: Stores, names: list[str]) -> Schema:
-    from dataflare.connectors.file.groups import open_parquet
-    from dataflare.formats import parquet
+def _contained(stores: Stores, names: list[str], kind: str) -> Schema:
+    from dataflare.connectors.file.groups import open_container
+    from dataflare.formats.container import infer
 
     found: dict[str, str] = {}
     for name in names:
-        file = open_parquet(stores.of(name), name)
+        file = open_container(stores.of(name), name, kind)
         try:
-            columns = parquet.infer(file.schema_arrow)
+            columns = infer(file.schema)
         finally:
             file.close()
         for column in columns:
             before = found.get(column.name, column.type)
-            both = _either(before, column.type)
+            both = wider_type(before, column.type)
             if both is None:
                 raise DataError(
                     f"column {column.name!r} is {column.type} here and {before} in other files",
@@ -116,7 +119,7 @@ def _parquet(stores: Stores, names: list[str]) -> Schema:
     return Schema.of(found)
 
 
-def _either(one: str, other: str) -> str | None:
+def wider_type(one: str, other: str) -> str | None:
     """Return the type that holds both, as far as numbers widen; None where none does."""
     if one == other:
         return one
@@ -127,4 +130,4 @@ def _either(one: str, other: str) -> str | None:
     return None
 
 
-__all__ = ["sampled_schema"]
+__all__ = ["sampled_schema", "wider_type"]

@@ -13,7 +13,11 @@ from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
 
-Format = Literal["csv", "jsonl", "json", "parquet"]
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "arrow_stream", "avro", "json_array", "excel"]
+CONTAINERS = ("parquet", "arrow", "arrow_stream", "avro")
+"""Formats whose files tell their own columns."""
+DOCUMENTS = ("json", "json_array")
+"""Formats whose files may be JSON documents."""
 Compression = Literal["zstd", "gzip", "snappy", "lz4", "brotli", "none"]
 
 EXTENSIONS = {
@@ -22,20 +26,31 @@ EXTENSIONS = {
     ".txt": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".json": "jsonl",
+    ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".arrows": "arrow_stream",
+    ".avro": "avro",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
 }
 
 
 def format_of(path: str, told: str | None) -> str:
-    """Return `csv`, `jsonl` or `parquet`: as told, or by the file extension; raise WorkflowError where neither says."""
+    """Return the format of a file: as told, or by its extension; raise WorkflowError where neither says."""
     if told is not None:
-        return "jsonl" if told == "json" else told
+        return told
     found = EXTENSIONS.get(extension_of(path))
     if found is None:
         raise WorkflowError(
-            f"the format of {path} is not clear from its extension", hint="add format: csv, jsonl or parquet"
+            f"the format of {path} is not clear from its extension",
+            hint="add format: csv, jsonl, parquet or another one",
         )
     return found
 
@@ -56,7 +71,11 @@ def _encoding(value: str) -> str:
 class TextConfig(Config):
     """What both ends of a CSV file agree on."""
 
-    format: Format | None = Field(None, description="csv, jsonl (json is the same) or parquet; default: by extension.")
+    format: Format | None = Field(
+        None,
+        description="csv, jsonl, json (lines; read, also a document), json_array, parquet, arrow, arrow_stream, "
+        "avro or excel (LibreOffice too); default: by extension.",
+    )
     header: bool = Field(default=True, description="CSV: the first record names the columns.")
     delimiter: str = Field("", description="CSV: one character; default: a comma, a tab for .tsv.")
     quote: str = Field('"', description='CSV: quotes values that hold separators; "" for none.')
@@ -101,6 +120,11 @@ class FileSourceConfig(TextConfig):
     comment: str = Field("", description="CSV: lines that begin with this character are no records.")
     null_values: list[str] = Field([""], description="CSV: unquoted texts that mean null.")
     thousands: str = Field("", description="CSV: the sign between thousands in numbers.")
+    records: str | list[str] = Field(
+        "", description="JSON: the path to the array of records in a document, such as data.items."
+    )
+    sheet: str | int = Field(1, description="Excel: the name of a sheet, or its number from 1.")
+    range: str = Field("", description="Excel: the cells to read, such as B3:F100, B:F, or B3 for all from there on.")
     hive: bool = Field(default=False, description="Folders named column=value are columns.")
     name_column: str = Field("", description="A column of this name holds the path of the file.")
     split_bytes: Size = Field(6 << 20, ge=1, description="About how much one task reads at a time.")
@@ -114,6 +138,8 @@ class FileSourceConfig(TextConfig):
         "500ms", description="Mode streaming: how often followed files are looked at.", validate_default=True
     )
     allow_empty: bool = Field(default=False, description="A path that matches no file is no error.")
+    sample_files: int = Field(4, ge=1, le=1000, description="So many files are looked at to guess columns and types.")
+    sample_bytes: Size = Field(1 << 20, ge=1 << 10, description="About so many bytes of their text, all together.")
     extra_columns: Literal["ignore", "error"] = Field(
         "ignore", description="What becomes of columns that the plan does not know."
     )
@@ -142,13 +168,33 @@ class FileSourceConfig(TextConfig):
             return {v["name"]: v["type"] for v in value}
         return value
 
+    @field_validator("range")
+    @classmethod
+    def _some_cells(cls, value: str) -> str:
+        from dataflare.formats.excel.read import Area
+
+        try:
+            Area(value)
+        except WorkflowError as error:
+            raise ValueError(str(error)) from error
+        return value
+
     @property
     def paths(self) -> list[str]:
         """All paths."""
         return [self.path] if isinstance(self.path, str) else self.path
 
     def csv_options(self) -> CsvOptions:
-        """Return the CSV dialect; raise WorkflowError for an impossible one."""
+        """Return the CSV dialect, of Excel that in which sheets are read; raise WorkflowError for an impossible one."""
+        if format_of(self.paths[0], self.format or EXTENSIONS.get(extension_of(self.paths[0]), "csv")) == "excel":
+            return CsvOptions(
+                header=self.header,
+                nulls=tuple(self.null_values),
+                moments=tuple(self.date_formats),
+                true_words=tuple(self.true_values),
+                false_words=tuple(self.false_values),
+                skip_lines=self.skip_lines,
+            )
         return CsvOptions(
             **self._dialect(self.paths[0]),
             header=self.header,
@@ -166,16 +212,22 @@ class FileDestinationConfig(TextConfig):
         description="A folder, or one file where it has an extension; relative to the workflow file, or s3://."
     )
     s3: ObjectStoreConfig = Field(ObjectStoreConfig(), description="How s3:// is reached: endpoint, region, key.")
+    sheet: str = Field("Sheet1", min_length=1, max_length=28, description="Excel: the name of the first sheet.")
     null_value: str = Field("", description="CSV: what is written for null.")
     quote_all: bool = Field(default=False, description="CSV: quotes every value that is not null.")
     line_end: Literal["lf", "crlf"] = Field("lf", description="CSV: what ends a line.")
     compression: Compression | None = Field(
         None,
-        description="Parquet: zstd (the default), snappy, lz4, gzip, brotli or none; text: gzip, zstd or none, "
-        "by extension where it is not given.",
+        description="Parquet: zstd (the default), snappy, lz4, gzip, brotli or none; Arrow: zstd (the default), lz4 or "
+        "none; Avro: gzip (deflate, the default), zstd, snappy or none; text: gzip, zstd or none, by extension where "
+        "it is not given.",
     )
-    compression_level: int | None = Field(None, ge=1, le=22, description="Parquet: the level; default: 3 for zstd.")
-    row_group_rows: int = Field(1 << 17, ge=1, description="Parquet: rows in a row group at most.")
+    compression_level: int | None = Field(
+        None, ge=1, le=22, description="Parquet and Arrow: the level; default for zstd: 3 and 1."
+    )
+    row_group_rows: int = Field(
+        1 << 17, ge=1, description="Parquet and Arrow: rows in a row group or record batch at most."
+    )
     statistics: Literal["none", "groups", "pages"] = Field(
         "groups", description="Parquet: smallest and greatest values of row groups, and of pages besides."
     )

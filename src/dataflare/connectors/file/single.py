@@ -1,11 +1,11 @@
-"""One file as a destination. Text grows by appending at commit; Parquet, which cannot grow, is put together at the end.
+"""One file as a destination. Text grows by appending at commit; what cannot grow is put together at the end.
 
 What is staged and noted lies in a hidden folder beside the file (`.NAME.dataflare`).
 
 Appending twice is made impossible by a note that is durable before the append: what is appended, and how long the
 file was. A commit that finds its own note unfinished cuts the file to that length and appends again. `overwrite`
-does the same with a hidden file, which `finish` renames over the old one. A Parquet file is complete at `finish`
-only: its parts are copied into one, or the only part is renamed.
+does the same with a hidden file, which `finish` renames over the old one. Parquet and its like are complete at
+`finish` only: their parts are copied into one, or the only part is renamed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class _Single:
-    """What text and Parquet have in common."""
+    """What both have in common."""
 
     header_in_parts = False
 
@@ -174,13 +174,15 @@ class SingleText(_Single):
             os.fsync(file.fileno())
 
 
-class SingleParquet(_Single):
-    """A Parquet file."""
+class SingleAtEnd(_Single):
+    """A file that is complete at the end only."""
 
-    def __init__(self, path: Path, context: StageContext, merge: Callable[[Sequence[Path], Path], None]) -> None:
-        """`merge` makes one file of parts in order, or of none, and makes it durable."""
+    def __init__(
+        self, path: Path, context: StageContext, merge: Callable[[Sequence[Path], Path], None], *, alone: bool = True
+    ) -> None:
+        """`merge` makes one file of parts in order, or of none, and makes it durable; `alone`: one part is a file."""
         super().__init__(path, context)
-        self._merge = merge
+        self._merge, self._alone_suffices = merge, alone
 
     @property
     def _has_generations(self) -> bool:
@@ -221,7 +223,7 @@ class SingleParquet(_Single):
         result = sources[0] if sources else parts / "empty"
         if not sources:
             self._merge([], result)
-        elif len(sources) > 1:
+        elif len(sources) > 1 or (result != self._path and not self._alone_suffices):
             result = parts / "merged"
             if made is None or not result.exists() or result.stat().st_ino != made:
                 self._merge(sources, result)
@@ -232,4 +234,4 @@ class SingleParquet(_Single):
         make_durable(self._path.parent)
 
 
-__all__ = ["SingleParquet", "SingleText"]
+__all__ = ["SingleAtEnd", "SingleText"]

@@ -1,4 +1,4 @@
-"""Reads files: CSV, JSON lines and Parquet, in splits that any number of tasks read side by side."""
+"""Reads files of text and of columns, in splits that any number of tasks read side by side."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.connectors.file.documents import DocumentReader
 from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.gathering import read_many
 from dataflare.connectors.file.partitions import Placed
 from dataflare.connectors.file.sample import sampled_schema
-from dataflare.connectors.file.settings import EXTENSIONS, FileSourceConfig, extension_of, format_of
+from dataflare.connectors.file.settings import CONTAINERS, EXTENSIONS, FileSourceConfig, extension_of, format_of
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import FILES_MAX
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
@@ -42,7 +43,7 @@ SPLIT = "follow"
     examples=[{"path": "data/orders-*.csv", "columns": {"id": "int64", "amount": "decimal(12,2)"}}],
 )
 class FileSource(SourceConnector[FileSourceConfig]):
-    """Reads CSV, JSON lines (also gzipped) and Parquet files.
+    """Reads CSV, JSON lines and documents, Parquet, Arrow and Avro files, and sheets of Excel.
 
     Mode `full` reads every file behind `path`, in order of their names. Mode `incremental` remembers what it has read
     (size, time and a checksum of the last kilobyte of each file): the next run reads new files, and of text files that
@@ -54,8 +55,13 @@ class FileSource(SourceConnector[FileSourceConfig]):
     there now. Whole records are read, a last line without an end waits for it. Renamed files are read to their end and
     truncated ones from their beginning. Files are looked at every `poll_interval`, by one task.
 
-    Columns are matched by name. Types are those of `columns`, or guessed from a sample of at most a megabyte of the
-    first files; numbers with leading zeros stay strings. A `timestamp` without a zone is UTC.
+    A `.json` file that begins with an array, or with an object of several lines, is a document: its records are the
+    elements of the array, or the objects, or those under the path `records`. One task reads it, from wherever a run
+    was broken off.
+
+    Columns are matched by name. Types are those of `columns`, or those that Parquet and its like tell, or guessed from
+    a sample (`sample_files`, `sample_bytes`); numbers with leading zeros stay strings. A `timestamp` without a zone is
+    UTC.
 
     A row that cannot be read (too many or too few fields, text that is not of its type, broken encoding or JSON, a
     quote that is never closed) fails the run with file and line, or goes to the output `errors` by `on_error`:
@@ -122,11 +128,16 @@ class FileSource(SourceConnector[FileSourceConfig]):
         return self._up_to(self._read_one(split, since), until)
 
     def _read_one(self, split: Split, since: Position | None, *, judged: bool = False) -> Iterator[Batch]:
-        kind = format_of(split.data["path"], self.config.format)
+        kind = self._kind(split.data["path"])
         self._recognise(split)
-        if kind == "parquet":
-            return self._read_groups(split, since)
+        if kind in CONTAINERS:
+            return self._read_groups(split, since, kind)
         return self._read_text(split, since, kind, judged=judged)
+
+    def _kind(self, name: str) -> str:
+        """Return how a file is read; what is special of documents and workbooks is done before."""
+        kind = format_of(name, self.config.format)
+        return {"json": "jsonl", "json_array": "jsonl", "excel": "csv"}.get(kind, kind)
 
     def _read_small(self, file: list[Any], since: Position | None) -> Iterator[Batch]:
         """Yield the rows of one of many small files."""
@@ -186,7 +197,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
     def _streams(self, schema: Schema) -> Mapping[str, Stream]:
         names = [self.config.path] if isinstance(self.config.path, str) else self.config.path
         kinds = {self.config.format or EXTENSIONS.get(extension_of(name), "") for name in names}
-        return {"": Stream(schema, unjudged=("jsonl",) if kinds == {"jsonl"} else ())}
+        return {"": Stream(schema, unjudged=("jsonl",) if kinds <= {"jsonl", "json"} else ())}
 
     def _schema(self) -> Schema:
         """Return the columns to read: the planned ones, less those that nobody reads."""
@@ -233,7 +244,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         at: tuple[int, int],
         rows_done: bool,  # noqa: FBT001
     ) -> Iterator[Batch]:
-        decoded = self._decode(block, names, format_of(file.name, self.config.format), file.name)
+        decoded = self._decode(block, names, self._kind(file.name), file.name)
         self.bytes_read += at[1] - at[0]
         yield from self._batches(file, decoded, at, None, rows_done=rows_done)
 
@@ -241,16 +252,21 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def _read_text(self, split: Split, since: Position | None, kind: str, *, judged: bool) -> Iterator[Batch]:
         file = self._open(split.data["path"])
-        blocks = (
-            self._stream_blocks(file, split, since) if split.data.get("stream") else self._blocks(file, split, since)
-        )
+        document = DocumentReader(file, self.config) if "document" in split.data else None
+        if document is not None:
+            blocks = document.blocks(split, since)
+        else:
+            cut = self._stream_blocks if split.data.get("stream") else self._blocks
+            blocks = cut(file, split, since)
         rows_done = bool(since and since.get("rows_done"))
+        judged = judged or document is not None
         whole = not judged and kind == self.context.hints.unjudged and self._place().inner(file.name) == self._schema()
         for block, names, start, end, line in blocks:
             if whole and not rows_done:
                 yield Batch(Encoded(block, kind, judged=False, origin=(start, end, line)), position={"offset": end})
             else:
                 decoded = self._decode(block, names, kind, file.name)
+                decoded = decoded if document is None else document.placed(decoded)
                 yield from self._batches(file, decoded, (start, end), line, rows_done=rows_done)
             rows_done = False
             self.bytes_read += file.bytes_read
@@ -341,18 +357,18 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     # ---- row groups ---------------------------------------------------------------------------------------------
 
-    def _read_groups(self, split: Split, since: Position | None) -> Iterator[Batch]:
+    def _read_groups(self, split: Split, since: Position | None, kind: str) -> Iterator[Batch]:
         from dataflare.connectors.file.groups import GroupReader
 
         name = split.data["path"]
         if self._groups is None or self._groups.name != name:
             if self._groups is not None:
                 self._groups.close()
-            self._groups = GroupReader(self._store(name), name, self._place().inner(name))
-        for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max):
-            yield batch.replace(self._place().rows(batch.rows, name))
-            self.bytes_read += self._groups.bytes_read
-            self._groups.bytes_read = 0
+            self._groups = GroupReader(self._store(name), name, kind, self._place().inner(name))
+        aside = self.context.on_error in ("skip", "dead_letter")
+        for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max, put_aside=aside):
+            yield batch if batch.stream else batch.replace(self._place().rows(batch.rows, name))
+            self.bytes_read += self._groups.bytes_read()
 
 
 __all__ = ["FileSource", "FileSourceConfig"]

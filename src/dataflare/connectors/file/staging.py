@@ -134,6 +134,7 @@ class StagedFile:
         """Remove it, finished or not; what a full disk did not take need not be written any more."""
         with storage(self.path):
             self.path.unlink(missing_ok=True)
+        self._encoder.discard()
         with suppress(OSError):
             self._file.close()
 

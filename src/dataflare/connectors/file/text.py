@@ -26,7 +26,7 @@ _BOM = codecs.BOM_UTF8
 
 def is_stream(name: str, config: FileSourceConfig) -> bool:
     """Tell whether a file can only be read from its beginning: compressed, or line ends are not single bytes."""
-    if packing_of(name, config.compression) != "none":
+    if packing_of(name, config.compression) != "none" or format_of(name, config.format) == "excel":
         return True
     plain, encoding = 'a",;\n', config.encoding
     stateful = encoding.startswith(("iso2022", "hz", "utf-7"))
@@ -51,7 +51,7 @@ class TextFile:
         self.bytes_read = 0
         self._counted = (0, 1)
         self._packing = packing_of(self.name, config.compression)
-        if self._packing == "none":
+        if self._packing == "none" and not self._is_excel:
             try:
                 check_text(self.peek(0, HEAD_BYTES), self.name, format_of(self.name, config.format), config.encoding)
             except DataError:
@@ -146,6 +146,16 @@ class TextFile:
         if waiting:
             yield bytes(waiting)
 
+    def text_from(self, offset: int, *, stream: bool) -> Iterator[bytes]:
+        """Yield the text in UTF-8 from a byte of it on; `stream`: it is compressed or recoded, so read from before."""
+        if not stream:
+            yield from self._raw(offset)
+            return
+        for part in self._decoded():
+            if offset < len(part):
+                yield part[offset:]
+            offset = max(0, offset - len(part))
+
     def whole(self, data: bytes | bytearray) -> int:
         """Return how many bytes of text that starts at a record are whole records."""
         if self._is_csv:
@@ -158,7 +168,11 @@ class TextFile:
 
     @property
     def _is_csv(self) -> bool:
-        return format_of(self.name, self._config.format) == "csv"
+        return format_of(self.name, self._config.format) in ("csv", "excel")
+
+    @property
+    def _is_excel(self) -> bool:
+        return format_of(self.name, self._config.format) == "excel"
 
     def _decoded(self) -> Iterator[bytes]:
         """Yield the text in UTF-8 from its beginning."""
@@ -183,11 +197,15 @@ class TextFile:
             ) from error
 
     def _unpacked(self) -> Iterator[bytes]:
-        """Yield the bytes of the file, unpacked."""
+        """Yield the bytes of the file, unpacked; those of a workbook as CSV."""
+        if self._is_excel:
+            from dataflare.formats.excel.read import Area, sheet_text
+
+            whole = b"".join(unpacked(self._raw(), self._packing, self.name))
+            return sheet_text(whole, self.name, self._config.sheet, Area(self._config.range))
         return unpacked(self._raw(), self._packing, self.name)
 
-    def _raw(self) -> Iterator[bytes]:
-        at = 0
+    def _raw(self, at: int = 0) -> Iterator[bytes]:
         while at < self.size:
             raw = self.range(at, min(self.size, at + self.file.read_bytes))
             at += len(raw)

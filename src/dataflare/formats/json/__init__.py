@@ -1,0 +1,1 @@
+"""JSON documents: arrays and single objects, cut into lines."""
