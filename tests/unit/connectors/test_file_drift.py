@@ -11,7 +11,7 @@ import pytest
 from tests.unit.connectors.test_file_arrow import write as write_arrow
 from tests.unit.connectors.test_file_source import OPENED, read, source
 
-from dataflare.errors import DataError
+from dataflare.errors import DataError, WorkflowError
 from dataflare.formats.container import misfits
 from dataflare.schema import Schema
 from dataflare.testing.source_suite import SourceSuite
@@ -134,3 +134,10 @@ def test_the_sample_is_what_the_settings_say(tmp_path):
     (tmp_path / "long.csv").write_text("id\n" + "1\n" * 100_000 + "x\n")
     assert str(source(tmp_path, path="long.csv", sample_bytes="2kB").streams()[""].schema) == "id int64"
     assert str(source(tmp_path, path="long.csv").streams()[""].schema) == "id string"
+
+
+@pytest.mark.parametrize("path", ["a.parquet", "a.avro", "a.xlsx"])
+def test_files_that_are_read_whole_are_not_followed(tmp_path, path):
+    one = source(tmp_path, path=path, columns=TYPES, context={"mode": "streaming"})
+    with pytest.raises(WorkflowError, match="cannot be followed"):
+        one.open()

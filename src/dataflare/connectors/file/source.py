@@ -17,6 +17,7 @@ from dataflare.connectors.file.settings import CONTAINERS, EXTENSIONS, FileSourc
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import FILES_MAX
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
+from dataflare.errors import WorkflowError
 from dataflare.formats.csv.decode import CsvDecoder
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.rejected import ERRORS, Decoded, errors_table, failure
@@ -160,8 +161,12 @@ class FileSource(SourceConnector[FileSourceConfig]):
                 return
 
     def open(self) -> None:
-        """Learn whether rows are waited for."""
+        """Learn whether rows are waited for; raise WorkflowError for files that cannot be followed."""
         self.waits = self.context.mode == "streaming"  # type: ignore[misc]
+        whole = self._kinds() & {*CONTAINERS, "json_array", "excel"}
+        if self.waits and whole:
+            hint = "read them with mode: incremental, which takes up new files"
+            raise WorkflowError(f"files of {min(whole)} are read whole and cannot be followed", hint=hint)
 
     def ends(self) -> Mapping[str, Position]:
         """Return how large followed files are by now; other modes end by themselves."""
@@ -195,9 +200,11 @@ class FileSource(SourceConnector[FileSourceConfig]):
         return self._stores.of(name)
 
     def _streams(self, schema: Schema) -> Mapping[str, Stream]:
-        names = [self.config.path] if isinstance(self.config.path, str) else self.config.path
-        kinds = {self.config.format or EXTENSIONS.get(extension_of(name), "") for name in names}
-        return {"": Stream(schema, unjudged=("jsonl",) if kinds <= {"jsonl", "json"} else ())}
+        return {"": Stream(schema, unjudged=("jsonl",) if self._kinds() <= {"jsonl", "json"} else ())}
+
+    def _kinds(self) -> set[str]:
+        """Return the formats of the paths, as far as they are told."""
+        return {self.config.format or EXTENSIONS.get(extension_of(name), "") for name in self.config.paths}
 
     def _schema(self) -> Schema:
         """Return the columns to read: the planned ones, less those that nobody reads."""
