@@ -18,6 +18,7 @@ from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax,
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
 from dataflare.expression.lineage import NOBODY_KNOWS, Needs, Origin, needs, origins
 from dataflare.expression.session import Session, folded, quoted, select
+from dataflare.expression.wording import in_sql, spliced_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ class Expression:
 
     `reads` are the columns that it reads, by their names in the schema; `column` is set when it is nothing but one.
     `clocks` are the places of clocks in the UTF-8 text and what stands for them. `origins` tell what the result is made
-    of, `needs` when it is not null.
+    of, `needs` when it is not null. `text` is SQL; `written` is what the user wrote.
     """
 
     text: str
@@ -85,6 +86,7 @@ class Expression:
     calls: tuple[Call, ...] = ()
     origins: tuple[Origin, ...] = ()
     needs: Needs = NOBODY_KNOWS
+    written: str = ""
 
     @classmethod
     def of_column(cls, name: str, text: str) -> Self:
@@ -98,14 +100,6 @@ class Expression:
             return quoted(self.column)
         spliced = spliced_text(self.text, [(a, b, new.format(epoch=epoch)) for a, b, new in self.clocks])
         return f"{_OPEN}{spliced}{_CLOSE}"
-
-
-def spliced_text(text: str, parts: Sequence[tuple[int, int, str]]) -> str:
-    """Return the text with the bytes from..to of each part replaced; parts do not overlap."""
-    raw = text.encode()
-    for start, end, new in sorted(parts, reverse=True):
-        raw = raw[:start] + new.encode() + raw[end:]
-    return raw.decode()
 
 
 class Memory(dict[K, V]):
@@ -151,19 +145,21 @@ class Checker:
             return Expression.of_column(name, text)
         if not text.strip():
             raise wrong(text, "the expression is empty", "write an SQL expression, such as upper(name)")
-        text = _translated(text)
         return _Reading(text, names, self._session, aggregates=aggregates).run(self._tree(text, names))
 
-    def _tree(self, text: str, names: Sequence[str]) -> Tree:
+    def _tree(self, written: str, names: Sequence[str]) -> Tree:
         """Parse the text, both within parentheses and without: only a whole expression passes both."""
+        text = in_sql(written)
         alone, within = (syntax(self._session, f"select {a}{text}{b}") for a, b in (("\n", "\n"), (_OPEN, _CLOSE)))
         for tree, before in ((within, _BEFORE), (alone, len("select \n"))):
             if tree["error"]:
                 position = int(tree.get("position") or before)
                 what = str(tree.get("error_message", "this is no expression")).splitlines()[0]
-                raise wrong_at(text, min(position - before, len(text.encode())), what, _advice(text, names))
+                raise wrong_at(written, min(position - before, len(text.encode())), what, _advice(text, names))
         if not (_is_one(alone) and _is_one(within)):
-            raise wrong(text, "this is more than one expression", "write one SQL expression, without clauses around it")
+            raise wrong(
+                written, "this is more than one expression", "write one SQL expression, without clauses around it"
+            )
         found: Tree = within["statements"][0]["node"]["select_list"][0]
         return found
 
@@ -178,7 +174,7 @@ class Checker:
                 try:
                     self._types([expression], schema)
                 except duckdb.Error as error:
-                    raise misread(error, expression.text) from None
+                    raise misread(error, expression.text, expression.written) from None
             raise
 
     def _types(self, expressions: Sequence[Expression], schema: pa.Schema) -> list[pa.DataType]:
@@ -236,27 +232,12 @@ def _is_one(tree: Tree) -> bool:
     return node["from_table"]["type"] == "EMPTY" and not any((node["cte_map"]["map"], *(node[c] for c in clauses)))
 
 
-def _translated(text: str) -> str:
-    """Return the text with `==` and `&&` in SQL's words, outside of literals and comments."""
-    import duckdb
-
-    raw = text.encode()
-    try:
-        tokens = duckdb.tokenize(text)
-    except duckdb.Error:
-        return text  # the parser says what is wrong
-    parts = []
-    for start, kind in tokens:
-        if kind.name == "operator" and raw[start : start + 2] in (b"==", b"&&"):
-            parts.append((start, start + 2, "=" if raw[start : start + 2] == b"==" else " and "))
-    return spliced_text(text, parts)
-
-
 class _Reading:
     """One walk through the tree of an expression."""
 
-    def __init__(self, text: str, names: Sequence[str], session: Session, *, aggregates: bool) -> None:
-        self._text, self._names, self._session, self._aggregates = text, names, session, aggregates
+    def __init__(self, written: str, names: Sequence[str], session: Session, *, aggregates: bool) -> None:
+        self._written, self._names, self._session, self._aggregates = written, names, session, aggregates
+        self._text = in_sql(written)
         self._reads: dict[str, None] = {}
         self._clocks: dict[tuple[int, int], str] = {}
         self._calls: list[Call] = []
@@ -274,7 +255,7 @@ class _Reading:
         if only:
             return Expression.of_column(next(iter(only)), self._text)
         made = origins(tree, self._column_of), needs(tree, self._column_of)
-        return Expression(self._text, tuple(self._reads), None, clocks, tuple(self._calls), *made)
+        return Expression(self._text, tuple(self._reads), None, clocks, tuple(self._calls), *made, self._written)
 
     def _node(self, node: Tree) -> None:
         kind = node["class"]
@@ -344,14 +325,14 @@ class _Reading:
         near = difflib.get_close_matches(name.lower(), [n.lower() for n in self._names], n=1)
         meant = [n for n in self._names if near and n.lower() == near[0]]
         hint = f"did you mean {meant[0]!r}?" if meant else f"columns: {', '.join(self._names)}"
-        if f'"{name}"' in self._text:
+        if f'"{name}"' in self._written:
             hint += "; text is written in single quotes"
         return self._refused(node, f"there is no column {name!r}", hint)
 
     def _refused(self, node: Tree, what: str, hint: str) -> WorkflowError:
         if node["query_location"] > _NOWHERE:
-            return wrong(self._text, what, hint)
-        return wrong_at(self._text, self._span(node)[0], what, hint)
+            return wrong(self._written, what, hint)
+        return wrong_at(self._written, self._span(node)[0], what, hint)
 
 
-__all__ = ["REFUSALS", "Call", "Checker", "Expression", "spliced_text"]
+__all__ = ["REFUSALS", "Call", "Checker", "Expression"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
+from dataflare.errors import DataFlareError, Place, UnavailableError, WorkflowError
+from dataflare.expression.wording import place_as_written
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,6 +40,12 @@ class ExpressionEngineError(DataFlareError):
     code = "expression.engine"
 
 
+class WrongExpressionError(WorkflowError):
+    """An expression is wrong. `text` is all of it; without a file, line and column of `place` count inside of it."""
+
+    text: str = ""
+
+
 def wrong(text: str, what: str, hint: str, *, line: int = 0, column: int = 0) -> WorkflowError:
     """Return the error of an expression: the sentence, the expression and a caret (1-based line, 0-based column)."""
     lines = text.splitlines() or [""]
@@ -47,17 +54,22 @@ def wrong(text: str, what: str, hint: str, *, line: int = 0, column: int = 0) ->
         lines = [f"  {each}" for each in lines]
         lines.insert(min(line, len(lines)), "  " + " " * column + "^")
         shown = "\n".join(lines)
-    return WorkflowError(f"{what}\n{shown}", hint=hint)
+    error = WrongExpressionError(f"{what}\n{shown}", hint=hint, place=Place("", line, column + 1 if line else 0))
+    error.text = text
+    return error
 
 
 def wrong_at(text: str, offset: int, what: str, hint: str) -> WorkflowError:
-    """Return the error of an expression at a byte offset of its UTF-8 text."""
-    before = text.encode()[: max(0, offset)].decode(errors="ignore")
+    """Return the error of an expression, as it was written, at a byte offset of the SQL that it became."""
+    before = text.encode()[: max(0, place_as_written(text, offset))].decode(errors="ignore")
     return wrong(text, what, hint, line=before.count("\n") + 1, column=len(before.rpartition("\n")[2]))
 
 
-def misread(error: duckdb.Error, text: str) -> WorkflowError:
-    """Return the error of an expression that DuckDB cannot bind, whose text begins on the statement's second line."""
+def misread(error: duckdb.Error, text: str, written: str = "") -> WorkflowError:
+    """Return the error of an expression that DuckDB cannot bind, whose text begins on the statement's second line.
+
+    `written` is the text before it became SQL, if that is another.
+    """
     message, _, where = str(error).partition("\n\nLINE ")
     first, *rest = message.splitlines()
     what = re.sub(r"^[\w ]+ Error: ", "", first).replace("INTEGER_LITERAL", "INTEGER")
@@ -68,7 +80,11 @@ def misread(error: duckdb.Error, text: str) -> WorkflowError:
     if "||" in text and ("compare" in what or "function matches" in what):
         hints.append("|| joins texts: write `or` between conditions")
     line, column = _place(where, text)
-    return wrong(text, _lowered(what), "; ".join(hints), line=line, column=column)
+    if not line:
+        return wrong(written or text, _lowered(what), "; ".join(hints))
+    before = "".join(text.splitlines(keepends=True)[: line - 1])
+    offset = len((before + text.splitlines()[line - 1][:column]).encode())
+    return wrong_at(written or text, offset, _lowered(what), "; ".join(hints))
 
 
 def _near(line: str) -> str:
@@ -142,6 +158,7 @@ def reason(error: duckdb.Error) -> str:
 
 __all__ = [
     "ExpressionEngineError",
+    "WrongExpressionError",
     "engine_failed",
     "is_about_rows",
     "misread",

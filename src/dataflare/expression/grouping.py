@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
 from dataflare.expression.calls import Part, column, two_phases
-from dataflare.expression.check import spliced_text
 from dataflare.expression.explain import misread, wrong
 from dataflare.expression.pieces import CallText, call_text
 from dataflare.expression.session import INPUT, folded, quoted, select
+from dataflare.expression.wording import spliced_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -178,10 +178,10 @@ class _Reading:
     def result(self, name: str, expression: Expression) -> Result:
         if not expression.calls:
             hint = "write an aggregate, such as sum(amount); the columns of group_by are in the output anyway"
-            raise wrong(expression.text, f"{name!r} aggregates nothing", hint)
+            raise wrong(expression.written or expression.text, f"{name!r} aggregates nothing", hint)
         texts = [call_text(c.name, _text_of(c, expression)) for c in expression.calls]
         self.calls += texts
-        kinds = self._kinds([expression.sql(), *map(str, texts)], expression.text)
+        kinds = self._kinds([expression.sql(), *map(str, texts)], expression)
         finals = []
         for text, kind in zip(texts, kinds[1:], strict=True):
             phases = two_phases(text, kind, self._sum_kind(text))
@@ -192,17 +192,17 @@ class _Reading:
                 finals.append(Final(phases.final.format(*map(column, numbers))))
         return Result(name, expression, tuple(finals), kinds[0])
 
-    def _kinds(self, columns: Sequence[str], text: str) -> list[str]:
-        """Return DuckDB's names of the types of results over the groups."""
+    def _kinds(self, columns: Sequence[str], expression: Expression) -> list[str]:
+        """Return DuckDB's names of the types of results over the groups; the first is that of the expression."""
         import duckdb
 
         keys = [e.sql() for _, e in self._keys]
-        by = f"group by {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
-        query = select([*keys, *columns], INPUT, by).replace(EPOCH_MARK, "0")
+        by = f"group by {', '.join(str(len(columns) + n + 1) for n in range(len(keys)))}" if keys else ""
+        query = select([*columns, *keys], INPUT, by).replace(EPOCH_MARK, "0")
         try:
-            return self._checker.described(query, self._arrow)[len(keys) :]
+            return self._checker.described(query, self._arrow)[: len(columns)]
         except duckdb.Error as error:
-            raise misread(error, text) from None
+            raise misread(error, expression.text, expression.written) from None
 
     def _sum_kind(self, call: CallText) -> str:
         import duckdb

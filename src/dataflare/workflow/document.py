@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ VALUES_MAX = 500_000
 
 Path = tuple[str | int, ...]
 
+_BLANKS = {"": re.compile(r"\s*"), "'": re.compile(r"\s*"), '"': re.compile(r"(?:\s|\\[\sntrvfN_LP])*")}
+_CODE = re.compile(r"\\([xuU])((?<=x)[0-9a-fA-F]{2}|(?<=u)[0-9a-fA-F]{4}|(?<=U)[0-9a-fA-F]{8})")
+
 
 @dataclass(slots=True, frozen=True)
 class Mark:
@@ -26,6 +30,53 @@ class Mark:
 
 
 NOWHERE = Mark()
+
+
+def position_of(source: str, start: Mark, text: str, offset: int) -> Mark | None:
+    """Return where a character of a text stands in a YAML or JSON source, whose value it is from `start` on.
+
+    Quotes, indentation and folded lines only add blanks, and escapes add signs before a character: so the characters
+    that are no blanks are counted. None where the source has others, as where something was put in its place.
+    """
+    lines = source.split("\n")
+    at = sum(len(each) + 1 for each in lines[: start.line - 1]) + start.column - 1
+    quote = source[at : at + 1]
+    if quote in ("|", ">"):  # the header of a block stands in a line of its own
+        at, quote = source.index("\n", at), ""
+    elif quote in ('"', "'"):
+        at += 1
+    else:
+        quote = ""
+    if not text[offset : offset + 1].strip():  # behind the last word
+        return _position(source, at, text, offset - 1, quote, behind=1) if text[:offset].strip() else None
+    return _position(source, at, text, offset, quote)
+
+
+def _position(source: str, at: int, text: str, offset: int, quote: str, behind: int = 0) -> Mark | None:
+    after = at
+    for number, character in enumerate(text[: offset + 1]):
+        if not character.strip():
+            continue
+        at = _BLANKS[quote].match(source, after).end()  # type: ignore[union-attr] - it matches nothing, too
+        after = _written(source, at, quote, character)
+        if not after:
+            return None
+        if number == offset:
+            break
+    at = after if behind else at
+    return Mark(source.count("\n", 0, at) + 1, at - source.rfind("\n", 0, at))
+
+
+def _written(source: str, at: int, quote: str, character: str) -> int:
+    """Return where a character ends that is written from `at` on; 0 where another one is."""
+    if quote == "'" and character == quote:
+        return at + 2 if source.startswith("''", at) else 0
+    if quote == '"' and source[at : at + 1] == "\\":
+        code = _CODE.match(source, at)
+        if code is not None:
+            return code.end() if chr(int(code[2], 16)) == character else 0
+        at += 1
+    return at + 1 if source[at : at + 1] == character else 0
 
 
 @dataclass(slots=True)
@@ -99,10 +150,11 @@ class Value:
 
 @dataclass(slots=True)
 class Document:
-    """A whole workflow text as values with positions."""
+    """A whole workflow text as values with positions; `source` is the text itself, if there is one."""
 
     root: Value
     file: str = ""
+    source: str = ""
 
     def at(self, path: Sequence[str | int]) -> Value | None:
         """Return the value at a path, if it is there."""
@@ -123,6 +175,16 @@ class Document:
             if key and value.key_mark != NOWHERE:
                 mark = value.key_mark
         return Place(self.file, mark.line, mark.column, dotted(path))
+
+    def inside(self, path: Sequence[str | int], line: int, column: int) -> Place:
+        """Return where a line and column, 1-based, of the text at a path stand; its beginning where nobody can tell."""
+        value = self.at(path)
+        if value is not None and isinstance(value.data, str) and self.source:
+            before = value.data.split("\n")[: line - 1]
+            found = position_of(self.source, value.mark, value.data, sum(map(len, before)) + len(before) + column - 1)
+            if found is not None:
+                return Place(self.file, found.line, found.column, dotted(path))
+        return self.place(path)
 
     def plain(self) -> Any:
         """Return the whole document as plain values."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.errors import Finding, InvalidWorkflowError, Place, WorkflowError
+from dataflare.errors import Finding, InvalidWorkflowError, WorkflowError
+from dataflare.expression.explain import WrongExpressionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dataflare.errors import DataFlareError
+    from dataflare.errors import DataFlareError, Place
     from dataflare.schema import Schema
+    from dataflare.workflow.document import Path
     from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.findings import Findings
 
@@ -32,9 +34,10 @@ class Faults:
             for finding in error.findings:
                 self.tell(draft, WorkflowError(finding.message, hint=finding.hint), column=finding.place.path)
             return
+        text = error.text if isinstance(error, WrongExpressionError) and not text else text
         if not (column or text or error.place.file) and error.place.path != draft.id:
             column = error.place.path
-        place = self.place(draft, column, text)
+        place = self._placed(draft, error, column, text)
         own = "workflow.expression" if column or text else "workflow.component"
         code = own if error.code == WorkflowError.code else error.code
         what = f"{error.place}: {error.what}" if error.place.file else error.what
@@ -76,15 +79,31 @@ class Faults:
 
     def place(self, draft: Draft, column: str, text: str) -> Place:
         """Return where a column or an expression is written in the settings of a node, else where they start."""
-        path = (*draft.path, "config")
+        path, of_key = self._path(draft, column, text)
+        return self._outline.document.place(path, key=of_key)
+
+    def _placed(self, draft: Draft, error: DataFlareError, column: str, text: str) -> Place:
+        """Return the place of an error: that of a mistake inside of an expression in its line and column."""
+        path, of_key = self._path(draft, column, text)
+        value = self._outline.document.at(path)
+        inner = error.place
+        if inner.line and not inner.file and value is not None and value.data == text:
+            return self._outline.document.inside(path, inner.line, inner.column)
+        return self._outline.document.place(path, key=of_key)
+
+    def _path(self, draft: Draft, column: str, text: str) -> tuple[Path, bool]:
+        """Return the path of a column or an expression in the settings of a node, and whether its key is meant."""
+        path: Path = (*draft.path, "config")
         config = self._outline.document.at(path)
-        named: Place | None = None
+        named: tuple[Path, bool] | None = None
+        written: Path | None = None
         for at, value in config.walk(path) if config is not None else ():
             if text and value.data == text:
-                return self._outline.document.place(at)
-            if column and named is None:
                 if at[-1] == column:
-                    named = self._outline.document.place(at, key=True)
-                elif value.data == column:
-                    named = self._outline.document.place(at)
-        return named or self._outline.document.place(path, key=True)
+                    return at, False
+                written = written or at
+            if column and named is None and (at[-1] == column or value.data == column):
+                named = at, at[-1] == column
+        if written is not None:
+            return written, False
+        return named or (path, True)

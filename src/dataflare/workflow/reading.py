@@ -31,7 +31,7 @@ def read_document(text: str | bytes, findings: Findings, *, json: bool = False) 
         place = Place(findings.file, root.mark.line, root.mark.column)
         findings.error("not_a_map", f"a workflow is a map, not {_kind(root)}", place, "start with id: my-workflow")
         return None
-    return Document(root, findings.file)
+    return Document(root, findings.file, decoded)
 
 
 def _decoded(text: str | bytes, findings: Findings) -> str | None:

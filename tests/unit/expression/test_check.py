@@ -120,6 +120,15 @@ def test_the_caret_stands_under_the_mistake_in_bytes_and_lines(checker: Checker)
     assert "  id + upperr(status)\n       ^" in told(checker, "id + upperr(status)")
 
 
+def test_the_caret_stands_in_what_was_written_not_in_the_sql_of_it(checker: Checker) -> None:
+    assert "  id==1&&statsu=='a'\n         ^" in told(checker, "id==1&&statsu=='a'")
+    assert "  id==1 &&\n  upperr(status)=='a'\n  ^" in told(checker, "id==1 &&\nupperr(status)=='a'")
+    with pytest.raises(WorkflowError) as caught:
+        checker.read("id==1 &&\n  statsu=='a'", SCHEMA.names)
+    assert (caught.value.place.line, caught.value.place.column) == (2, 3)
+    assert checker.read("id==1", SCHEMA.names).written == "id==1"
+
+
 def test_a_column_that_is_a_word_of_sql_is_to_be_quoted(checker: Checker) -> None:
     with pytest.raises(WorkflowError, match="'at' is a word of SQL: write the column as \"at\""):
         checker.read("at <= now()", ["at"])

@@ -7,7 +7,7 @@ import string
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflare.errors import WorkflowError
@@ -77,6 +77,7 @@ def plainly(key: bytes, radix: int, tweak: bytes, numerals: list[int]) -> list[i
     return left + right
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_whole_columns_are_encrypted_as_one_value_is_by_the_letter_of_the_standard(data: st.DataObject) -> None:
     radix = data.draw(st.one_of(st.sampled_from([2, 10, 16, 26, 36, 62]), st.integers(2, 256)))
@@ -122,6 +123,7 @@ def test_a_value_that_cannot_be_masked_is_null_and_told(value: str) -> None:
     assert value not in done.reason or not value
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(sorted(ALPHABETS)),
     st.lists(st.one_of(st.none(), st.text("0123456789abcdefABCxyz -.", max_size=30)), max_size=30),

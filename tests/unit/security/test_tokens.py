@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflare.errors import WorkflowError
@@ -19,6 +19,7 @@ def tokens(mask: Tokenise, *values: object, kind: pa.DataType | None = None) -> 
     return mask.apply(Leaves(pa.array(values, kind))).values.to_pylist()
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=20))
 def test_tokens_are_one_to_one_and_come_back(values: list[str | None]) -> None:
     made = tokens(TOKENS, *values, kind=pa.string())
