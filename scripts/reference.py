@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import functions_page
 import typer
 import workflow_page
 import yaml
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
     specs.sort(key=lambda spec: (spec.kind, spec.name))
     found = {"README.md": index(specs)} | {file_name(spec): page(spec) for spec in specs}
     found |= {"workflow.md": workflow_page.page(), "workflow.schema.json": workflow_page.schema_file()}
+    found |= {"functions.md": functions_page.page()}
     return {f"reference/{name}": text for name, text in found.items()} | {COMMANDS: command_line()}
 
 
@@ -83,7 +85,14 @@ def file_name(spec: Spec) -> str:
 def index(specs: Sequence[Spec]) -> str:
     """Return the page that lists all others."""
     rows = [f"| {s.kind} | [`{s.name}`]({file_name(s)}) | {s.status} | {s.summary} |" for s in specs]
-    head = ["# Components", "", NOTE, "", "They stand in [the workflow file](workflow.md).", ""]
+    head = [
+        "# Components",
+        "",
+        NOTE,
+        "",
+        "They stand in [the workflow file](workflow.md); expressions call [functions](functions.md).",
+        "",
+    ]
     return "\n".join([*head, "| kind | name | status | |", "|---|---|---|---|", *rows, ""])
 
 

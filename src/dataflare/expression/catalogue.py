@@ -1,10 +1,17 @@
-"""What DuckDB's functions are to an expression: plain, an aggregate, a clock, chance, or something of the session."""
+"""What DuckDB's functions are to an expression: plain, an aggregate, a clock, chance, or something of the session.
+
+Only those may be called that `functions.txt` beside this file offers, in words of ours: what a new version of the
+engine brings along is offered when somebody has looked at it.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,8 +34,8 @@ TIMES = {
 
 _SESSION_WORDS = ("current_user", "user", "session_user", "current_role", "current_schema", "current_catalog")
 _NAMES = """
-select function_name, function_type, stability, macro_definition from duckdb_functions()
-where function_type in ('aggregate', 'window', 'macro') or stability <> 'CONSISTENT'
+select lower(function_name), function_type, stability, macro_definition from duckdb_functions()
+order by function_type in ('table', 'table_macro', 'pragma') desc
 """
 
 
@@ -43,21 +50,62 @@ class Sort(Enum):
     SESSION = "session"
     ROWS = "rows"
     RAISES = "raises"
+    TABLE = "table"
+    NOT_OFFERED = "not offered"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A function that expressions may call, by any of its names; without a meaning it stands for syntax."""
+
+    group: str
+    names: tuple[str, ...]
+    meaning: str
+    example: str
+
+
+@cache
+def offers() -> tuple[Offer, ...]:
+    """Return what is offered, in the order in which it is told."""
+    found, group = [], ""
+    for line in Path(__file__).with_name("functions.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("== "):
+            group = line.removeprefix("== ")
+        elif line and not line.startswith("#"):
+            names, _, rest = line.partition(" |")
+            meaning, _, example = rest.strip().partition(" |")
+            found.append(Offer(group, tuple(names.split()), meaning, example.strip()))
+    return tuple(found)
+
+
+@cache
+def offered() -> frozenset[str]:
+    """Return all names that may be called, in lower case."""
+    return frozenset(name.lower() for offer in offers() for name in offer.names)
 
 
 class Catalogue:
     """The functions that are not plain; macros are what they are made of, found out when one is used."""
 
-    def __init__(self, sorts: dict[str, Sort], macros: Mapping[str, str]) -> None:
-        """Take sorts by lower-case name and the definitions of macros."""
-        self._sorts, self.macros = sorts, macros
+    def __init__(self, sorts: dict[str, Sort], macros: Mapping[str, str], plain: frozenset[str]) -> None:
+        """Take sorts by lower-case name, the definitions of macros, and the other functions that there are."""
+        self._sorts, self.macros, self._plain = sorts, macros, plain
 
     def sort(self, name: str, session: Session) -> Sort:
         """Return what a function is."""
         name = name.lower()
         if name not in self._sorts and name in self.macros:
             self._sorts[name] = self._macro(name, session, ())
-        return self._sorts.get(name, Sort.PLAIN)
+        found = self._sorts.get(name, Sort.PLAIN)
+        if name in offered() or found not in (Sort.PLAIN, Sort.AGGREGATE) or self._is_sum(name, found):
+            return found
+        there = name in self._sorts or name in self._plain or name in self.macros
+        return Sort.NOT_OFFERED if there else Sort.UNKNOWN
+
+    def _is_sum(self, name: str, found: Sort) -> bool:
+        """Tell whether a function is a macro of aggregates, which is written out instead."""
+        return found is Sort.AGGREGATE and name in self.macros
 
     def _macro(self, name: str, session: Session, within: tuple[str, ...]) -> Sort:
         if name in self._sorts or name not in self.macros or name in within:
@@ -93,16 +141,25 @@ def _read(session: Session) -> Catalogue:
     sorts = dict.fromkeys(("unnest", "generate_subscripts", "unlist", "regexp_split_to_table"), Sort.ROWS)
     sorts |= dict.fromkeys(_SESSION_WORDS, Sort.SESSION)
     macros: dict[str, str] = {}
+    plain: set[str] = set()
     for name, kind, stability, definition in session.execute(_NAMES):
+        if kind in ("table", "table_macro", "pragma"):
+            sorts.setdefault(name, Sort.TABLE)
+            continue
+        if sorts.get(name) is Sort.TABLE:
+            del sorts[name]  # there is one of a row besides
         if kind == "macro":
             macros.setdefault(name, definition)
         elif kind == "aggregate":
             sorts[name] = Sort.AGGREGATE
         elif kind == "window":
             sorts.setdefault(name, Sort.WINDOW)
+        elif stability == "CONSISTENT":
+            plain.add(name)
         else:
             sorts[name] = Sort.CHANCE if stability == "VOLATILE" else Sort.SESSION
-    return Catalogue(sorts | dict.fromkeys(TIMES, Sort.TIME) | {"error": Sort.RAISES}, macros)
+    sorts |= {**dict.fromkeys(TIMES, Sort.TIME), "error": Sort.RAISES}
+    return Catalogue(sorts, macros, frozenset(plain))
 
 
 def syntax(session: Session, sql: str) -> Tree:

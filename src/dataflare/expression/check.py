@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from dataflare.component import Budget
-from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
+from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, offered, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
 from dataflare.expression.lineage import NOBODY_KNOWS, Needs, Origin, needs, origins
 from dataflare.expression.session import Session, folded, quoted, select
-from dataflare.expression.wording import in_sql, spliced_text
+from dataflare.expression.wording import in_sql, place_as_written, spliced_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,9 @@ REFUSALS = {
         "let the value itself fail, such as cast(amount as decimal(12,2)), or filter such rows out",
     ),
     Sort.TIME: ("{} reads the clock by itself", "write it out with now(), which is the epoch's time"),
+    Sort.TABLE: ("{} reads tables or files, not the row", "use a source, or an `enrichment` node for lookups"),
+    Sort.NOT_OFFERED: ("{} is a function of the engine that expressions may not call", ""),
+    Sort.UNKNOWN: ("there is no function {}", ""),
 }
 
 
@@ -155,7 +158,8 @@ class Checker:
             if tree["error"]:
                 position = int(tree.get("position") or before)
                 what = str(tree.get("error_message", "this is no expression")).splitlines()[0]
-                raise wrong_at(written, min(position - before, len(text.encode())), what, _advice(text, names))
+                at = place_as_written(written, min(position - before, len(text.encode())))
+                raise wrong_at(written, at, what, _advice(text, names))
         if not (_is_one(alone) and _is_one(within)):
             raise wrong(
                 written, "this is more than one expression", "write one SQL expression, without clauses around it"
@@ -300,11 +304,18 @@ class _Reading:
             self._clock(node, name)
         elif sort is not Sort.PLAIN:
             what, hint = REFUSALS[sort]
+            if not hint:
+                raise self._unoffered(node, name, what)
             macro = catalogue(self._session).macros.get(name)
             aside = f"write it out: {macro}" if macro and sort is Sort.AGGREGATE and self._aggregates else hint
             raise self._refused(node, what.format(f"{name}()"), aside)
         elif name == "age" and len(node["arguments"]) == 1:
             raise self._refused(node, "age() of one time reads the clock by itself", "write age(current_date, time)")
+
+    def _unoffered(self, node: Tree, name: str, what: str) -> WorkflowError:
+        near = difflib.get_close_matches(name, sorted(offered()), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see the functions in docs/reference/functions.md"
+        return self._refused(node, what.format(name if what.endswith("{}") else f"{name}()"), hint)
 
     def _call(self, node: Tree, name: str, path: Sequence[str]) -> None:
         start, end = self._span(node)
@@ -332,7 +343,7 @@ class _Reading:
     def _refused(self, node: Tree, what: str, hint: str) -> WorkflowError:
         if node["query_location"] > _NOWHERE:
             return wrong(self._written, what, hint)
-        return wrong_at(self._written, self._span(node)[0], what, hint)
+        return wrong_at(self._written, place_as_written(self._written, self._span(node)[0]), what, hint)
 
 
 __all__ = ["REFUSALS", "Call", "Checker", "Expression"]

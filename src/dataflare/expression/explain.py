@@ -60,8 +60,8 @@ def wrong(text: str, what: str, hint: str, *, line: int = 0, column: int = 0) ->
 
 
 def wrong_at(text: str, offset: int, what: str, hint: str) -> WorkflowError:
-    """Return the error of an expression, as it was written, at a byte offset of the SQL that it became."""
-    before = text.encode()[: max(0, place_as_written(text, offset))].decode(errors="ignore")
+    """Return the error of an expression at a byte offset of its UTF-8 text."""
+    before = text.encode()[: max(0, offset)].decode(errors="ignore")
     return wrong(text, what, hint, line=before.count("\n") + 1, column=len(before.rpartition("\n")[2]))
 
 
@@ -84,6 +84,7 @@ def misread(error: duckdb.Error, text: str, written: str = "") -> WorkflowError:
         return wrong(written or text, _lowered(what), "; ".join(hints))
     before = "".join(text.splitlines(keepends=True)[: line - 1])
     offset = len((before + text.splitlines()[line - 1][:column]).encode())
+    offset = place_as_written(written, offset) if written else offset
     return wrong_at(written or text, offset, _lowered(what), "; ".join(hints))
 
 

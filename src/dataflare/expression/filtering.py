@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dataflare.expression.check import spliced_text
 from dataflare.expression.explain import wrong
 from dataflare.expression.pieces import call_text
+from dataflare.expression.wording import spliced_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

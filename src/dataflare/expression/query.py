@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
-from dataflare.expression.check import REFUSALS, spliced_text
+from dataflare.expression.check import REFUSALS
 from dataflare.expression.explain import misread, wrong, wrong_at
 from dataflare.expression.session import Session, folded, quoted
+from dataflare.expression.wording import spliced_text
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:

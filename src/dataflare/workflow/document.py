@@ -57,7 +57,8 @@ def _position(source: str, at: int, text: str, offset: int, quote: str, behind: 
     for number, character in enumerate(text[: offset + 1]):
         if not character.strip():
             continue
-        at = _BLANKS[quote].match(source, after).end()  # type: ignore[union-attr] - it matches nothing, too
+        blanks = _BLANKS[quote].match(source, after)
+        at = blanks.end() if blanks is not None else after
         after = _written(source, at, quote, character)
         if not after:
             return None
