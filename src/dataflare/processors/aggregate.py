@@ -11,24 +11,19 @@ from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import WorkflowError
 from dataflare.expression.aggregate import AggregatePlan
 from dataflare.expression.bounds import VALUES_MAX
-from dataflare.expression.keys import key_groups
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
 from dataflare.plan_words import EdgeKind
+from dataflare.processors.aggregate_groups import HeldGroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    import pyarrow as pa
 
     from dataflare.schema import Schema
 
 ROWS_HELD_MAX = 524288
 BATCHES_HELD_MAX = 64
 BYTES_HELD_MAX = 32 << 20
-ROWS_MERGED_MIN = 1 << 20
-BYTES_MERGED_MIN = 64 << 20
-RESULT_ROWS = 1 << 16
 _FUNCTIONS = {
     "count_distinct": "count(distinct {})",
     "distinct_count": "count(distinct {})",
@@ -198,15 +193,14 @@ class PartialAggregate(Processor[GroupedConfig]):
 class FinalAggregate(Processor[GroupedConfig]):
     """The second half: gathers partial rows, and yields results at the end.
 
-    Memory is bounded by the number of groups, and of different values for distinct.
+    What it holds is bounded by the number of groups, and of different values for distinct, and goes to disk; what it
+    needs of memory is bounded by the largest group.
     """
 
     def __init__(self, config: GroupedConfig) -> None:
         """Hold nothing yet."""
         super().__init__(config)
-        self._held: list[pa.Table] = []
-        self._rows = self._bytes = self._merged_rows = self._merged_bytes = 0
-        self._plan: AggregatePlan | None = None
+        self._groups: HeldGroups | None = None
 
     def keys(self) -> tuple[str, ...]:
         """Return the key columns."""
@@ -214,72 +208,41 @@ class FinalAggregate(Processor[GroupedConfig]):
 
     def open(self) -> None:
         """Prepare the statements."""
-        self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
+        self._groups = HeldGroups(plan_of(self.config, self.context.schemas["0"], self.context), self.context)
+
+    @property
+    def held(self) -> HeldGroups:
+        """The partial rows."""
+        assert self._groups is not None, "it is not open"
+        return self._groups
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Gather partial rows, and merge them whenever they have doubled."""
+        """Gather partial rows."""
         del port
-        self._take(batch.rows)
-        many = self._rows > max(ROWS_MERGED_MIN, 2 * self._merged_rows)
-        if many or self._bytes > max(BYTES_MERGED_MIN, 2 * self._merged_bytes):
-            self._merge()
+        self.held.add(batch.rows)
         return ()
-
-    def _take(self, rows: pa.Table) -> None:
-        self._held.append(rows)
-        self._rows += rows.num_rows
-        self._bytes += rows.nbytes
-
-    def _merge(self) -> pa.Table:
-        assert self._plan is not None
-        held, self._held = self._held, []
-        merged = self._plan.merge(held)
-        self._rows = self._bytes = 0
-        self._take(merged)
-        self._merged_rows, self._merged_bytes = self._rows, self._bytes
-        return merged
 
     def finish(self) -> Iterable[Batch]:
         """Yield the results, sorted by key; nothing is held after that."""
-        import pyarrow as pa
-
-        assert self._plan is not None
-        held = pa.concat_tables(self._held or [self._plan.partial_schema.empty_table()])
-        self._held, self._rows, self._bytes, self._merged_rows, self._merged_bytes = [], 0, 0, 0, 0
-        results = self._plan.final(held)
-        for start in range(0, results.num_rows, RESULT_ROWS):
-            yield Batch(results.slice(start, RESULT_ROWS))
+        for table in self.held.results():
+            yield Batch(table)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the partial rows by key group, as Arrow streams."""
-        import pyarrow as pa
+        """Return the partial rows."""
+        return self.held.state()
 
-        rows = self._merge()
-        if not rows.num_rows:
-            return {}
-        groups = key_groups(rows, self.keys())
-        rows = rows.append_column("__group", groups).sort_by("__group")
-        state, start = {}, 0
-        for count in rows.column("__group").value_counts().sort(order="ascending", by="values").to_pylist():
-            part = rows.slice(start, count["counts"]).drop_columns(["__group"]).combine_chunks()
-            start += count["counts"]
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, part.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-                writer.write_table(part)
-            state[count["values"]] = sink.getvalue().to_pybytes()
-        return state
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self.held.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take over partial rows."""
-        import pyarrow as pa
-
-        for group in sorted(state):
-            self._take(pa.ipc.open_stream(state[group]).read_all())
+        self.held.restore(state)
 
     def close(self) -> None:
         """Free the plans."""
-        if self._plan is not None:
-            self._plan.close()
+        if self._groups is not None:
+            self._groups.close()
 
 
 class Grouped(TwoPhaseProcessor[G]):
@@ -330,6 +293,10 @@ class Grouped(TwoPhaseProcessor[G]):
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the state; nothing is held by the first half after `flush`."""
         return self._final.snapshot()
+
+    def segments(self) -> Sequence[str]:
+        """Return what the state refers to."""
+        return self._final.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take over the state."""

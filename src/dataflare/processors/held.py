@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component.processor import SEGMENTED
+from dataflare.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -253,7 +254,12 @@ def told_state(held: Mapping[str, HeldRows]) -> dict[int, bytes]:
 
 
 def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> None:
-    """Give rows back to those that hold them, from what all instances said."""
+    """Give rows back to those that hold them, from what all instances said; raise StateError for any other state."""
+    if any(group >= 0 for group in state):
+        raise StateError(
+            "the checkpoint holds rows in the form of an earlier version",
+            hint="end the run with the version that began it, or start anew with another runtime.state.path",
+        )
     for told in json.loads(state.get(SEGMENTED, b"[]")):
         for name, parts in told.items():
             held[name].restore(parts)

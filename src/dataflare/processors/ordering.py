@@ -47,7 +47,13 @@ def order_by(keys: Sequence[OrderKey], schema: Schema, names: Sequence[str], set
 
     Texts are compared by code point, NaN is greater than all numbers.
     """
-    return [f"{_place(key, schema, names, setting)} {key.order} nulls {key.nulls}" for key in keys]
+    places = places_of(keys, schema, names, setting)
+    return [f"{place} {key.order} nulls {key.nulls}" for place, key in zip(places, keys, strict=True)]
+
+
+def places_of(keys: Sequence[OrderKey], schema: Schema, names: Sequence[str], setting: str = "by") -> list[str]:
+    """Return what is ordered by, as SQL over columns that are called `names`; raise WorkflowError."""
+    return [_place(key, schema, names, setting) for key in keys]
 
 
 def _place(key: OrderKey, schema: Schema, names: Sequence[str], setting: str) -> str:
@@ -77,14 +83,13 @@ def numbered(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
     return pa.schema([*plain, pa.field(NUMBER, pa.int64())])
 
 
-def with_numbers(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield tables with the number of each row behind its columns."""
+def with_numbers(tables: Iterable[pa.Table], schema: pa.Schema, at: int = 0) -> Iterator[pa.Table]:
+    """Yield tables with the number of each row behind its columns, from `at` on."""
     import pyarrow as pa
 
-    at = 0
     for table in tables:
         yield pa.Table.from_arrays([*table.columns, pa.arange(at, at + table.num_rows)], schema=schema)
         at += table.num_rows
 
 
-__all__ = ["NUMBER", "OrderKey", "numbered", "order_by", "with_numbers"]
+__all__ = ["NUMBER", "OrderKey", "numbered", "order_by", "places_of", "with_numbers"]

@@ -8,12 +8,12 @@ from dataflare.batch import Batch
 from dataflare.component import Config, Field, Processor, processor
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import WorkflowError
-from dataflare.expression.session import quoted
+from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known, same_columns
 from dataflare.processors.held import HeldRows, restore_told, told_state
-from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
+from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, places_of, with_numbers
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
 
 MERGE_ROWS = 1 << 18
-_HELD_SHARE = 8
+_HELD_SHARE = 16
+"""The part of its memory that a task may fill with rows, before and while it drops some."""
+_ROWS_BITS = 40
 _RANK = "r"
+"""No column has the name, as these are called c0, c1 and so on."""
 
 
 class TopConfig(Config):
@@ -45,50 +48,54 @@ class TopConfig(Config):
 
 
 class _TopRows:
-    """The rows that may still be among the first: whenever they have doubled, those that are not are dropped."""
+    """The rows that may still be among the first: whenever they have doubled, those that are not are dropped.
+
+    They are sorted by group and order, on disk where memory does not hold them; what stands before a row then tells its
+    place, so that neither the number of groups nor that of rows matters to memory.
+    """
 
     def __init__(self, config: TopConfig, context: StageContext) -> None:
         """Hold nothing yet."""
         self._config, self._context = config, context
         schema = context.schemas["0"]
         self.planned = schema.to_arrow()
-        names = [f"c{n}" for n in range(len(schema.columns))]
-        self._plain = numbered(self.planned, names)
-        groups = [quoted(names[schema.names.index(c)]) for c in config.per]
-        terms = order_by(config.by, schema, names)
-        self._columns = ", ".join(names)
-        within = f"partition by {', '.join(groups)} " if groups else ""
-        self._place = f"rank() over ({within}order by {', '.join(terms)})"
-        place = self._place
-        if config.ties == "first":
-            place = f"row_number() over ({within}order by {', '.join([*terms, NUMBER])})"
-        self._kept = f"qualify {place} <= {config.rows}"
-        self._order = ", ".join([*(f"{g} asc nulls last" for g in groups), *terms, NUMBER])
+        self._names = [f"c{n}" for n in range(len(schema.columns))]
+        self._plain = numbered(self.planned, self._names)
+        groups = [self._names[schema.names.index(c)] for c in config.per]
+        self._groups = tuple(groups)
+        terms = order_by(config.by, schema, self._names)
+        values = places_of(config.by, schema, self._names)
+        self._sorted = self._placed([*(f"{g} asc nulls last" for g in groups), *terms, NUMBER], groups, values)
         self.held = self._new()
-        self._settled = 0
+        self._settled, self._number = 0, context.attempt << _ROWS_BITS
 
     def add(self, rows: pa.Table) -> None:
         """Take rows in."""
-        self.held.add(rows)
+        for table in with_numbers([rows], self._plain, self._number):
+            self.held.add(table)
+        self._number += rows.num_rows
         if self.held.rows - self._settled > max(MERGE_ROWS, self._settled):
             self.settle()
 
     def settle(self) -> None:
-        """Drop the rows that are not among the first; the others stay in the order in which they came."""
+        """Drop the rows that are not among the first."""
         if self.held.rows == self._settled:
             return
-        sql = f"select {self._columns} from rows {self._kept} order by {NUMBER}"  # noqa: S608 - names of ours
         kept = self._new()
-        for table in self._asked(sql, self._plain.remove(len(self.planned))):
-            kept.add(self._named(table))
+        for table in self._asked([*self._names, NUMBER], self._plain):
+            kept.add(table)
+        self.held.close()
         self.held = kept
         self._settled = kept.rows
 
     def taken(self) -> Iterator[pa.Table]:
         """Yield the rows that may be among the first, and hold them no more."""
+        import pyarrow as pa
+
         self.settle()
         self._settled = 0
-        yield from self.held.take()
+        for table in self.held.take():
+            yield pa.Table.from_arrays(table.columns[:-1], schema=self.planned)
 
     def results(self, output: pa.Schema) -> Iterator[pa.Table]:
         """Yield the first rows in order, with their places where they are wanted; nothing is held after that."""
@@ -96,27 +103,40 @@ class _TopRows:
 
         self._settled = 0
         schema = self._plain.remove(len(self.planned)).append(pa.field(_RANK, pa.int64()))
-        columns = f"{self._columns}, {self._place} as {_RANK}"
-        sql = f"select {columns} from rows {self._kept} order by {self._order}"  # noqa: S608 - names of ours
-        for table in self._asked(sql, schema):
+        for table in self._asked([*self._names, _RANK], schema):
             yield pa.Table.from_arrays(table.columns[: len(output)], schema=output)
+        self.held.close()
 
-    def _asked(self, sql: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take rows back; those that come now have higher numbers, as those of a later attempt do."""
+        restore_told({"rows": self.held}, state)
+        self._settled = self.held.rows
+
+    def _placed(self, terms: Sequence[str], groups: Sequence[str], values: Sequence[str]) -> str:
+        """Return the rows in order with their place in the group (p) and that of the first that is equal (r).
+
+        Windows without an order of their own take rows as they come: they hold none of them.
+        """
+        new = " or ".join(["i = 1", *(f"lag({g}) over () is distinct from {g}" for g in groups)])
+        moved = " or ".join([new, *(f"lag({v}) over () is distinct from {v}" for v in values)])
+        ordered = select(["*"], "rows", f"order by {', '.join(terms)}")
+        counted = select(["*", "row_number() over () as i"], f"({ordered})")
+        marked = select(["*", f"case when {new} then i end as g", f"case when {moved} then i end as m"], f"({counted})")
+        first, equal = (f"max({mark}) over (rows unbounded preceding)" for mark in ("g", "m"))
+        return select(["*", f"i - {first} + 1 as p", f"{equal} - {first} + 1 as {_RANK}"], f"({marked})")
+
+    def _asked(self, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
         held = self.held
         if not held.rows:
             return
-        rows_max = rows_of(held.rows, held.bytes)
-        incoming = Incoming(self._plain, lambda: with_numbers(held.take(), self._plain))
-        yield from streamed(self._context.budget, {"rows": incoming}, sql, schema, rows_max)
+        place = "p" if self._config.ties == "first" else _RANK
+        sql = select(columns, f"({self._sorted})", f"where {place} <= {self._config.rows}")
+        incoming = Incoming(self._plain, held.all)
+        yield from streamed(self._context.budget, {"rows": incoming}, sql, schema, rows_of(held.rows, held.bytes))
 
     def _new(self) -> HeldRows:
         memory = self._context.budget.memory_bytes_max // _HELD_SHARE
-        return HeldRows(self.planned, memory, self._context, self._config.per)
-
-    def _named(self, table: pa.Table) -> pa.Table:
-        import pyarrow as pa
-
-        return pa.Table.from_arrays(table.columns, schema=self.planned)
+        return HeldRows(self._plain, memory, self._context, self._groups)
 
 
 class _Half(Processor[TopConfig]):
@@ -183,7 +203,7 @@ class FinalTop(_Half):
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
-        restore_told({"rows": self.top.held}, state)
+        self.top.restore(state)
 
 
 @processor(

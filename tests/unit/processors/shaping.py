@@ -11,16 +11,20 @@ from dataflare.component import StageContext
 from dataflare.expression.chain import Chain
 from dataflare.expression.step import RowProcessor
 from dataflare.schema import Schema
+from dataflare.testing.stage import HeldSegments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+SEGMENTS = HeldSegments()
 
 
 def opened(cls: Any, schema: Schema, on_error: str = "fail", **config: Any) -> Any:
     """Return an open processor over rows of a schema."""
     component = cls(cls.spec.config(**config))
+    runtime = cast("Any", None)
     component.context = StageContext(
-        runtime=cast("Any", None), workflow="w", node="n", schemas={"0": schema}, on_error=on_error
+        runtime, workflow="w", node="n", schemas={"0": schema}, on_error=on_error, segments=SEGMENTS
     )
     if not isinstance(component, RowProcessor):
         component.open()

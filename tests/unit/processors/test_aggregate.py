@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from dataclasses import replace
 from typing import Any, cast
 
 import pyarrow as pa
@@ -11,12 +13,17 @@ import pytest
 
 from dataflare.batch import Batch
 from dataflare.component import StageContext
-from dataflare.errors import DataError, WorkflowError
+from dataflare.component.processor import SEGMENTED
+from dataflare.errors import DataError, StateError, WorkflowError
+from dataflare.executor.partition import partitions
+from dataflare.executor.snapshots import gathered_state
 from dataflare.expression.keys import key_groups
-from dataflare.processors import aggregate
+from dataflare.processors import aggregate, aggregate_groups
 from dataflare.processors.aggregate import Aggregate
 from dataflare.schema import Schema
+from dataflare.testing.stage import HeldSegments
 
+SEGMENTS = HeldSegments()
 SCHEMA = Schema.of({"city": "string", "n": "int64", "who": "string"})
 CONFIG: dict[str, Any] = {
     "group_by": ["city"],
@@ -42,7 +49,8 @@ def rows_of(seed: int, count: int = 400, cities: int = 30) -> pa.Table:
 
 
 def context(schema: Schema = SCHEMA, on_error: str = "fail") -> StageContext:
-    return StageContext(runtime=cast("Any", None), workflow="w", node="n", schemas={"0": schema}, on_error=on_error)
+    runtime = cast("Any", None)
+    return StageContext(runtime, "w", "n", schemas={"0": schema}, on_error=on_error, segments=SEGMENTS)
 
 
 def opened(component: Any, **given: Any) -> Any:
@@ -56,9 +64,9 @@ def node(schema: Schema = SCHEMA, on_error: str = "fail", **config: Any) -> Any:
 
 
 def snapshot_of(component: Any) -> Any:
-    """Take a checkpoint as a task does."""
+    """Take a checkpoint as a task does, and return what is restored from it."""
     assert list(component.flush()) == []
-    return component.snapshot()
+    return gathered_state([component.snapshot()])
 
 
 def whole(batches: list[pa.Table], **config: Any) -> list[dict[str, Any]]:
@@ -116,30 +124,66 @@ def test_a_restore_in_the_middle_loses_and_doubles_nothing() -> None:
     list(first.process(Batch(rows_of(99))))  # after the barrier: lost with the crash
     second = node(**CONFIG)
     second.restore(state)
-    assert set(second.snapshot()) == set(state)
+    assert set(second.snapshot()) == set(state) == {SEGMENTED}
+    assert set(second.segments()) == set(first.segments())
     for rows in BATCHES[3:]:
         list(second.process(Batch(rows)))
     assert [r for b in second.finish() for r in b.rows.to_pylist()] == EXPECTED
 
 
-def test_a_snapshot_is_kept_by_the_group_of_its_keys() -> None:
-    component = node(**CONFIG)
-    list(component.process(Batch(rows_of(1, count=3000, cities=600))))
+def test_a_group_goes_to_the_task_that_owns_its_keys() -> None:
+    component, rows = node(**CONFIG), rows_of(1, count=3000, cities=600)
+    list(component.process(Batch(rows)))
     state = snapshot_of(component)
-    assert len(state) > 200
-    for group, data in state.items():
-        rows = pa.ipc.open_stream(data).read_all()
-        assert set(key_groups(rows, ["city"]).to_pylist()) == {group}
+    found = []
+    for index in range(3):
+        final = Aggregate(Aggregate.spec.config(**CONFIG)).final()
+        final.context = replace(context(), index=index, parallelism=3)
+        final.open()
+        final.restore(state)
+        mine = [r for b in final.finish() for r in b.rows.to_pylist()]
+        owned = dict(partitions(rows, ["city"], 3))[index]
+        assert {r["city"] for r in mine} == set(owned["city"].to_pylist())
+        found += mine
+    assert sorted(found, key=str) == sorted(whole([rows], **CONFIG), key=str)
+
+
+def test_state_of_an_earlier_version_is_refused() -> None:
+    with pytest.raises(StateError, match="in the form of an earlier version"):
+        node(**CONFIG).restore({7: b"rows"})
+
+
+@pytest.mark.parametrize("keys", [["city"], ["city", "n"]])
+def test_many_groups_are_merged_in_portions_and_come_out_in_order(
+    monkeypatch: pytest.MonkeyPatch, keys: list[str]
+) -> None:
+    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 1000)
+    config = {
+        **CONFIG,
+        "group_by": keys,
+        "aggregations": {**CONFIG["aggregations"], "about": "approx_count_distinct(who)"},
+    }
+    wanted = whole(BATCHES, **config)
+    component = node(**config)
+    groups = component._final.held
+    groups._portion_bytes, groups._bytes_merged_min = 700, 5000
+    portions = 0
+    for rows in BATCHES:
+        list(component.process(Batch(rows)))
+        portions = max(portions, len(list(groups._portions())))
+    assert portions > 3
+    assert [r for b in component.finish() for r in b.rows.to_pylist()] == wanted
+    assert groups.held.rows == 0
 
 
 def test_groups_of_several_snapshots_may_come_together() -> None:
     halves = [node(**CONFIG), node(**CONFIG)]
     for n, rows in enumerate(BATCHES):
         list(halves[n % 2].process(Batch(rows)))
-    one, two = map(snapshot_of, halves)
+    for half in halves:
+        list(half.flush())
     together = node(**CONFIG)
-    together.restore(one)
-    together.restore(two)
+    together.restore(gathered_state(half.snapshot() for half in halves))
     assert [r for b in together.finish() for r in b.rows.to_pylist()] == EXPECTED
 
 
@@ -152,11 +196,11 @@ def test_nothing_is_held_after_the_end() -> None:
 
 def test_what_is_held_is_bounded_by_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 1000)
-    monkeypatch.setattr(aggregate, "ROWS_MERGED_MIN", 100)
+    monkeypatch.setattr(aggregate_groups, "ROWS_MERGED_MIN", 100)
     component = node(**CONFIG)
     for rows in BATCHES * 5:
         list(component.process(Batch(rows)))
-        assert sum(t.num_rows for t in component._final._held) <= 200
+        assert component._final.held.held.rows <= 200
         assert sum(b.num_rows for b in component._partial._held) < 1000
     assert sum(r["rows"] for b in component.finish() for r in b.rows.to_pylist()) == 6 * 5 * 400
 
@@ -169,7 +213,7 @@ def test_the_first_half_sends_rows_on_after_a_number_of_batches() -> None:
 
 
 def test_many_results_come_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "RESULT_ROWS", 10)
+    monkeypatch.setattr(aggregate_groups, "RESULT_ROWS", 10)
     component = node(**CONFIG)
     list(component.process(Batch(BATCHES[0])))
     sizes = [b.num_rows for b in component.finish()]
@@ -186,7 +230,9 @@ def test_no_rows_without_keys_make_one_result() -> None:
 def test_state_without_keys_is_in_one_group() -> None:
     component = node(aggregations={"n": "count(*)"})
     list(component.process(Batch(BATCHES[0])))
-    assert list(snapshot_of(component)) == [0]
+    list(component.flush())
+    (told,) = json.loads(component.snapshot()[SEGMENTED])["groups"]
+    assert told["rows"] == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.unit.processors.shaping import opened, planned, through
 
 from dataflare.batch import Batch
 from dataflare.errors import DataError, WorkflowError
+from dataflare.executor.snapshots import gathered_state
 from dataflare.expression.aggregate import AggregatePlan
 from dataflare.processors.aggregate import Aggregate
 from dataflare.schema import Schema
@@ -91,7 +92,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(seed: int, ends: list[int], 
     for part in parts[:killed]:
         assert list(first.process(Batch(part))) == []
     assert list(first.flush()) == []
-    state = first.snapshot()
+    state = gathered_state([first.snapshot()])
     list(first.process(Batch(rows_of(seed + 1, 50))))  # lost with the process
     second = opened(Aggregate, SCHEMA, **config)
     second.restore(state)

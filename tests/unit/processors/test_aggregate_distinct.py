@@ -13,15 +13,18 @@ import pytest
 from dataflare.batch import Batch
 from dataflare.component import Budget, StageContext
 from dataflare.errors import UnavailableError
-from dataflare.executor.partition import partitions, task_of
+from dataflare.executor.partition import partitions
+from dataflare.executor.snapshots import gathered_state
 from dataflare.expression.aggregate import AggregatePlan
-from dataflare.processors import aggregate
+from dataflare.processors import aggregate, aggregate_groups
 from dataflare.processors.aggregate import Aggregate
 from dataflare.schema import Schema
+from dataflare.testing.stage import HeldSegments
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SEGMENTS = HeldSegments()
 SCHEMA = Schema.of({"city": "string", "day": "date", "who": "string", "n": "int64", "price": "float64"})
 RESULTS = {
     "rows": "count(*)",
@@ -70,8 +73,10 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
     return [{**r, "mean": pytest.approx(r["mean"])} for r in found] == wanted
 
 
-def opened(component: Any) -> Any:
-    component.context = StageContext(runtime=cast("Any", None), workflow="w", node="n", schemas={"0": SCHEMA})
+def opened(component: Any, index: int = 0, parallelism: int = 1) -> Any:
+    runtime = cast("Any", None)
+    where: dict[str, Any] = {"index": index, "parallelism": parallelism, "segments": SEGMENTS}
+    component.context = StageContext(runtime, "w", "n", schemas={"0": SCHEMA}, **where)
     component.open()
     return component
 
@@ -87,7 +92,7 @@ class Halves:
     def __init__(self, keys: list[str]) -> None:
         self.keys = keys
         self.first = [opened(Aggregate(config(keys)).partial()) for _ in range(2)]
-        self.second = [opened(Aggregate(config(keys)).final()) for _ in range(4)]
+        self.second = [opened(Aggregate(config(keys)).final(), n, 4) for n in range(4)]
 
     def run(self, batches: list[pa.Table]) -> None:
         for number, rows in enumerate(batches):
@@ -96,11 +101,11 @@ class Halves:
     def barrier(self) -> dict[int, bytes]:
         for half in self.first:
             self._send(half.flush())
-        return {group: data for half in self.second for group, data in half.snapshot().items()}
+        return gathered_state(half.snapshot() for half in self.second)
 
     def restore(self, state: dict[int, bytes]) -> None:
-        for number, half in enumerate(self.second):
-            half.restore({g: data for g, data in state.items() if task_of(g, 4) == number})
+        for half in self.second:
+            half.restore(state)
 
     def results(self) -> list[dict[str, Any]]:
         for half in self.first:
@@ -121,7 +126,7 @@ def test_halves_equal_duckdb_over_a_checkpoint(
     keys: list[str], merged_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 700)
-    monkeypatch.setattr(aggregate, "ROWS_MERGED_MIN", merged_rows)
+    monkeypatch.setattr(aggregate_groups, "ROWS_MERGED_MIN", merged_rows)
     before = Halves(keys)
     before.run(BATCHES[:4])
     state = before.barrier()

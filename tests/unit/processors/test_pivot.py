@@ -14,6 +14,7 @@ from tests.unit.processors.shaping import opened, planned, through
 from dataflare.batch import Batch
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import DataError, WorkflowError
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors.pivot import Pivot
 from dataflare.processors.unpivot import Unpivot
 from dataflare.schema import Column, Schema
@@ -87,7 +88,7 @@ def test_unpivot_takes_back_what_pivot_did_also_over_a_kill(cells: dict[tuple[in
     for number, row in enumerate(long):
         if number == killed:
             assert list(component.flush()) == []
-            state = component.snapshot()
+            state = gathered_state([component.snapshot()])
             component = opened(Pivot, schema, **config)
             component.restore(state)
         list(component.process(Batch(pa.Table.from_pylist([row], schema=schema.to_arrow()))))
