@@ -126,7 +126,10 @@ def _is_integer(value: int | Decimal | str) -> bool:
         value = Decimal(value.strip())
     if isinstance(value, int) or not value.is_finite():
         return isinstance(value, int)
-    return float(value).is_integer() if abs(value) < INTEGERS_SURE else value == value.to_integral_value()
+    try:
+        return float(value).is_integer() if abs(value) < INTEGERS_SURE else value == value.to_integral_value()
+    except ArithmeticError:  # an exponent that no number has
+        return False
 
 
 def plain(value: Any, kind: pa.DataType) -> Any:
