@@ -148,6 +148,21 @@ def test_what_was_written_and_not_handed_over_leaves_nothing(bucket, tmp_path):
     assert bucket.all_keys() == []
 
 
+def test_uploads_that_a_crash_left_open_are_ended_and_those_of_others_are_not(bucket, tmp_path):
+    made = destination(bucket, tmp_path, "o ut", attempt=3)
+    made.open()
+    mine = f"o ut/.staged-{made._layout.staging.token}"
+    begun = [
+        obstore.open_writer(bucket.store, f"{name}.tmp") for name in (f"{mine}-2-0-0-aa", f"{mine}-3-0-0-bb", "o ut/x")
+    ]
+    for writer in begun:
+        writer.write(bytes(11 << 20))  # more than is held back: the first part is there
+    assert bucket.uploads() == 3
+    made.abort([])
+    assert bucket.uploads() == 2
+    made.close()
+
+
 def test_a_bucket_that_is_not_there_is_told_before_the_run(bucket, tmp_path):
     made = destination(bucket, tmp_path, "out")
     bucket.name = "t-not-there"

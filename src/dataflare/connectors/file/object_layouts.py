@@ -82,6 +82,7 @@ class _Layout(ABC):
         """Remove what earlier attempts left."""
         kept = {h.get("staged") for h in keep} | {h.get("generation") for h in keep} | {self._generation}
         self._prefix.delete(n for n in self.staging.older() if n not in kept)
+        self._prefix.end_uploads(self.staging.is_older)
         for name in self.staging.generations():
             if name not in kept:
                 self._prefix.delete(self._prefix.names(f"{name}/"))

@@ -112,6 +112,10 @@ class Prefix:
                     elif meta["path"] > start:
                         return
 
+    def end_uploads(self, is_left: Callable[[str], bool]) -> int:
+        """End uploads by parts that a crash left open, of names that `is_left` tells."""
+        return self._bucket.end_uploads(self._key, is_left)
+
     def write_note(self, name: str, value: Any) -> None:
         """Put a small JSON value."""
         self.put(name, json.dumps(value).encode())
@@ -160,7 +164,11 @@ class ObjectStaging(StagedNames):
     def older(self) -> list[str]:
         """Return the names that earlier attempts of this node left."""
         begin = f".staged-{self.token}-"
-        return [n for n in self.prefix.names(begin=begin) if 0 <= self.attempt_of(n, "staged") < self._context.attempt]
+        return [n for n in self.prefix.names(begin=begin) if self.is_older(n)]
+
+    def is_older(self, name: str) -> bool:
+        """Tell whether an earlier attempt of this node gave a name."""
+        return 0 <= self.attempt_of(name, "staged") < self._context.attempt
 
     def generations(self) -> list[str]:
         """Return the names of the hidden folders of earlier attempts of this node."""

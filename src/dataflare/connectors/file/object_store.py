@@ -20,7 +20,7 @@ from dataflare.errors import DataError, DataFlareError, ExternalError, Place, Un
 from dataflare.security.secrets import Secret, scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from obstore.store import S3Store
 
@@ -59,7 +59,7 @@ class Bucket:
             from obstore.store import S3Store
         except ImportError as error:
             raise UnavailableError(_MISSING, hint="pip install 'dataflare[s3]'") from error
-        self.name = name
+        self.name, self._context, self._config = name, context, config
         self._secrets = [Secret(t) for t in (config.access_key_id, config.secret_access_key, config.session_token)]
         options: dict[str, Any] = {
             "allow_http": config.endpoint.startswith("http://"),
@@ -100,6 +100,12 @@ class Bucket:
 
         with self.answering(f"{SCHEME}{self.name}"):
             next(obstore.list(self.store, chunk_size=1), None)
+
+    def end_uploads(self, prefix: str, is_left: Callable[[str], bool]) -> int:
+        """End uploads by parts that a crash left open, of keys below a prefix that `is_left` names."""
+        from dataflare.connectors.file.object_uploads import Uploads
+
+        return Uploads(self._context, self.name, self._config).end(prefix, is_left)
 
     @contextmanager
     def answering(self, name: str) -> Iterator[None]:
