@@ -57,7 +57,7 @@ def _dataflare(
 
 @app.command(name="run")
 def run_(  # noqa: PLR0913 - users name what they mean
-    file: File,
+    path: Annotated[Path, typer.Argument(help="The workflow file, or a folder of them.", show_default=False)],
     *,
     as_json: AsJson = False,
     parallelism: Annotated[
@@ -71,6 +71,9 @@ def run_(  # noqa: PLR0913 - users name what they mean
     run_id: Annotated[
         str, typer.Option(help="Name this run: once it is complete, asking for it again does nothing.", metavar="NAME")
     ] = "",
+    runs_max: Annotated[
+        int, typer.Option(min=1, help="A folder: so many scheduled runs at most at once.", metavar="N")
+    ] = 16,
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
     dev: Annotated[
         bool,
@@ -78,6 +81,8 @@ def run_(  # noqa: PLR0913 - users name what they mean
     ] = False,
 ) -> int:
     """Run a workflow, or go on after a crash.
+
+    A folder: run all its workflows in one process, those with a schedule when they are due, until Ctrl-C.
 
     Ctrl-C (or SIGTERM) commits what was read and stops; a second one stops at once, and loses nothing either.
     """
@@ -87,7 +92,12 @@ def run_(  # noqa: PLR0913 - users name what they mean
         return dev_command(file, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
-    return run_command(file, RunOptions(as_json, log, parallelism, deadline, until, run_id))
+    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max)
+    if path.is_dir():
+        from dataflare.cli.folder import run_folder
+
+        return run_folder(path, options)
+    return run_command(path, options)
 
 
 @app.command()

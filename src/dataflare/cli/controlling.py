@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import GREEN, YELLOW, painted, table, write, write_json
 from dataflare.cli.summary import counts_text
 from dataflare.cli.surroundings import state_named
 from dataflare.errors import UnavailableError, WorkflowError
-from dataflare.executor.surroundings import STATE, TENANT, StateOf
+from dataflare.executor.surroundings import TENANT, StateOf
+from dataflare.schedule import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dataflare.component import StateStore
     from dataflare.state.checkpoint import CheckpointManager
 
 STYLES = {"running": GREEN, "paused": YELLOW, "restarting": YELLOW}
+EPOCH = 3
+"""The last column of the table that is always shown."""
+KINDS = ("committed", "runs", "agenda")
+"""What a workflow may have in its state; the first it has when it has committed an epoch."""
 DONE = {"pause": "is paused", "resume": "goes on", "stop": "stops after this epoch"}
 
 
@@ -53,8 +58,8 @@ def ask(where: StateOf, verb: str) -> dict[str, Any]:
 
 def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
     """Say where a workflow stands, or every workflow of a folder of state; running or not."""
-    where = state_named(workflow, state) if workflow else StateOf("", {"path": str(state or STATE)}, Path())
-    found = [status_of(one) for one in ([where] if workflow else _everyone(where))]
+    where = state_named(workflow, state) if workflow else StateOf.folder_of(state)
+    found = [{**status_of(one), **_schedule_of(one)} for one in ([where] if workflow else everyone(where))]
     if as_json:
         for status in found:
             write_json(status)
@@ -65,10 +70,14 @@ def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
             painted(s["status"], STYLES.get(s["status"], ""), sys.stdout),
             str(s["attempt"]),
             str(s["epoch"]),
+            s.get("last_run", ""),
+            text_of(s["next_run"]).rstrip("Z").replace("T", " ") if s.get("next_run") is not None else "",
         )
         for s in found
     ]
-    write(table(("workflow", "status", "attempt", "epoch"), rows, right=(2, 3)))
+    head = ["workflow", "status", "attempt", "epoch", "last run", "next run (UTC)"]
+    shown = [i for i, _ in enumerate(head) if i <= EPOCH or any(row[i] for row in rows)]
+    write(table([head[i] for i in shown], [[row[i] for i in shown] for row in rows], right=(2, 3)))
     if workflow and any(found[0]["nodes"].values()):
         write()
         write(counts_text(found[0]["nodes"], sys.stdout))
@@ -96,16 +105,35 @@ def _status_at_rest(where: StateOf) -> dict[str, Any]:
     with where.existing_store(Registry.installed(), LocalRuntime()) as store:
         manager = manager_of(store, where.workflow)
         proposals, infos = manager.proposals(), manager.checkpoints()
-    if not proposals:
+        began = [key for kind in KINDS for key in store.keys(f"{TENANT}/{where.workflow}/{kind}/")]
+    if not began and not proposals:
         known = f"{where.workflow} has committed nothing yet in {where.folder}"
         raise UnavailableError(known, hint="see all workflows of that state with: dataflare status")
+    newest = proposals[-1] if proposals else None
     return {
         "workflow": where.workflow,
-        "status": "finished" if infos[-1].status == "finished" else "stopped",
-        "attempt": proposals[-1].attempt,
-        "epoch": proposals[-1].epoch,
-        **_counted(proposals[-1].totals),
+        "status": "finished" if infos and infos[-1].status == "finished" else "stopped",
+        "attempt": newest.attempt if newest else 0,
+        "epoch": newest.epoch if newest else 0,
+        **_counted(newest.totals if newest else {}),
     }
+
+
+def _schedule_of(where: StateOf) -> dict[str, Any]:
+    """Return how the last run ended and when the next is planned for, as far as there are any."""
+    from dataflare.component import Registry
+    from dataflare.executor.runtime import LocalRuntime
+    from dataflare.operate.agenda import AgendaLog
+    from dataflare.operate.history import History
+    from dataflare.security.codec import Codec
+
+    if where.folder is None or not (where.folder / "state.db").exists():
+        return {}
+    with where.store(Registry.installed(), LocalRuntime()) as store:
+        agenda = AgendaLog(store, Codec(), where.workflow, tenant=TENANT).read()
+        last = [r for r in History(store, Codec(), where.workflow, tenant=TENANT).newest(5) if not r.open]
+    found = {"last_run": last[-1].status} if last else {}
+    return {**found, **({"next_run": agenda.next} if agenda is not None else {})}
 
 
 def manager_of(store: StateStore[Any], workflow: str) -> CheckpointManager:
@@ -116,13 +144,13 @@ def manager_of(store: StateStore[Any], workflow: str) -> CheckpointManager:
     return CheckpointManager(store, Codec(), workflow, tenant=TENANT)
 
 
-def _everyone(where: StateOf) -> list[StateOf]:
-    """Return every workflow that has committed something into a folder of state, or that runs on it."""
+def everyone(where: StateOf) -> list[StateOf]:
+    """Return every workflow that has begun something on a folder of state, that runs on it, or has a schedule there."""
     from dataflare.component import Registry
     from dataflare.executor.runtime import LocalRuntime
 
     with where.existing_store(Registry.installed(), LocalRuntime()) as store:
-        names = {key.split("/")[1] for key in store.keys(f"{TENANT}/") if "/committed/" in key}
+        names = {key.split("/")[1] for key in store.keys(f"{TENANT}/") if key.split("/")[2] in KINDS}
     names |= {path.stem for path in where.folder.glob("*.sock")} if where.folder else set()
     return [StateOf(name, where.settings, where.directory) for name in sorted(names)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,14 @@ from dataflare.cli.console import YELLOW, painted, say_error, write_json
 from dataflare.cli.summary import outcome_json, summary_text
 from dataflare.cli.surroundings import plan_of
 from dataflare.clock import SystemClock
-from dataflare.errors import Finding, Place, WorkflowError
+from dataflare.errors import DataFlareError, Finding, Place, WorkflowError
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
 from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, Noticed
 from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.metrics import Counters
 from dataflare.monitoring.observers import Observers
 from dataflare.monitoring.progress import LiveProgress, Shown
+from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,19 +29,24 @@ if TYPE_CHECKING:
     from dataflare.component import Registry
     from dataflare.executor.contract import Outcome, RunContext
     from dataflare.monitoring.events import Observer
+    from dataflare.monitoring.live import LiveView
     from dataflare.plan import Plan
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_BASE = 128
 """What a shell adds to the number of the signal that ended a process."""
+BY_HAND = "command"
+"""The trigger of a run that somebody asked for on the command line."""
+RUNS_MAX = 16
+"""So many scheduled runs of a folder at most run at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run (see RunContext.run). `observers` hear of everything besides; `counters` are those of this
-    process; with `bytes_total` progress has a bar.
+    `run_id` names the run (see RunContext.run). `runs_max` is for folders. `observers` hear of everything besides;
+    `counters` are those of this process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -49,6 +55,7 @@ class RunOptions:
     deadline: str = ""
     until: str = ""
     run_id: str = ""
+    runs_max: int = RUNS_MAX
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
     counters: Counters = field(default_factory=Counters)
@@ -67,14 +74,19 @@ def run_command(file: Path, options: RunOptions) -> int:
     """Run a workflow file and say how it ended; return the exit code."""
     from dataflare.component import Registry
 
-    if options.log not in ("", "json"):
-        raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
-    if options.until not in ("", "now"):
-        raise WorkflowError(f"--until {options.until!r} is not known", hint="write --until now, or leave it out")
+    check_options(options)
     registry = Registry.installed()
     plan = plan_of(file, registry, parallelism=options.parallelism)
     with signals_restored():
         return _told(plan, registry, options)
+
+
+def check_options(options: RunOptions) -> None:
+    """Raise WorkflowError for words that are not known."""
+    if options.log not in ("", "json"):
+        raise WorkflowError(f"there is no log format {options.log!r}", hint="write --log json, or leave it out")
+    if options.until not in ("", "now"):
+        raise WorkflowError(f"--until {options.until!r} is not known", hint="write --until now, or leave it out")
 
 
 @contextmanager
@@ -135,12 +147,31 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 socket=state.socket,
                 resolve=secrets,
             )
-            outcome, number = _execute(plan, context)
+            outcome, number = _recorded(plan, context, secrets.hide)
     finally:
         runtime.close()
-    if outcome is not None and outcome.error is not None:
-        error = outcome.error
-        error.what, error.hint = secrets.hide(error.what), secrets.hide(error.hint)
+    return outcome, number
+
+
+def _recorded(plan: Plan, context: RunContext, hide: Callable[[str], str]) -> tuple[Outcome | None, int]:
+    """Run, and write into the history of the workflow that and how; a run that ends at once has no end there."""
+    from dataflare.operate.history import RETAINED, History, RunRecord, ended
+
+    clock = context.runtime.clock
+    retained = plan.schedule.get("retain", RETAINED)
+    history = History(context.store, Codec(), plan.workflow, tenant=context.tenant, retained=retained)
+    record = history.begin(RunRecord(0, context.run, BY_HAND, began=clock.now()))
+    try:
+        outcome, number = _execute(plan, context)
+    except DataFlareError:  # another process runs it, or the state is damaged
+        with suppress(DataFlareError):
+            history.forget(record)
+        raise
+    if outcome is not None:
+        if outcome.error is not None:
+            error = outcome.error
+            error.what, error.hint = hide(error.what), hide(error.hint)
+        history.write(ended(record, plan, outcome, clock.now()))
     return outcome, number
 
 
@@ -159,9 +190,14 @@ def _execute(plan: Plan, context: RunContext) -> tuple[Outcome | None, int]:
 
 
 class Warnings:
-    """An observer that tells on stderr what a person should know while the run goes on; nothing when all is well."""
+    """An observer that tells on stderr what a person should know while the run goes on; nothing when all is well.
 
-    def __init__(self, live: LiveProgress, hide: Callable[[str], str], *, as_json: bool) -> None:
+    With `naming` it says of which workflow.
+    """
+
+    naming = False
+
+    def __init__(self, live: LiveView, hide: Callable[[str], str], *, as_json: bool) -> None:
         """Tell through the live view, or as JSON in the shape of a finding."""
         self._live, self._hide, self._as_json = live, hide, as_json
 
@@ -172,9 +208,11 @@ class Warnings:
             return
         message = self._hide(finding.message)
         if self._as_json:
-            write_json({**finding.as_json(), "message": message}, stream=sys.stderr)
+            name = {"workflow": event.workflow} if self.naming else {}
+            write_json({**finding.as_json(), "message": message, **name}, stream=sys.stderr)
             return
-        place = f"{finding.place}: " if str(finding.place) else ""
+        place = f"{event.workflow}: " if self.naming else ""
+        place += f"{finding.place}: " if str(finding.place) else ""
         self._live.say(f"{painted('warning:', YELLOW, sys.stderr)} {place}{message}")
 
 

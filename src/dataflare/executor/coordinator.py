@@ -48,6 +48,7 @@ class CoordinatorActor(Actor):
     def __init__(self) -> None:
         """Start with no run."""
         self._runs: dict[str, _Run] = {}
+        self._draining = False
         self._supervisor: ActorRef | None = None
 
     async def submit(self, plan: Plan, context: RunContext) -> asyncio.Future[Outcome]:
@@ -70,6 +71,8 @@ class CoordinatorActor(Actor):
             on_restart=partial(self._restarting, run),
         )
         await self._supervisor.ask("supervise", child)
+        if self._draining:
+            await self.stop_all()
         return run.outcome
 
     async def request(self, workflow: str, verb: str) -> Any:
@@ -83,7 +86,8 @@ class CoordinatorActor(Actor):
         return answer
 
     async def stop_all(self) -> None:
-        """Drain every workflow."""
+        """Drain every workflow, also one that is submitted later."""
+        self._draining = True
         for name in list(self._runs):
             ref = await self._supervisor.ask("current", name) if self._supervisor else None
             if ref is not None:

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import sys
+import threading
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,26 @@ class LocalExecutor(WorkflowExecutor[Config]):
         """Use this actor system; by default one on the running loop."""
         super().__init__(config)
         self._system = system
+        self._lock = threading.Lock()
+        self._coordinator: ActorRef | None = None
+        self._life: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None] | None = None
+        self._draining = self._broken_off = False
         self.signalled = 0
         """The number of the signal that asked the run to drain; 0 where none did."""
+
+    def drain(self) -> None:
+        """Let the run commit what it read and end as `stopped`; from any thread, also before it has begun."""
+        with self._lock:
+            self._draining = True
+            if self._life is not None:
+                self._life[0].call_soon_threadsafe(self._drain)
+
+    def break_off(self) -> None:
+        """End the run at once, which loses nothing; from any thread, also before it has begun."""
+        with self._lock:
+            self._broken_off = True
+            if self._life is not None and self._life[1] is not None:
+                self._life[0].call_soon_threadsafe(self._life[1].cancel)
 
     async def execute(self, plan: Plan, context: RunContext) -> Outcome:
         """Run to the end; raises LeaseHeldError when the workflow runs already."""
@@ -62,8 +81,9 @@ class LocalExecutor(WorkflowExecutor[Config]):
         async with AsyncExitStack() as stack:
             stack.enter_context(tuned_process())
             stack.push_async_callback(system.shutdown)  # where the lease is refused; else all is down by then
-            coordinator = await system.spawn(CoordinatorActor, name="coordinator")
-            stack.callback(self._on_signals(coordinator))
+            self._coordinator = coordinator = await system.spawn(CoordinatorActor, name="coordinator")
+            stack.callback(self._on_signals())
+            stack.callback(self._begin())
             lease = await context.runtime.call(context.store.lease, f"{context.tenant}/{plan.workflow}")
             stack.callback(lease.release)
             stack.push_async_callback(system.shutdown)
@@ -72,14 +92,34 @@ class LocalExecutor(WorkflowExecutor[Config]):
             outcome: Outcome = await coordinator.ask("submit", plan, context)
             return outcome
 
-    def _on_signals(self, coordinator: ActorRef) -> Any:
+    def _begin(self) -> Any:
+        """Heed what other threads ask for, also what they asked for before; return how to be deaf again."""
+
+        def end() -> None:
+            with self._lock:
+                self._life = None
+
+        with self._lock:
+            self._life = asyncio.get_running_loop(), asyncio.current_task()
+            wanted = self._draining, self._broken_off
+        if wanted[0]:
+            self._drain()
+        if wanted[1]:
+            raise asyncio.CancelledError
+        return end
+
+    def _drain(self) -> None:
+        if self._coordinator is not None:
+            self._coordinator.tell("stop_all")
+
+    def _on_signals(self) -> Any:
         """Drain at the first signal; return how to go back to the handlers that were there."""
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
         def drain(number: int) -> None:
             if not self.signalled:
                 self.signalled = number
-                coordinator.tell("stop_all")
+                self._drain()
             elif main is not None:
                 main.cancel()
 

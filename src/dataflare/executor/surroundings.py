@@ -38,6 +38,11 @@ class StateOf:
         """Take it from a plan."""
         return cls(plan.workflow, plan.settings.state, Path(plan.directory))
 
+    @classmethod
+    def folder_of(cls, state: Path | None) -> StateOf:
+        """Take a whole folder of state, the usual one by default; it is of no workflow."""
+        return cls("", {"type": "sqlite", "path": str(state or STATE)}, Path())
+
     @property
     def folder(self) -> Path | None:
         """The folder of the state; None where the state is not in a folder."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+from dataflare.monitoring.live import LiveView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console, RenderableType
-    from rich.live import Live
+    from rich.console import RenderableType
     from rich.text import Text
 
     from dataflare.clock import Clock
     from dataflare.monitoring.metrics import Counters, Counts
 
-FRAMES_PER_SECOND = 8
 RATE_SECONDS = 2.0
 """A rate is the mean over so long."""
 
@@ -32,48 +32,15 @@ class Shown:
     bytes_total: int = 0
 
 
-class LiveProgress:
-    """Draws inside a `with` block and leaves no trace. On a stream that is no terminal it draws nothing."""
+class LiveProgress(LiveView):
+    """Shows the nodes of one run."""
 
     def __init__(self, shown: Shown, counters: Counters, clock: Clock, stream: TextIO) -> None:
         """Draw what the counters say, on this stream."""
-        self._shown, self._counters, self._clock, self._stream = shown, counters, clock, stream
+        super().__init__(stream)
+        self._shown, self._counters, self._clock = shown, counters, clock
         self._began = clock.monotonic()
         self._samples: deque[tuple[float, Counts]] = deque([(self._began, counters.read())])
-        self._console: Console | None = None
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-        if not self._stream.isatty():
-            return self
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(file=self._stream, highlight=False)
-        self._live = Live(
-            console=self._console,
-            get_renderable=self.render,
-            refresh_per_second=FRAMES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wipe the view away."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def say(self, text: str) -> None:
-        """Print a line that stays, above the view while there is one."""
-        if self._console is not None:
-            self._console.print(text, markup=False, soft_wrap=True)
-        else:
-            self._stream.write(text + "\n")
 
     def render(self) -> RenderableType:
         """Return the picture of this moment."""

@@ -53,6 +53,11 @@ class RunRecord:
         """Whether nobody has written its end."""
         return self.status == RUNNING
 
+    @property
+    def message(self) -> str:
+        """What its error says; empty where there is none."""
+        return str((self.error or {}).get("message", ""))
+
     def finished(self, now: int, status: str, error: Finding | None = None) -> RunRecord:
         """Return the record of its end."""
         return replace(self, status=status, ended=now, error=error.as_json() if error else None)
@@ -91,6 +96,10 @@ class History:
     def write(self, record: RunRecord) -> None:
         """Write what became of a run."""
         self._records.put(_key(record.number), asdict(record))
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove a run that was never begun after all."""
+        self._records.delete([_key(record.number)])
 
     def get(self, number: int) -> RunRecord | None:
         """Return a record, if it is kept."""

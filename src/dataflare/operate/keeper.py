@@ -227,12 +227,12 @@ class Keeper:
             pause = self._schedule.retries.pause(active.tries)
             self._not_before = self._runtime.clock.monotonic() + pause
             await self._runtime.call(self._history.write, replace(record, status="running", ended=0))
-            self._runtime.emit(RunRetried(self._workflow, active.id, active.tries, _message(record), pause))
+            self._runtime.emit(RunRetried(self._workflow, active.id, active.tries, record.message, pause))
             return
         await self._runtime.call(self._history.write, record)
         await self._write(replace(self._agenda, active=None))
         rows = dict(record.rows or {})
-        told = RunRecorded(self._workflow, active.id, record.status, active.trigger, _message(record), rows)
+        told = RunRecorded(self._workflow, active.id, record.status, active.trigger, record.message, rows)
         self._runtime.emit(told)
         self._told(record)
 
@@ -293,7 +293,3 @@ async def _first(event: asyncio.Event, sleep: Coroutine[Any, Any, None]) -> None
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _message(record: RunRecord) -> str:
-    return str((record.error or {}).get("message", ""))

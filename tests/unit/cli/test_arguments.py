@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = (
-    *("run", "validate", "plan", "status", "pause", "resume", "stop", "list", "describe", "schema", "demo"),
+    *(
+        "run",
+        "validate",
+        "plan",
+        "status",
+        "history",
+        "trigger",
+        "pause",
+        "resume",
+        "stop",
+        "list",
+        "describe",
+        "schema",
+        "demo",
+    ),
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 
@@ -44,7 +58,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said", "cure"),
     [
         (["rn", "w.yaml"], "Did you mean 'run'", "try: dataflare --help"),
-        (["run"], "Missing argument 'file'", "try: dataflare run --help"),
+        (["run"], "Missing argument 'path'", "try: dataflare run --help"),
         (["run", "w.yaml", "--paralelism", "2"], "--parallelism", "try: dataflare run --help"),
         (["run", "w.yaml", "--parallelism", "0"], "'--parallelism'", "try: dataflare run --help"),
         (["checkpoint", "show", "w", "last"], "'epoch'", "try: dataflare checkpoint show --help"),

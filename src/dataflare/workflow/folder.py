@@ -1,0 +1,35 @@
+"""Finds the workflow files of a folder."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIXES = (".yaml", ".yml", ".json")
+FILES_MAX = 10_000
+_TESTS = ".test"
+_KEYS = re.compile(rb"""^[{\s]*["']?(sources|sinks|destinations|transformations|transforms)["']?\s*:""", re.MULTILINE)
+
+
+def workflow_files(folder: Path) -> list[Path]:
+    """Return the files directly in a folder that look like workflows, by name; at most 10,000.
+
+    These are YAML and JSON files with one of the words that a workflow is made of at the beginning of a line. Hidden
+    files and files of tests are none.
+    """
+    named = (p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES and not p.stem.endswith(_TESTS))
+    found = (p for p in named if not p.name.startswith(".") and p.is_file() and _looks_like_one(p))
+    return [path for path, _ in zip(found, range(FILES_MAX), strict=False)]
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        return _KEYS.search(path.read_bytes()) is not None
+    except OSError:
+        return True  # whoever reads it says why it cannot be read
+
+
+__all__ = ["workflow_files"]
