@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataflare.cli.commands import AsJson, app
+from dataflare.cli.commands import AsJson, File, app
 
 
 @app.command()
@@ -47,3 +47,21 @@ def run_tests(
     from dataflare.cli.testing import test_command
 
     return test_command(path, only, as_json=as_json)
+
+
+@app.command()
+def preview(
+    file: File,
+    node: Annotated[str, typer.Argument(help="A node, node.output, or a destination.", show_default=False)],
+    *,
+    rows: Annotated[int, typer.Option(min=1, max=10_000, help="So many rows, the first.", metavar="N")] = 10,
+    as_json: AsJson = False,
+) -> int:
+    """Show the first rows at a node.
+
+    The first thousand rows of each source are passed through the plan. Nothing is written, no state is kept, and tagged
+    values are hidden.
+    """
+    from dataflare.cli.looking import preview_command
+
+    return preview_command(file, node, rows, as_json=as_json)
