@@ -24,7 +24,7 @@ NAMED = ("secrets", "sources", "transformations", "destinations")
 """Maps from names of one's own to what the section describes."""
 
 NOT_YET = {
-    "schedule": "The schedule is checked, but not kept yet: a run starts now and once.",
+    "schedule": "`dataflare run FOLDER` keeps it, as [Schedules](../scheduling.md) says; `run FILE` runs now and once.",
     "runtime": "The profiles `edge` and `cloud` run as `standalone` so far.",
     "sources": "`event_time` has no effect before there are windows.",
 }

@@ -360,6 +360,22 @@ REJECTED = Schema(
         Column("row", "string"),
         Column("file", "string"),
         Column("line", "int64"),
+        Column("code", "string"),
+        Column("input", "string"),
+        Column("workflow", "string"),
+        Column("epoch", "int64"),
+        Column("attempt", "int64"),
+        Column("split", "string"),
+        Column("position", "string"),
+        Column("time", "timestamp"),
+        Column("id", "string"),
+        Column("replays", "int64"),
     )
 )
-"""The output `errors` of every node: the reason, the node, the row as it came (text, or JSON), and where it stood."""
+"""The output `errors` of every node.
+
+`error` is the reason and `code` its kind; `row` is the row as it came (text, or JSON), which came by `input` (an
+output of a node; null for rows of a source) and stood in `file` at `line`, as far as that is known. `split` is the part
+of the source that was read, `position` where it went on behind the batch. `time` is that of the epoch; `id` tells
+rejected rows of a workflow apart; `replays` is how often the row was replayed before.
+"""

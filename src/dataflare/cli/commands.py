@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 checkpoint = typer.Typer(
-    help="Look at checkpoints; take, go back to one.",
+    help="Look at checkpoints; go back to one.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -89,7 +89,7 @@ def run_(  # noqa: PLR0913 - users name what they mean
     if dev:
         from dataflare.cli.developing import dev_command
 
-        return dev_command(file, as_json=as_json)
+        return dev_command(path, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
     options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max)
@@ -144,7 +144,7 @@ def status(
     state: State = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say where workflows stand, running or not."""
+    """Say where workflows stand."""
     from dataflare.cli.controlling import status_command
 
     return status_command(workflow, state, as_json=as_json)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import Annotated
 
 import typer
 
-from dataflare.cli.commands import AsJson, State, app
+from dataflare.cli.commands import AsJson, File, State, Workflow, app
+
+dead_letter = typer.Typer(help="Look at rejected rows; replay, drop them.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(dead_letter, name="dead-letter")
+
+Node = Annotated[str, typer.Option("--node", help="Only rows that this node rejected.", show_default=False)]
+Code = Annotated[str, typer.Option("--code", help="Only rows with this code.", show_default=False)]
+Since = Annotated[
+    str,
+    typer.Option(
+        "--since", help="Only rows of the last 2h, say, or since 2026-01-31.", metavar="T", show_default=False
+    ),
+]
+Ids = Annotated[list[str] | None, typer.Argument(help="Only the rows with these ids.", show_default=False)]
 
 
 @app.command()
@@ -45,3 +59,77 @@ def trigger(
     from dataflare.cli.history import trigger_command
 
     return trigger_command(event, state, as_json=as_json)
+
+
+@dead_letter.command(name="list")
+def dead_letter_list(  # noqa: PLR0913 - users name what they mean
+    workflow: Workflow,
+    *,
+    node: Node = "",
+    code: Code = "",
+    since: Since = "",
+    last: Annotated[int, typer.Option(min=1, help="So many rows, the newest.", metavar="N")] = 20,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """List rejected rows."""
+    from dataflare.cli.letters import Filters, list_command
+
+    return list_command(workflow, state, Filters((), node, code, since), last, as_json=as_json)
+
+
+@dead_letter.command(name="show")
+def dead_letter_show(
+    workflow: Workflow,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The id of the row.", show_default=False)],
+    *,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show all that is known of a row."""
+    from dataflare.cli.letters import show_command
+
+    return show_command(workflow, identity, state, as_json=as_json)
+
+
+@dead_letter.command(name="replay")
+def dead_letter_replay(  # noqa: PLR0913 - users name what they mean
+    file: File,
+    ids: Ids = None,
+    *,
+    node: Node = "",
+    code: Code = "",
+    since: Since = "",
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Corrected rows: lines of JSON with id and row.", metavar="FILE", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run rows through their node again.
+
+    Correct the workflow first, or the rows (--rows). Each row lands once, also where the replay is killed: it is gone
+    on with by the next one.
+    """
+    from dataflare.cli.letters import Filters, replay_command
+
+    return replay_command(file, Filters(tuple(ids or ()), node, code, since), rows, as_json=as_json)
+
+
+@dead_letter.command(name="drop")
+def dead_letter_drop(  # noqa: PLR0913 - users name what they mean
+    workflow: Workflow,
+    ids: Ids = None,
+    *,
+    node: Node = "",
+    code: Code = "",
+    since: Since = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """Forget rows."""
+    from dataflare.cli.letters import Filters, drop_command
+
+    filters = Filters(tuple(ids or ()), node, code, since)
+    return drop_command(workflow, state, filters, everything=everything, as_json=as_json)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.component import Registry
-    from dataflare.executor.contract import Outcome, RunContext
+    from dataflare.executor.contract import Outcome, Replay, RunContext
     from dataflare.monitoring.events import Observer
     from dataflare.monitoring.live import LiveView
     from dataflare.plan import Plan
@@ -45,8 +45,8 @@ RUNS_MAX = 16
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run (see RunContext.run). `runs_max` is for folders. `observers` hear of everything besides;
-    `counters` are those of this process; with `bytes_total` progress has a bar.
+    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max` is for folders. `observers` hear of
+    everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -56,6 +56,7 @@ class RunOptions:
     until: str = ""
     run_id: str = ""
     runs_max: int = RUNS_MAX
+    replay: Replay | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
     counters: Counters = field(default_factory=Counters)
@@ -146,6 +147,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 catch_up=options.until == "now",
                 socket=state.socket,
                 resolve=secrets,
+                replay=options.replay,
             )
             outcome, number = _recorded(plan, context, secrets.hide)
     finally:
@@ -160,7 +162,7 @@ def _recorded(plan: Plan, context: RunContext, hide: Callable[[str], str]) -> tu
     clock = context.runtime.clock
     retained = plan.schedule.get("retain", RETAINED)
     history = History(context.store, Codec(), plan.workflow, tenant=context.tenant, retained=retained)
-    record = history.begin(RunRecord(0, context.run, BY_HAND, began=clock.now()))
+    record = history.begin(RunRecord(0, context.run, "replay" if context.replay else BY_HAND, began=clock.now()))
     try:
         outcome, number = _execute(plan, context)
     except DataFlareError:  # another process runs it, or the state is damaged

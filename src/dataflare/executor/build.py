@@ -17,6 +17,7 @@ from dataflare.executor.operators import (
     WriteOperator,
 )
 from dataflare.executor.pipeline import Pipeline, Target
+from dataflare.executor.rejected import EXPRESSION, FUNCTION, REFUSED, UNREADABLE, Origin
 from dataflare.executor.segments import TaskSegments
 from dataflare.plan import Action, Edge
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from dataflare.expression.step import RowProcessor
 
 
+_CODES = {Role.SOURCE: UNREADABLE, Role.CHAIN: EXPRESSION}
+
+
 @dataclass(slots=True)
 class Built:
     """One task's working parts. `components` are in the order in which they are opened."""
@@ -42,6 +46,7 @@ class Built:
     chains: list[Chain | Lines] = field(default_factory=list)
     later: list[tuple[str, Batch]] = field(default_factory=list)
     segments: list[TaskSegments] = field(default_factory=list)
+    origin: Origin = field(default_factory=Origin)
     is_light: bool = False
     """Whether all that it does in `pipeline` are chains and hand-overs, so that a few rows need no worker thread."""
 
@@ -62,9 +67,26 @@ class _Builder:
         skips = frozenset(n for n in nodes if self._job.plan.node(n).on_error.action is Action.SKIP)
         source = self._built.source
         decode = source.decode if source is not None else None
-        self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports(), decode)
+        self._built.origin = self._origin()
+        self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports(), (decode, self._built.origin))
         self._built.is_light = all(isinstance(o, ChainOperator | LaterWriteOperator) for o in operators)
         return self._built
+
+    def _origin(self) -> Origin:
+        """Return what is known of rows that nodes of this task reject."""
+        job, nodes = self._job, [n for o in self._stage.operators for n in o.nodes]
+        inputs = {n: [_name_of(e) for e in job.plan.inputs_of(n)] for n in nodes}
+        codes = {n: _CODES.get(o.role, REFUSED) for o in self._stage.operators for n in o.nodes}
+        codes |= {n: FUNCTION for n in nodes if job.plan.node(n).type == "python" and codes[n] == REFUSED}
+        return Origin(
+            workflow=job.plan.workflow,
+            task=f"{self._stage.index}.{self._index}",
+            attempt=job.attempt,
+            inputs=inputs,
+            codes=codes,
+            epoch=lambda: (self._time.number, self._time.microseconds),
+            replays=job.replay.times if job.replay is not None else 0,
+        )
 
     def _component(self, node: str) -> Component[Any]:
         component = self._made(node)
@@ -158,3 +180,7 @@ class _Builder:
                 Target(edge, exchange.operator, exchange.port, number, copies)
             )
         return routes
+
+
+def _name_of(edge: Edge) -> str:
+    return f"{edge.source}.{edge.output}" if edge.output else edge.source

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from dataflare.plan import Guarantee, Plan
 
 
+REPLAY = "replay "
+"""How the names of the sources of a replay begin; their positions are kept as long as the next replay is not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A run that reads nothing but these sources, whose rows were rejected before, `times` at most.
+
+    All other sources stay where they are. It ends as `succeeded` when these have ended; destinations are not completed,
+    as that is for the run of the whole workflow.
+    """
+
+    sources: frozenset[str]
+    times: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """The surroundings of a run.
@@ -38,6 +54,7 @@ class RunContext:
     catch_up: bool = False
     socket: Path | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)

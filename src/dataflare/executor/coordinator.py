@@ -137,6 +137,7 @@ class CoordinatorActor(Actor):
             tenant=context.tenant,
             run=context.run,
             catch_up=context.catch_up,
+            replay=context.replay,
             resolve=context.resolve,
         )
 

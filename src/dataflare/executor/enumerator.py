@@ -98,7 +98,13 @@ class EnumeratorActor(Actor):
         return found
 
     async def take(self, after_round: int) -> Grant | None:
-        """Hand out the next split to a task that has passed barrier `after_round`; None when there are no more."""
+        """Hand out the next split to a task that has passed barrier `after_round`; None when there are no more.
+
+        A source that a replay does not read hands out none, and stays where it is.
+        """
+        replay = self._job.replay
+        if replay is not None and self._node not in replay.sources:
+            return None
         if self._waiting:
             grant = self._waiting.popleft()
             self._given.append(_Given(after_round, grant, 0))

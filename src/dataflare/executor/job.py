@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dataflare.component import Registry, Runtime
     from dataflare.component.contract import Component
+    from dataflare.executor.contract import Replay
     from dataflare.executor.graph import TaskGraph
     from dataflare.schema import Schema
     from dataflare.state.checkpoint import CheckpointManager
@@ -41,9 +42,10 @@ KINDS: Mapping[NodeKind, Kind[Any]] = {
 
 @dataclass(slots=True)
 class EpochTime:
-    """The time of the epoch that a task fills now, in microseconds; the same in all tasks."""
+    """The time of the epoch that a task fills now, in microseconds, the same in all tasks; and its number."""
 
     microseconds: int = 0
+    number: int = 0
 
     def __call__(self) -> int:
         """Return it."""
@@ -63,6 +65,7 @@ class Job:
     tenant: str = "default"
     run: str = ""
     catch_up: bool = False
+    replay: Replay | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
     def component(self, node: Node, index: int, parallelism: int, epoch_time: Callable[[], int]) -> Component[Any]:

@@ -15,6 +15,7 @@ from dataflare.component import Config
 from dataflare.executor.contract import Outcome, RunContext, WorkflowExecutor, executor
 from dataflare.executor.control import ControlServer
 from dataflare.executor.coordinator import CoordinatorActor
+from dataflare.executor.dead_letters import with_dead_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +90,8 @@ class LocalExecutor(WorkflowExecutor[Config]):
             stack.push_async_callback(system.shutdown)
             if context.socket is not None:
                 await stack.enter_async_context(ControlServer(context.socket, plan.workflow, coordinator))
-            outcome: Outcome = await coordinator.ask("submit", plan, context)
+            whole = with_dead_letters(plan, context.registry)
+            outcome: Outcome = await coordinator.ask("submit", whole, context)
             return outcome
 
     def _begin(self) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dataflare.batch import Encoded
 from dataflare.executor.faults import located
 from dataflare.executor.operators import Tally
-from dataflare.executor.rejected import first_reason, normalised
+from dataflare.executor.rejected import Origin, first_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,17 +53,20 @@ class Pipeline:
         routes: Mapping[tuple[str, str], Sequence[Target]],
         skips: frozenset[str] = frozenset(),
         ports: Mapping[str, frozenset[int]] = MappingProxyType({}),
-        decode: Callable[[Batch], Iterable[Batch]] | None = None,
+        source: tuple[Callable[[Batch], Iterable[Batch]] | None, Origin | None] = (None, None),
     ) -> None:
         """Wire the operators up; `skips` are the nodes whose policy for bad rows is to skip them.
 
-        `ports` are the inputs of each operator, by its id; `decode` is that of the task's source.
+        `ports` are the inputs of each operator, by its id; `source` is how that of the task decodes, and what is told
+        of rejected rows.
         """
         self.operators = list(operators)
         self._by_id = {o.id: o for o in operators}
         self._routes = routes
         self.tally = Tally(skips)
-        self._decode = decode
+        self._decode, self._origin = source[0], source[1] or Origin()
+        self._homes = {n: o.id for o in operators for n in o.nodes}
+        self._entered: dict[str, int] = {}
         self._out: Left = []
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
@@ -186,6 +189,7 @@ class Pipeline:
                 self._by_id[identity].restore(state)
 
     def _enter(self, operator: str, port: int, batch: Batch) -> None:
+        self._entered[operator] = port
         with located(operator):
             self._follow(self._by_id[operator].process(batch, port, self.tally))
 
@@ -222,7 +226,7 @@ class Pipeline:
 
     def _send(self, node: str, output: str, batch: Batch) -> None:
         if output == "errors":
-            batch = normalised(node, batch)
+            batch = self._origin.shaped(node, batch, self._entered.get(self._homes.get(node, node)))
             self._note(node, batch)
         for target in self._routes.get((node, output), ()):
             if target.outlet < 0:

@@ -40,6 +40,10 @@ class SourceReader:
         self._finished: dict[str, Position] = {}
         self._iterator: Iterator[Batch] | AsyncIterator[Batch] | None = None
 
+    def split(self) -> str | None:
+        """Return the name of the split that is open, if one is."""
+        return self.grant.split.id if self.grant is not None else None
+
     async def take(self, after_round: int) -> bool:
         """Open the next split; False when there are no more."""
         self.grant = await self._enumerator.ask("take", after_round)

@@ -89,13 +89,17 @@ class TaskActor(Actor):
         """Read nothing before it is this source's `turn`: other rows are wanted first."""
         self._waiting = True
 
-    async def start(self, epoch_time: int, enumerator: ActorRef | None, ends: Mapping[str, Position]) -> None:
-        """Begin; a source task reads what the enumerator hands out, and of the splits in `ends` only up to there."""
-        self._time.microseconds = epoch_time
+    async def start(self, epoch: tuple[int, int], enumerator: ActorRef | None, ends: Mapping[str, Position]) -> None:
+        """Begin, in an epoch of this number and time.
+
+        A source task reads what the enumerator hands out, and of the splits in `ends` only up to there.
+        """
+        self._time.number, self._time.microseconds = epoch
         self.context.own(asyncio.get_running_loop().create_task(self._watch()))
         if enumerator is not None and self._parts.source is not None:
             node = self._stage.operators[0].id
             self._reader = SourceReader(self._job.runtime, node, self._parts.source, enumerator, ends)
+            self._parts.origin.split = self._reader.split
         self._easing.look(self._parts.pipeline, self.context)
         self._pump()
 
@@ -267,7 +271,7 @@ class TaskActor(Actor):
         self._progress.tell(built.pipeline.tally, self._reader, due=True)
         counts, edges = built.pipeline.tally.take()
         self._round, self._told, self._easing.opened = barrier.round, False, False
-        self._time.microseconds = barrier.next_time or self._time.microseconds
+        self._time.microseconds, self._time.number = barrier.next_time or self._time.microseconds, barrier.epoch + 1
         self._held = holds_after_barrier(built)
         self._tell(
             "prepared",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def tell_unheeded(document: Document, findings: Findings) -> None:
     """Add a finding of severity `info` for each."""
-    _tell(document, findings, ("schedule",), "a run starts now and once: the schedule is not kept yet")
+    _tell(document, findings, ("schedule",), "`run FILE` runs it now and once; `run FOLDER` keeps the schedule")
     profile = document.at(("runtime", "profile"))
     if profile is not None and profile.data in ("edge", "cloud"):
         _tell(document, findings, ("runtime", "profile"), f"profile {profile.data} runs as standalone so far")

@@ -20,6 +20,7 @@ def check_unused(outline: Outline, wiring: Wiring, flow: Flow, findings: Finding
     meant = [r for references in wiring.references.values() for r in references]
     written = {r.node for r in meant if not r.glob or (r.node in flow.nameless and r.output != ERRORS)}
     used = {node for node, _ in edges} | written
+    kept = outline.runtime.state.get("type", "sqlite") == "sqlite"  # the store of rejected rows takes them
     for name, draft in outline.drafts.items():
         place = outline.place(draft, key=True)
         if draft.kind is NodeKind.DESTINATION:
@@ -29,7 +30,7 @@ def check_unused(outline: Outline, wiring: Wiring, flow: Flow, findings: Finding
             findings.warning("unused_node", f"{name!r} leads nowhere", place, hint)
         elif name not in flow.untyped and any(node == name for node, _ in edges):
             for output in flow.outputs.get(name, {}):
-                if (name, output) not in edges:
+                if (name, output) not in edges and not (output == ERRORS and kept):
                     shown = f"{name}.{output}" if output else f"the default output of {name}"
                     hint = "rejected rows are lost" if output == ERRORS else ""
                     findings.warning("unused_output", f"{shown} leads nowhere", place, hint)

@@ -28,6 +28,7 @@ COMMANDS = (
         "schema",
         "demo",
     ),
+    *(f"dead-letter {name}" for name in ("list", "show", "replay", "drop")),
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 

@@ -111,7 +111,9 @@ def test_outputs_that_lead_nowhere_are_warned_of():
   n: {type: filter, inputs: [rows], config: {condition: "a > 1"}}"""
     found = loaded(workflow(nodes=nodes, inputs="s.x"))
     assert found.valid
-    assert sorted(codes(found)) == ["unused_node", "unused_output", "unused_output"]
+    assert sorted(codes(found)) == ["unused_node", "unused_output"]  # a.errors goes into the store of rejected rows
+    lost = loaded(workflow(nodes=nodes, inputs="s.x", head="runtime: {state: {type: memory}}\n"))
+    assert codes(lost).count("unused_output") == 2
 
 
 def test_rejected_rows_of_all_nodes_have_the_same_columns():

@@ -41,8 +41,8 @@ async def resuming(life: Life) -> Any:
 
 def _new_run(life: Life, base: Proposal) -> Proposal:
     """The run before is complete: sources that read once start anew, the others go on where they stand."""
-    plan = life.job.plan
-    kept = {n: p for n, p in base.positions.items() if plan.node(n).traits.get("mode", "full") != "full"}
+    modes = {n.id: n.traits.get("mode", "full") for n in life.job.plan.nodes}
+    kept = {n: p for n, p in base.positions.items() if modes.get(n, "") != "full"}
     return replace(base, positions=kept, state={}, segments={}, handles={}, totals={}, last=False)
 
 
@@ -58,6 +58,7 @@ async def _start(life: Life) -> None:
     """Make an enumerator for each source, give it to the source tasks, and let all tasks begin."""
     now = life.job.runtime.clock.now()
     positions = life.base.positions if life.base is not None else {}
+    epoch = (life.base.epoch if life.base is not None else 0) + 1
     ends: dict[str, Any] = {}
     for stage in life.source_stages:
         assert stage.source is not None
@@ -72,5 +73,5 @@ async def _start(life: Life) -> None:
         for ref in life.tasks[stage.index]:
             if stage.source in life.waits:
                 await ref.ask("wait")
-            await ref.ask("start", now, enumerator, ends.get(stage.source or "", {}))
+            await ref.ask("start", (epoch, now), enumerator, ends.get(stage.source or "", {}))
     life.epoch_time = now

@@ -26,6 +26,8 @@ async def running(life: Life) -> Any:
         await life.until(asked, pace.seconds)
         if requests.stop:
             return stopping
+        if life.ended and life.job.replay is not None:
+            return replayed
         if life.ended and life.eased_tasks and not gathered:  # rows on their way become rows that wait, as state
             gathered = True
             await seal(life, last=False)
@@ -45,6 +47,14 @@ async def stopping(life: Life) -> Any:
         await seal(life, last=False)
     _answer(life)
     life.ending = Ending("stopped", life.base, life.requests.more)
+
+
+async def replayed(life: Life) -> Any:
+    """All rows of a replay are through: make them durable, and leave the run of the workflow as it was, open."""
+    if life.dirty or life.requests.checkpoint:
+        await seal(life, last=False)
+    _answer(life)
+    life.ending = Ending("succeeded", life.base)
 
 
 def _answer(life: Life) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dataflare.component import Processor
 from dataflare.errors import DataError, Place, StalledError
+from dataflare.executor.contract import REPLAY
 from dataflare.executor.exchange import Barrier
 from dataflare.executor.job import KINDS
 from dataflare.executor.workflow_actor.steps import acknowledge, clean, commit_decider, commit_others, mark_committed
@@ -124,6 +125,8 @@ async def _positions(life: Life, newest: list[Report]) -> dict[str, Any]:
             if report.task in names:
                 state["open"] = report.open_splits + state["open"]
         positions[stage.source] = state
+    if life.job.replay is None and life.base is not None:  # what was replayed must not come again
+        positions |= {n: p for n, p in life.base.positions.items() if n.startswith(REPLAY)}
     return positions
 
 
