@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dataflare.cli import completion
 from dataflare.cli.commands import AsJson, File, app
 
 
@@ -52,7 +53,14 @@ def run_tests(
 @app.command()
 def preview(
     file: File,
-    node: Annotated[str, typer.Argument(help="A node, node.output, or a destination.", show_default=False)],
+    node: Annotated[
+        str,
+        typer.Argument(
+            help="A node, node.output, or a destination.",
+            show_default=False,
+            autocompletion=completion.complete_node,
+        ),
+    ],
     *,
     rows: Annotated[int, typer.Option(min=1, max=10_000, help="So many rows, the first.", metavar="N")] = 10,
     as_json: AsJson = False,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dataflare import __version__
+from dataflare.cli import completion
 
 UsageError: Any = typer.BadParameter.__base__
 """What the parser raises for wrong arguments; it has a public name only below this class."""
@@ -29,8 +30,17 @@ checkpoint = typer.Typer(
 )
 app.add_typer(checkpoint, name="checkpoint")
 
-File = Annotated[Path, typer.Argument(help="The workflow file.", show_default=False)]
-Workflow = Annotated[str, typer.Argument(help="The workflow file, or the name of the workflow.", show_default=False)]
+File = Annotated[
+    Path, typer.Argument(help="The workflow file.", show_default=False, autocompletion=completion.complete_file)
+]
+Workflow = Annotated[
+    str,
+    typer.Argument(
+        help="The workflow file, or the name of the workflow.",
+        show_default=False,
+        autocompletion=completion.complete_workflow,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one value a line.")]
 State = Annotated[
     Path | None,
@@ -57,7 +67,14 @@ def _dataflare(
 
 @app.command(name="run")
 def run_(  # noqa: PLR0913 - users name what they mean
-    path: Annotated[Path, typer.Argument(help="The workflow file, or a folder of them.", show_default=False)],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The workflow file, or a folder of them.",
+            show_default=False,
+            autocompletion=completion.complete_file,
+        ),
+    ],
     *,
     as_json: AsJson = False,
     parallelism: Annotated[
@@ -177,7 +194,12 @@ def stop(workflow: Workflow, *, state: State = None, as_json: AsJson = False) ->
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="source, processor, destination, state_store, executor, ...", show_default=False)
+        str,
+        typer.Argument(
+            help="source, processor, destination, state_store, executor, ...",
+            show_default=False,
+            autocompletion=completion.complete_kind,
+        ),
     ] = "",
     *,
     as_json: AsJson = False,
@@ -190,7 +212,14 @@ def list_(
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="A component, such as file or source/file.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A component, such as file or source/file.",
+            show_default=False,
+            autocompletion=completion.complete_component,
+        ),
+    ],
     *,
     as_json: AsJson = False,
 ) -> int:

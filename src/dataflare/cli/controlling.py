@@ -44,7 +44,7 @@ def control_command(verb: str, workflow: str, state: Path | None, *, as_json: bo
     return 0
 
 
-def ask(where: StateOf, verb: str) -> dict[str, Any]:
+def ask(where: StateOf, verb: str, **arguments: Any) -> dict[str, Any]:
     """Send a verb to a running workflow; raise UnavailableError where none runs."""
     from dataflare.executor.control import request
 
@@ -53,7 +53,7 @@ def ask(where: StateOf, verb: str) -> dict[str, Any]:
             f"{where.workflow} keeps its state in memory and cannot be reached from outside",
             hint="press Ctrl-C where it runs, or give it a state of type sqlite",
         )
-    return request(where.socket, verb, workflow=where.workflow)
+    return request(where.socket, verb, workflow=where.workflow, **arguments)
 
 
 def status_command(workflow: str, state: Path | None, *, as_json: bool) -> int:

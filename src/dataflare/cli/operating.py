@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dataflare.cli import completion
 from dataflare.cli.commands import AsJson, File, State, Workflow, app
 
 dead_letter = typer.Typer(help="Look at rejected rows; replay, drop them.", rich_markup_mode=None, no_args_is_help=True)
@@ -133,3 +134,73 @@ def dead_letter_drop(  # noqa: PLR0913 - users name what they mean
 
     filters = Filters(tuple(ids or ()), node, code, since)
     return drop_command(workflow, state, filters, everything=everything, as_json=as_json)
+
+
+@app.command()
+def top(
+    workflow: Annotated[
+        str, typer.Argument(help="The workflow file, or the name of the workflow; all by default.", show_default=False)
+    ] = "",
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Print it once, and leave.")] = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what goes through running nodes.
+
+    Rows in a second, how much of the time the tasks of a node work (busy) or wait for those behind (blocked), and how
+    many batches wait for them (queue). Without a terminal it is printed once.
+    """
+    from dataflare.cli.inside import top_command
+
+    return top_command(workflow, state, once=once, as_json=as_json)
+
+
+@app.command()
+def tap(
+    workflow: Workflow,
+    node: Annotated[
+        str,
+        typer.Argument(
+            help="A node, node.output, or a destination.",
+            show_default=False,
+            autocompletion=completion.complete_node,
+        ),
+    ],
+    *,
+    rows: Annotated[int, typer.Option(min=0, help="Leave after so many rows; 0: never.", metavar="N")] = 0,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="At most so many rows a second.", metavar="N")] = 20,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show rows of a running node.
+
+    Each is a JSON object. The run is not held up: rows that come faster go by. Tagged values are hidden.
+    """
+    from dataflare.cli.inside import tap_command
+
+    return tap_command(workflow, node, state, rows, rate, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A workflow file, to see whether all that it names can be reached.",
+            show_default=False,
+            autocompletion=completion.complete_file,
+        ),
+    ] = None,
+    *,
+    state: State = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look whether all is well.
+
+    Python, packages and extras, disk, the state and its permissions, the clock; with a file also the files and servers
+    that it names. Ends with 3 where something keeps workflows from running.
+    """
+    from dataflare.cli.doctor import doctor_command
+
+    return doctor_command(file, state, as_json=as_json)

@@ -25,8 +25,13 @@ VERBS: Mapping[str, str] = {
     "resume": "unpause",
     "stop": "stop",
     "checkpoint": "checkpoint",
+    "measure": "measure",
+    "tap": "tap",
 }
 """The closed set of verbs and the message that each sends."""
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {"tap": ("node", "rows")}
+"""What a verb is given besides, by name; what is missing is null."""
 
 REQUEST_BYTES_MAX = 1 << 16
 ANSWER_SECONDS_MAX = 120.0
@@ -83,7 +88,9 @@ class ControlServer:
         request = json.loads(line)
         if not isinstance(request, dict) or request.get("verb") not in VERBS:
             raise WorkflowError("not a control verb", hint=f"one of {', '.join(VERBS)}")
-        return {"ok": await self._coordinator.ask("request", self._workflow, VERBS[request["verb"]])}
+        given = request.get("arguments") or {}
+        arguments = [given.get(name) for name in ARGUMENTS.get(request["verb"], ())]
+        return {"ok": await self._coordinator.ask("request", self._workflow, VERBS[request["verb"]], *arguments)}
 
 
 def request(path: Path, verb: str, *, seconds: float = ANSWER_SECONDS_MAX, **arguments: Any) -> dict[str, Any]:

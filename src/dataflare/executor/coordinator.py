@@ -75,13 +75,13 @@ class CoordinatorActor(Actor):
             await self.stop_all()
         return run.outcome
 
-    async def request(self, workflow: str, verb: str) -> Any:
+    async def request(self, workflow: str, verb: str, *arguments: Any) -> Any:
         """Pass a control message to the workflow's present attempt."""
         assert self._supervisor is not None
         ref = await self._supervisor.ask("current", workflow) if workflow in self._runs else None
         if ref is None:
             raise Answer(WorkflowError(f"workflow {workflow!r} is not running now", hint="it may be about to restart"))
-        answer = asyncio.get_running_loop().create_task(ref.ask(verb))
+        answer = asyncio.get_running_loop().create_task(ref.ask(verb, *arguments))
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         return answer
 

@@ -168,6 +168,11 @@ class Inlets:
         """Count the channels."""
         return len(self._inlets)
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return sum(map(len, self._queues))
+
     def add(self, channel: int, item: Batch | Mark) -> asyncio.Future[None]:
         """Queue an item; the future is done when it has been consumed."""
         consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

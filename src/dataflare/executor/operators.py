@@ -22,7 +22,7 @@ Emitted = tuple[str, str, "Batch"]
 
 
 class Tally:
-    """Row counts by node and kind since they were last taken."""
+    """Row counts by node and kind since they were last taken; `flowed` are rows in and out since the beginning."""
 
     def __init__(self, skips: frozenset[str] = frozenset()) -> None:
         """Start at nothing; what is dead in the nodes of `skips` counts as skipped."""
@@ -30,12 +30,15 @@ class Tally:
         self.counts: Counts = {}
         self.edges: dict[str, int] = {}
         self.fresh: dict[str, tuple[int, int]] = {}
+        self.flowed: dict[str, tuple[int, int]] = {}
         self.rejected: dict[str, tuple[int, str]] = {}
 
     def add(self, node: str, **rows: int) -> None:
         """Count rows of a node."""
         came, went = self.fresh.get(node, (0, 0))
         self.fresh[node] = (came + rows.get("in", 0), went + rows.get("out", 0))
+        came, went = self.flowed.get(node, (0, 0))
+        self.flowed[node] = (came + rows.get("in", 0), went + rows.get("out", 0))
         kinds = self.counts.setdefault(node, {})
         for word, number in rows.items():
             kind = "skipped" if word == "dead" and node in self._skips else word

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.executor.operators import Emitted, RunningOperator
+    from dataflare.executor.watching import Taps
 
 
 Left = list[tuple[int, "Batch"]]
@@ -67,6 +68,7 @@ class Pipeline:
         self._decode, self._origin = source[0], source[1] or Origin()
         self._homes = {n: o.id for o in operators for n in o.nodes}
         self._entered: dict[str, int] = {}
+        self.taps: Taps | None = None
         self._out: Left = []
         self._open = {o.id: set(ports.get(o.id, ())) for o in operators}
         self._ended: list[int] = []
@@ -228,6 +230,8 @@ class Pipeline:
         if output == "errors":
             batch = self._origin.shaped(node, batch, self._entered.get(self._homes.get(node, node)))
             self._note(node, batch)
+        if self.taps is not None:
+            self.taps.offer(node, output, batch)
         for target in self._routes.get((node, output), ()):
             if target.outlet < 0:
                 self._enter(target.operator, target.port, batch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from dataflare.actor.cell import Actor
 from dataflare.component import Epoch
 from dataflare.executor.build import Built, build_task
 from dataflare.executor.easing import Easing
@@ -23,6 +22,7 @@ from dataflare.executor.progress import Progress
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
 from dataflare.executor.snapshots import Saved, load_states, save_states
+from dataflare.executor.watching import Meter, Taps, WatchedTask
 from dataflare.monitoring.events import Noticed
 from dataflare.plan import Mechanism
 
@@ -40,7 +40,7 @@ GATHER_SECONDS = 0.005
 """How long a batch that was read waits for more to come with it: a source that does not wait makes them meanwhile."""
 
 
-class TaskActor(Actor):
+class TaskActor(WatchedTask):
     """Task `index` of a stage."""
 
     def __init__(self, job: Job, stage: Stage, index: int) -> None:
@@ -58,6 +58,7 @@ class TaskActor(Actor):
         self._held = self._paused = self._waiting = self._pumping = self._draining = self._told = False
         self._positions: dict[int, dict[str, Any]] = {}
         self._progress = Progress(job.runtime, job.plan.workflow)
+        self.meter, self.taps = Meter(job.runtime.clock), Taps(job.runtime.clock)
 
     # ---- opening ------------------------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class TaskActor(Actor):
         self._workflow = workflow
         runtime = self._job.runtime
         built = self._built = await runtime.call(build_task, self._job, self._stage, self._index, self._time)
+        built.pipeline.taps = self.taps
         last: dict[str, Epoch | None] = {}
         for node, component in built.components:
             await invoke(runtime, node, component.open)
@@ -126,7 +128,7 @@ class TaskActor(Actor):
             for batch, also_consumed in self._inlets.following(channel, item):
                 batches.append(batch)
                 done.append(also_consumed)
-            await self._leave(await self._job.runtime.call(self._run_incoming, inlet, batches))
+            await self._leave(await self.meter.working(self._job.runtime.call(self._run_incoming, inlet, batches)))
             self._flowed()
         elif self._inlets.reached(channel):
             await self._at_barrier(item)
@@ -148,7 +150,7 @@ class TaskActor(Actor):
         if reader.waits:
             reader.start_read(lambda: self.context.note("arrived"))
             return
-        await self._leave(await self._job.runtime.call(self._read_and_run))
+        await self._leave(await self.meter.working(self._job.runtime.call(self._read_and_run)))
         self._flowed()
         self._pump()
 
@@ -163,7 +165,7 @@ class TaskActor(Actor):
         elif self._parts.is_light and is_few(batch):
             await self._leave(self._run(batch))
         else:
-            await self._leave(await self._job.runtime.call(self._run, batch))
+            await self._leave(await self.meter.working(self._job.runtime.call(self._run, batch)))
         self._flowed()
         await self.pump()
 
@@ -219,7 +221,7 @@ class TaskActor(Actor):
     async def _leave(self, out: Left) -> None:
         """Send on what left the pipeline, then await the writes of destinations that live on the loop."""
         for number, batch in out:
-            await self._outlets[number].send(batch)
+            await self.meter.blocking(self._outlets[number].send(batch))
         later = self._parts.later
         while later:
             node, batch = later.pop(0)

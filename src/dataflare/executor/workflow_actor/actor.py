@@ -9,6 +9,7 @@ from dataflare.actor.cell import Actor
 from dataflare.executor.faults import as_error
 from dataflare.executor.workflow_actor.life import Ending, Life
 from dataflare.executor.workflow_actor.opening import opening
+from dataflare.executor.workflow_actor.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +31,7 @@ class WorkflowActor(Actor):
         """`make_job` takes the next attempt number in the log."""
         self._make_job, self._on_ending, self._deadline = make_job, on_ending, deadline_seconds
         self._life: Life | None = None
+        self._watch = Watch()
 
     async def started(self) -> None:
         """Take the attempt and begin to live; no message comes in before the attempt is known."""
@@ -114,6 +116,14 @@ class WorkflowActor(Actor):
             "epoch": base.epoch if base else 0,
             "nodes": {n: dict(k) for n, k in (base.totals if base else {}).items()},
         }
+
+    async def measure(self) -> asyncio.Task[dict[str, Any]]:
+        """Return how much goes through each node; see `Watch.measure`."""
+        return asyncio.get_running_loop().create_task(self._watch.measure(self._here))
+
+    async def tap(self, node: Any, rows: Any) -> asyncio.Task[dict[str, Any]]:
+        """Return rows of a node since the last call; see `Watch.tap`."""
+        return asyncio.get_running_loop().create_task(self._watch.tap(self._here, node, rows))
 
     # ---- life ---------------------------------------------------------------------------------------------------
 
