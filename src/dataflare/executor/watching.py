@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.clock import Clock
-    from dataflare.executor.build import Built
     from dataflare.executor.exchange import Inlets
     from dataflare.executor.job import Job
     from dataflare.schema import Schema
@@ -107,7 +106,7 @@ class WatchedTask(Actor):
     meter: Meter
     taps: Taps
     _job: Job
-    _built: Built | None
+    _built: Any
     _inlets: Inlets
 
     async def measure(self) -> dict[str, Any]:
