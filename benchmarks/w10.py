@@ -1,4 +1,4 @@
-"""W10: what it takes to start: the help of the command line, a workflow of ten rows, and one with little to do."""
+"""W10: what it takes to start: the help, a workflow of ten rows, one with little to do, one that is long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks import check, commands, data, places, venvs
+from benchmarks.long_workflow import LINES, long_workflow
 from benchmarks.workload import SUBJECT, Contender, Limits, Role, Workload, dataflare, folder, script
 
 if TYPE_CHECKING:
@@ -64,7 +65,21 @@ def idle() -> Workload:
     return Workload("W10c", "a row a second for five seconds", 5, contenders, lambda _: {}, Limits(rss_bytes=120 << 20))
 
 
+def long() -> Workload:
+    """W10d: a long workflow is validated: its words, its expressions, its types."""
+    file = places.DATA / "long.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(long_workflow())
+    contenders = (
+        Contender(SUBJECT, Role.SUBJECT, (str(places.DATAFLARE), "validate", str(file))),
+        Contender("Python alone", Role.BOUND, (str(venvs.python("bounds")), "-c", "pass"), "bounds"),
+    )
+    return Workload(
+        "W10d", f"a workflow of {LINES:,} lines is validated", 1, contenders, lambda _: {}, Limits(cpu_seconds=0.5)
+    )
+
+
 def workloads(rows: int | None) -> list[Workload]:
-    """Return the three; the number of rows is theirs."""
+    """Return the four; the number of rows is theirs."""
     del rows
-    return [help_text(), ten_rows(), idle()]
+    return [help_text(), ten_rows(), idle(), long()]

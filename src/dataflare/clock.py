@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Protocol
 
@@ -36,6 +35,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 

@@ -25,6 +25,7 @@ class Registry:
     def __init__(self, loaders: Mapping[tuple[str, str], Callable[[], type[Component[Any]]]]) -> None:
         """Take the loaders as they are, keyed by (kind, name)."""
         self._loaders = dict(loaders)
+        self._found: dict[tuple[str, str], type[Component[Any]]] = {}
 
     @classmethod
     def installed(cls) -> Self:
@@ -63,7 +64,10 @@ class Registry:
             near = difflib.get_close_matches(name, self.names(kind), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names(kind))}"
             raise WorkflowError(f"no {kind.name} named {name!r}", hint=hint)
-        return cast("type[K]", loader())
+        found = self._found.get((kind.name, name))
+        if found is None:
+            found = self._found[kind.name, name] = loader()
+        return cast("type[K]", found)
 
     def __iter__(self) -> Iterator[type[Component[Any]]]:
         """Load and yield every component, sorted by kind and name."""

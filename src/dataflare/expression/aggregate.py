@@ -69,7 +69,8 @@ class AggregatePlan:
         """Check (name, expression) pairs; raise WorkflowError. `values_max` bounds what a group holds for a result."""
         checker = Checker()
         self._grouping = grouping(keys, aggregations, schema, checker)
-        self._schema, self._input, self._budget, self._time = schema, schema.to_arrow(), budget, epoch_time
+        self._schema, self._input, self._time = schema, schema.to_arrow(), epoch_time
+        self._budget: Budget | None = budget
         self._bounds = Bounds(self._grouping, values_max)
         self.keys = tuple(name for name, _ in keys)
         self._statements: dict[str, tuple[Statement, str]] = {}
@@ -97,7 +98,7 @@ class AggregatePlan:
             if not is_about_rows(error):
                 raise engine_failed(error) from error
             if self._locating is None:
-                self._locating = _Locating(self._grouping, self._schema, self._budget)
+                self._locating = _Locating(self._grouping, self._schema, self._budget or DEFAULT)
             good, rejected = self._locating.run(rows, self._time(), error, (node, policy))
         return self._guarded(self._partial, good), rejected
 
@@ -191,6 +192,10 @@ class AggregatePlan:
 
     def _prepared(self, phase: str, rows: pa.Table, sql: str) -> pa.Table:
         """Run the statement of a phase, preparing it at its first use and whenever its text is another one."""
+        if self._budget is None:  # the shape is being found: each is run once
+            self._session = self._session or Session(None)
+            self._session.register(rows)
+            return self._session.fetch(sql)
         statement, prepared = self._statements.get(phase) or (Statement(rows.schema, self._budget), "")
         if prepared != sql:
             statement.prepare(sql)
@@ -226,10 +231,18 @@ class AggregatePlan:
         return self._partial(self._input.empty_table())
 
     def _shape(self, checker: Checker) -> _Shape:
-        """Find the schema of partial rows, the types of parts in DuckDB's words, and the output; once in a process."""
-        self.partial_schema = self._partial_schema()
-        self._kinds = checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
-        shape = self.partial_schema, self._kinds, self._output()
+        """Find the schema of partial rows, the types of parts in DuckDB's words, and the output; once in a process.
+
+        On the instance for small work, which is open already: to open one takes longer than all of this.
+        """
+        budget, self._budget = self._budget, None
+        try:
+            self.partial_schema = self._partial_schema()
+            self._kinds = checker.described(f"from {INPUT}", self.partial_schema)[len(self.keys) :]
+            shape = self.partial_schema, self._kinds, self._output()
+        finally:
+            self._budget, self._session = budget, None
+            self._statements.clear()
         return _shapes.keep((self._grouping, self._schema), shape)
 
     def _partial_schema(self) -> pa.Schema:

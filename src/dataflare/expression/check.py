@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from dataflare.component import Budget
-from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, offered, syntax, walk
+from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, foreseen, offered, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
 from dataflare.expression.lineage import NOBODY_KNOWS, Needs, Origin, needs, origins
-from dataflare.expression.session import Session, folded, quoted, select
+from dataflare.expression.session import INPUT, Session, folded, quoted, select
 from dataflare.expression.wording import in_sql, place_as_written, spliced_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
@@ -32,6 +33,9 @@ V = TypeVar("V")
 
 DEFAULT = Budget()
 _REMEMBERED_MAX = 4096
+_TOGETHER = 16
+"""So many steps are typed by one query."""
+
 _OPEN, _CLOSE = "(\n", "\n)"
 _BEFORE = len(f"select {_OPEN}")
 _NOWHERE = 1 << 62
@@ -130,12 +134,21 @@ class Checker:
     def __init__(self) -> None:
         """Open nothing yet."""
         self._opened: Session | None = None
+        self._nulls: Memory[tuple[int, pa.Schema], str] = Memory()
 
     @property
     def _session(self) -> Session:
         """The session, which ends with the checker's last reference."""
         self._opened = self._opened or Session(None)
         return self._opened
+
+    def foresee(self, texts: Iterable[str]) -> None:
+        """Parse texts that will be read, all at once; what is none of SQL is told when it is read."""
+        import duckdb
+
+        statements = [s for text in texts if not _BARE.fullmatch(text) for s in _whole(in_sql(text))]
+        with suppress(duckdb.Error):  # then each is parsed when its turn comes
+            foreseen.parse(self._session, statements)
 
     def read(self, text: str, names: Sequence[str], *, aggregates: bool = False) -> Expression:
         """Check an expression over columns of these names; raise WorkflowError."""
@@ -153,7 +166,7 @@ class Checker:
     def _tree(self, written: str, names: Sequence[str]) -> Tree:
         """Parse the text, both within parentheses and without: only a whole expression passes both."""
         text = in_sql(written)
-        alone, within = (syntax(self._session, f"select {a}{text}{b}") for a, b in (("\n", "\n"), (_OPEN, _CLOSE)))
+        alone, within = (syntax(self._session, statement) for statement in _whole(text))
         for tree, before in ((within, _BEFORE), (alone, len("select \n"))):
             if tree["error"]:
                 position = int(tree.get("position") or before)
@@ -184,23 +197,52 @@ class Checker:
     def _types(self, expressions: Sequence[Expression], schema: pa.Schema) -> list[pa.DataType]:
         """Try a row of nulls, which finds literals that do not fit what they are compared to, and other misreadings."""
         import duckdb
-        import pyarrow as pa
 
-        fields = [schema.field(n) for n in _read_by(expressions)] or [pa.field("_", pa.bool_())]
-        query = select(f"{e.sql()} as c{n}" for n, e in enumerate(expressions))
-        key = query, pa.schema(fields)
+        key, columns = _question(expressions, schema)
+        fields = key[1]
         if (known := _typed.get(key)) is not None:
             return list(known)
         for rows in (1, 0):
-            self._session.register(
-                pa.Table.from_arrays([pa.nulls(rows, f.type) for f in fields], [f.name for f in fields])
-            )
+            query = select(columns, self._rows_of_nulls(rows, fields))
             try:
                 return list(_typed.keep(key, self._session.fetch(query).schema.types))
             except duckdb.Error as error:
                 if not rows or not is_about_rows(error) or points_at_literal(error):
                     raise
         return []
+
+    def foresee_types(self, asked: Sequence[tuple[Sequence[Expression], pa.Schema]]) -> None:
+        """Find types that will be asked for, of many steps by one query; each in its turn where that fails."""
+        import duckdb
+
+        for start in range(0, len(asked), _TOGETHER):
+            keys, parts = [], []
+            for number, (expressions, schema) in enumerate(asked[start : start + _TOGETHER]):
+                key, columns = _question(expressions, schema)
+                if key not in _typed:
+                    keys.append((key, len(columns)))
+                    parts.append(f"({select(columns, self._rows_of_nulls(1, key[1]))}) as q{number}")
+            if not parts:
+                continue
+            try:
+                types = self._session.fetch(select(["*"], " positional join ".join(parts))).schema.types
+            except duckdb.Error:
+                continue  # who asks hears what is wrong
+            for key, count in keys:
+                _typed.keep(key, types[:count])
+                types = types[count:]
+
+    def _rows_of_nulls(self, rows: int, fields: pa.Schema) -> str:
+        """Return the name of a table of nulls; many steps of a workflow read columns of the same names and types."""
+        import pyarrow as pa
+
+        name = self._nulls.get((rows, fields))
+        if name is None:
+            name = f"{INPUT}{len(self._nulls)}"
+            table = pa.Table.from_arrays([pa.nulls(rows, f.type) for f in fields], fields.names)
+            self._session.register(table, name)
+            self._nulls.keep((rows, fields), name)
+        return name
 
     def described(self, sql: str, schema: pa.Schema) -> list[str]:
         """Return DuckDB's names of the types of a query over rows of this schema; raise duckdb.Error."""
@@ -209,6 +251,11 @@ class Checker:
             rows = self._session.execute(f"describe {sql}")
             known = _described.keep((sql, schema), [str(row[1]) for row in rows])
         return list(known)
+
+
+def _whole(text: str) -> list[str]:
+    """Return the statements of which only a whole expression passes both."""
+    return [f"select {before}{text}{after}" for before, after in (("\n", "\n"), (_OPEN, _CLOSE))]
 
 
 def _advice(text: str, names: Sequence[str]) -> str:
@@ -221,6 +268,15 @@ def _advice(text: str, names: Sequence[str]) -> str:
             if kind.name == "keyword" and re.match(rf"{re.escape(name)}\b".encode(), raw[start:]):
                 return f"{name!r} is a word of SQL: write the column as {quoted(name)}"
     return "|| joins texts: write `or` between conditions" if "||" in text else "write one SQL expression"
+
+
+def _question(expressions: Sequence[Expression], schema: pa.Schema) -> tuple[tuple[str, pa.Schema], list[str]]:
+    """Return by what the types of expressions are remembered, and what is selected to find them."""
+    import pyarrow as pa
+
+    fields = pa.schema([schema.field(n) for n in _read_by(expressions)] or [pa.field("_", pa.bool_())])
+    columns = [f"{e.sql()} as c{n}" for n, e in enumerate(expressions)]
+    return (select(columns), fields), columns
 
 
 def _read_by(expressions: Sequence[Expression]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -51,9 +50,34 @@ class FlowTyper:
     def run(self, known: Mapping[str, Outputs] | None = None) -> Flow:
         """Type all nodes. A typer runs once; sources whose outputs are `known` are not asked."""
         flow, known = self._flow, known or {}
+        if self._types:
+            self._steps.foresee(self._outline)
+        for wave in self._waves():
+            self._type(wave, known)
+        return flow
+
+    def _waves(self) -> list[list[str]]:
+        """Return the nodes in groups, each behind the groups that feed it: those of one can be typed together."""
+        depths: dict[str, int] = {}
+        waves: list[list[str]] = []
         for name in self._wiring.order:
+            feeding = (depths.get(r.node, -1) for r in self._wiring.references.get(name, ()))
+            depths[name] = depth = 1 + max(feeding, default=-1)
+            waves += [[] for _ in range(depth + 1 - len(waves))]
+            waves[depth].append(name)
+        return waves
+
+    def _type(self, wave: Sequence[str], known: Mapping[str, Outputs]) -> None:
+        flow, ready = self._flow, []
+        for name in wave:
             draft = self._outline.drafts[name]
             flow.edges[name] = self._edges(draft)
+            if self._types and flow.edges[name] and draft.component is not None and self._steps.takes(draft):
+                first = flow.inputs(name)[0].schema
+                ready += [(draft, first)] if first.columns else []
+        self._steps.foresee_types(ready)
+        for name in wave:
+            draft = self._outline.drafts[name]
             if draft.kind is NodeKind.SOURCE:
                 found = dict(known[name]) if name in known else self._source(draft)
             elif draft.kind is NodeKind.PROCESSOR:
@@ -62,7 +86,6 @@ class FlowTyper:
                 found = {}
                 self._check_kinds(draft)
             flow.outputs[name] = self._with_errors(draft, found)
-        return flow
 
     def _with_errors(self, draft: Draft, found: Outputs | None) -> Outputs:
         if found is None:
@@ -87,7 +110,7 @@ class FlowTyper:
             streams: Mapping[str, Stream] | None = draft.component.declared()
             if streams is None and self._ask:
                 asked: Any = draft.component.streams()
-                streams = asyncio.run(_awaited(asked)) if inspect.isawaitable(asked) else asked
+                streams = _awaited(asked) if inspect.isawaitable(asked) else asked
         except DataFlareError as error:
             self._faults.tell(draft, error)
             return None
@@ -277,8 +300,13 @@ class FlowTyper:
         self._findings.error("edge_kind", message, self._outline.place(draft, *at), hint)
 
 
-async def _awaited(value: Any) -> Any:
-    return await value
+def _awaited(value: Any) -> Any:
+    import asyncio
+
+    async def wait() -> Any:
+        return await value
+
+    return asyncio.run(wait())
 
 
 def _meaning(kind: EdgeKind) -> str:

@@ -14,10 +14,8 @@ from dataflare.security.secrets import Secret, scrub
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
 from dataflare.workflow.components import Builder, settings_of
-from dataflare.workflow.connecting import check_surroundings, settle_contexts
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
-from dataflare.workflow.drift import tell_drift
 from dataflare.workflow.examples import check_examples
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
@@ -38,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dataflare.component import Registry
-    from dataflare.plan import Plan
+    from dataflare.plan import Guarantee, Plan
     from dataflare.workflow.example_text import ExampleText
-    from dataflare.workflow.flow import Outputs
+    from dataflare.workflow.flow import Flow, Outputs
 
 STATIC, PLAN, CONNECT, SAMPLE = "static", "plan", "connect", "sample"
 LEVELS = (STATIC, PLAN, CONNECT, SAMPLE)
@@ -165,11 +163,7 @@ class _Loading:
         tell_unheeded(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         if check:
-            settle_contexts(out, flow, guarantees)
-            faults = Faults(out, self._findings)
-            check_surroundings(out, faults)
-            if level == SAMPLE:
-                tell_drift(out, self._findings, faults)
+            self._look_around(out, flow, guarantees)
         if self._findings.failed:
             return Loaded(None, self._found(), self._document, tests=out.tests)
         settled: dict[str, dict[str, Any]] = {}
@@ -185,6 +179,17 @@ class _Loading:
         if self._findings.failed:
             return Loaded(None, self._found(), self._document, tests=out.tests)
         return Loaded(plan, self._found(), self._document, not flow.untyped, out.tests)
+
+    def _look_around(self, out: Outline, flow: Flow, guarantees: Mapping[str, Guarantee]) -> None:
+        """Ask components what is around them; what that needs is imported here, not by every start."""
+        from dataflare.workflow.connecting import check_surroundings, settle_contexts
+        from dataflare.workflow.drift import tell_drift
+
+        settle_contexts(out, flow, guarantees)
+        faults = Faults(out, self._findings)
+        check_surroundings(out, faults)
+        if self._around.level == SAMPLE:
+            tell_drift(out, self._findings, faults)
 
     def _known(self, out: Outline) -> dict[str, Outputs]:
         """Return the outputs of sources that need not be asked, with their tags."""

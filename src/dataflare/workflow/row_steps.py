@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import DataFlareError
 from dataflare.expression.step import RowProcessor
+from dataflare.plan_words import NodeKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from dataflare.expression.step import Step
     from dataflare.expression.typed import CheckedStep, Problem
     from dataflare.schema import Schema
-    from dataflare.workflow.drafts import Draft
+    from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.faults import Faults
+
+
+_CHARACTERS_MAX = 2000
+_FEW = 8
 
 
 class RowSteps:
@@ -54,6 +59,32 @@ class RowSteps:
     def reads(self, text: str, schema: Schema) -> tuple[str, ...]:
         """Return the columns that an expression reads, aggregates allowed; raise WorkflowError where it is none."""
         return self._engine().read(text, schema.names, aggregates=True).reads
+
+    def foresee(self, outline: Outline) -> None:
+        """Parse at once what may be an expression among the settings of transformations: it is much cheaper so."""
+        texts: dict[str, None] = {}
+        for draft in outline.drafts.values():
+            config = outline.document.at((*draft.path, "config")) if draft.kind is NodeKind.PROCESSOR else None
+            for _, value in config.walk() if config is not None else ():
+                if isinstance(value.data, str) and len(value.data) <= _CHARACTERS_MAX:
+                    texts[value.data] = None
+        if len(texts) >= _FEW:
+            self._engine().foresee(texts)
+
+    def foresee_types(self, nodes: Sequence[tuple[Draft, Schema]]) -> None:
+        """Find at once the types of row-wise nodes whose inputs are known; what is wrong is told in its turn."""
+        asked = []
+        for draft, schema in nodes:
+            try:
+                step = draft.component.step([schema])
+                read = [self._engine().read(text, schema.names) for _, text in step.columns or ()]
+                conditions = [self._engine().read(step.condition, schema.names)] if step.condition is not None else []
+            except (DataFlareError, KeyError, ValueError, TypeError):
+                continue
+            computed = [e for e in read if e.column is None]
+            asked += [(e, schema.to_arrow()) for e in (computed, conditions) if e]
+        if len(asked) > 1:
+            self._engine().foresee_types(asked)
 
     def _engine(self) -> Checker:
         from dataflare.expression.check import Checker

@@ -20,7 +20,7 @@ from dataflare.cli.main import main
 from dataflare.component import Config, Field, Registry, SourceConnector, Stream, source
 from dataflare.errors import DataFlareError, ExternalError, UnavailableError
 from dataflare.schema import Schema
-from dataflare.workflow import LEVELS, load, loading
+from dataflare.workflow import LEVELS, connecting, load
 from dataflare.workflow.connecting import check_surroundings
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def test_what_they_find_is_told_at_once_at_their_place_and_without_secrets() -> 
 
 
 def test_one_that_hangs_is_told_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "check_surroundings", partial(check_surroundings, seconds=0.2))
+    monkeypatch.setattr(connecting, "check_surroundings", partial(check_surroundings, seconds=0.2))
     try:
         found = looked("hangs", "raises")
     finally:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError
-from dataflare.formats.csv.decode import CsvDecoder
-from dataflare.formats.csv.read import CsvReader
 from dataflare.formats.csv.records import records, whole_records
 from dataflare.formats.guess import column_type
 from dataflare.schema import Schema
@@ -64,6 +62,8 @@ def infer(sample: bytes, names: Sequence[str], options: CsvOptions) -> dict[str,
 
     A torn record at the end of the sample is left out, unless it is the only one.
     """
+    from dataflare.formats.csv.decode import CsvDecoder
+
     whole = whole_records(sample, options, len(sample)) or len(sample)
     texts = Schema.of(dict.fromkeys(names, "string"))
     rows = CsvDecoder(texts, names, options).decode(sample[:whole]).rows
@@ -75,6 +75,8 @@ def _own(texts: pa.ChunkedArray, guessed: str | None, options: CsvOptions) -> st
     """Return the type of a column whose numbers, booleans or dates are written as the dialect says."""
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    from dataflare.formats.csv.read import CsvReader
 
     signs = options.decimal != "." or bool(options.thousands)
     kinds = ["bool"] if options.true_words else []
