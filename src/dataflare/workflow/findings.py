@@ -46,9 +46,15 @@ class Findings:
         return sorted(unique, key=lambda f: (f.place.line, f.place.column))
 
 
+_COMPARED_MAX = 200
+"""With so many words at most is one compared that is not known."""
+
+
 def near(word: str, choices: Iterable[str]) -> str:
     """Return a hint for a word that is not one of the choices: the nearest one, else all of them if they are few."""
     known = sorted({str(c) for c in choices})
+    if len(known) > _COMPARED_MAX:  # those that begin alike, or a long workflow with many mistakes takes minutes
+        known = [k for k in known if k[:1].lower() == word[:1].lower()][:_COMPARED_MAX]
     close = difflib.get_close_matches(word, known, n=1) or [k for k in known if k.lower() == word.lower()]
     if close:
         return f"did you mean {close[0]!r}?"

@@ -64,9 +64,11 @@ class _Reader:
         sign = self._blanks()
         self._count += 1
         if self._count > VALUES_MAX:
-            raise _JsonSyntaxError(f"more than {VALUES_MAX:,} values", self._at, code="too_many_values")
+            what, hint = f"more than {VALUES_MAX:,} values", "move data out of the workflow"
+            raise _JsonSyntaxError(what, self._at, hint, code="too_many_values")
         if depth > DEPTH_MAX:
-            raise _JsonSyntaxError(f"nested more than {DEPTH_MAX} levels deep", self._at, code="too_deep")
+            what, hint = f"nested more than {DEPTH_MAX} levels deep", "flatten the document"
+            raise _JsonSyntaxError(what, self._at, hint, code="too_deep")
         mark = self.mark(self._at)
         if sign == "{":
             return Value(self._map(depth), mark)

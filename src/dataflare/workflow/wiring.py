@@ -165,11 +165,9 @@ class _Wirer:
             self._wiring.order += ready
             for name in ready:
                 del left[name]
-        told: set[str] = set()
+        walked: set[str] = set()
         for name in left:
-            cycle = _cycle(name, left)
-            if told.isdisjoint(cycle):
-                told.update(cycle)
+            if cycle := _cycle(name, left, walked):
                 self._cycle(cycle)
 
     def _cycle(self, cycle: list[str]) -> None:
@@ -182,14 +180,19 @@ class _Wirer:
         self._findings.error("cycle", message, place, "take one of these inputs out")
 
 
-def _cycle(start: str, feeds: Mapping[str, set[str]]) -> list[str]:
-    """Walk up from a node that cannot be ordered until a node comes again; every such walk ends in a cycle."""
-    walked: list[str] = []
+def _cycle(start: str, feeds: Mapping[str, set[str]], walked: set[str]) -> list[str]:
+    """Walk up from a node that cannot be ordered until a node comes again; every such walk ends in a cycle.
+
+    Nothing where that node was walked before: its cycle is told already.
+    """
+    steps: dict[str, None] = {}
     name = start
-    while name not in walked:
-        walked.append(name)
+    while name not in steps and name not in walked:
+        steps[name] = None
         name = min(n for n in feeds[name] if n in feeds)
-    return walked[walked.index(name) :]
+    walked.update(steps)
+    way = list(steps)
+    return way[way.index(name) :] if name in steps else []
 
 
 __all__ = ["ERRORS", "Reference", "Wiring", "is_glob", "wire"]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REPAIRS_MAX = 50
+_REJOINED_MAX, _SHOWN_MAX = 1000, 100
+"""A value that commas have cut is put together up to so many characters."""
+
 _REFERENCE = re.compile(r"\$\{[^}\n\r\x85\u2028\u2029]*\}?")
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
@@ -76,10 +79,21 @@ def _repaired(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> str
 
 
 def _offset(text: str, mark: Any) -> int:
-    """Return the index of a mark; lines end where YAML says, which is at some rarer characters too."""
-    starts = [0, *(m.end() for m in _BREAK.finditer(text))]
-    offset: int = starts[min(mark.line, len(starts) - 1)] + mark.column
-    return min(offset, len(text))
+    """Return the index of a mark in a text."""
+    return _Lines(text).offset(mark)
+
+
+class _Lines:
+    """Where the lines of a text begin; they end where YAML says, which is at some rarer characters too."""
+
+    def __init__(self, text: str) -> None:
+        self._length = len(text)
+        self._starts = [0, *(m.end() for m in _BREAK.finditer(text))]
+
+    def offset(self, mark: Any) -> int:
+        """Return the index of a mark."""
+        found: int = self._starts[min(mark.line, len(self._starts) - 1)] + mark.column
+        return min(found, self._length)
 
 
 def _report(text: str, error: yaml.MarkedYAMLError, findings: Findings) -> None:
@@ -144,6 +158,7 @@ class _Builder:
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Value] = {}
         self._count = 0
+        self._lines: _Lines | None = None
         self.root: Value | None = None
         self._takers: dict[type, Callable[[Any], None]] = {
             yaml.ScalarEvent: self._scalar,
@@ -212,17 +227,21 @@ class _Builder:
 
     def _rejoin(self, frame: _Frame, cut: Value, event: yaml.ScalarEvent) -> None:
         """Put together what commas have cut, such as decimal(10,2), and say that it must be quoted."""
-        start = SimpleNamespace(line=cut.mark.line - 1, column=cut.mark.column - 1)
-        whole = self._text[_offset(self._text, start) : _offset(self._text, event.end_mark)]
-        cut.data = cut.text = whole
         if isinstance(frame.value.data, dict):
             frame.key = _SKIPPED
+        if len(str(cut.text)) > _REJOINED_MAX:  # whatever it is, it is told when its bracket closes
+            return
+        start = SimpleNamespace(line=cut.mark.line - 1, column=cut.mark.column - 1)
+        self._lines = self._lines or _Lines(self._text)
+        whole = self._text[self._lines.offset(start) : self._lines.offset(event.end_mark)]
+        cut.data = cut.text = whole
         if not _is_cut(whole):
             frame.cut = None
             self._unquoted(whole, cut.mark, f'write "{whole}" in double quotes')
 
     def _unquoted(self, text: str, mark: Mark, hint: str) -> None:
-        what = f"{text} must be quoted here: inside {{}} and [] a comma ends a value"
+        shown = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
+        what = f"{shown} must be quoted here: inside {{}} and [] a comma ends a value"
         self._found.error("unquoted_comma", what, self._place(mark), hint)
 
     def _key(self, frame: _Frame, text: str, mark: Mark, *, plain: bool) -> None:
