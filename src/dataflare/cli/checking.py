@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import GREEN, findings_text, painted, say_error, write, write_json
+from dataflare.cli.console import GREEN, findings_text, in_language, painted, say_error, write, write_json
 from dataflare.cli.summary import guarantees_json, guarantees_text
 from dataflare.errors import InvalidWorkflowError, UnavailableError, WorkflowError
 
@@ -33,7 +33,7 @@ def validate_command(file: Path, level: str, *, as_json: bool) -> int:
         loaded = _sampled(loaded, loaded.plan)
     guarantees = loaded.plan.guarantees if loaded.plan else {}
     if as_json:
-        findings = [f.as_json() for f in loaded.findings]
+        findings = [in_language(f).as_json() for f in loaded.findings]
         write_json({"valid": loaded.valid, "findings": findings, "guarantees": guarantees_json(guarantees)})
         return 0 if loaded.valid else InvalidWorkflowError(loaded.findings).exit_code
     parts = [findings_text(loaded.findings, sys.stdout)] if loaded.findings else []

@@ -11,6 +11,8 @@ import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
+from dataflare.language import language_of, translated, word
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -41,7 +43,7 @@ def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     findings: list[Finding] = getattr(error, "findings", [])
     if as_json:
         for finding in findings or [error.as_finding()]:
-            write_json(finding.as_json(), stream=sys.stderr)
+            write_json(in_language(finding).as_json(), stream=sys.stderr)
         return
     if findings:
         sys.stderr.write(findings_text(findings, sys.stderr) + "\n")
@@ -49,24 +51,27 @@ def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     place = str(error.place)
     if error.place.file and error.place.path:
         place = f"{place} ({error.place.path})"
-    lines = [f"{painted('error:', RED, sys.stderr)} {error.what}"]
+    told = in_language(error.as_finding())
+    lines = [f"{painted(_word('error') + ':', RED, sys.stderr)} {told.message}"]
     lines += [f"  at {place}"] if place else []
-    lines += [f"  {painted('hint:', DIM, sys.stderr)} {error.hint}"] if error.hint else []
+    lines += [f"  {painted(_word('hint:'), DIM, sys.stderr)} {told.hint}"] if told.hint else []
     sys.stderr.write("\n".join(lines) + "\n")
 
 
 def say_warning(finding: Finding, *, as_json: bool) -> None:
     """Tell on stderr what is not as it should be, while the command goes on."""
+    finding = in_language(finding)
     if as_json:
         write_json(finding.as_json(), stream=sys.stderr)
         return
     where = f"\n  at {_where(finding)}" if _where(finding) else ""
-    sys.stderr.write(f"{painted('warning:', YELLOW, sys.stderr)} {finding.message}{where}\n")
+    sys.stderr.write(f"{painted(_word('warning') + ':', YELLOW, sys.stderr)} {finding.message}{where}\n")
 
 
 def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
     """Return findings in columns: severity, place, message; the cure under the message."""
-    rows = [(f.severity, _where(f), f.message) for f in findings]
+    findings = [in_language(f) for f in findings]
+    rows = [(_word(f.severity), _where(f), f.message) for f in findings]
     left = [max(width(row[i]) for row in rows) for i in (0, 1)]
     lines: list[str] = []
     for finding, (severity, place, message) in zip(findings, rows, strict=True):
@@ -75,8 +80,17 @@ def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
         indent = " " * (left[0] + 2 + width(middle))
         lines.append(f"{head}  {middle}{message.replace(chr(10), chr(10) + indent)}")
         if finding.hint:
-            lines.append(f"{indent}{painted('hint:', DIM, stream)} {finding.hint}")
+            lines.append(f"{indent}{painted(_word('hint:'), DIM, stream)} {finding.hint}")
     return "\n".join(lines)
+
+
+def in_language(finding: Finding) -> Finding:
+    """Return the finding in the language that the environment asks for."""
+    return translated(finding, language_of(os.environ))
+
+
+def _word(text: str) -> str:
+    return word(text, language_of(os.environ))
 
 
 def table(

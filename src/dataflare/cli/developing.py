@@ -9,7 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import BOLD, DIM, GREEN, RED, findings_text, painted, say_error, table, write, write_json
+from dataflare.cli.console import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    findings_text,
+    in_language,
+    painted,
+    say_error,
+    table,
+    write,
+    write_json,
+)
 from dataflare.cli.watching import Watch
 from dataflare.clock import wait_blocking
 from dataflare.errors import DataFlareError, Finding
@@ -114,7 +126,7 @@ class _Round:
             write(f"\nnot looked into, for that would take rows away or wait for them: {', '.join(left_out)}")
 
     def _tell_json(self, loaded: Loaded, rows: Mapping[str, pa.Table], *, valid: bool) -> None:
-        findings = [f.as_json() for f in _unique(loaded.findings)]
+        findings = [in_language(f).as_json() for f in _unique(loaded.findings)]
         write_json({"valid": valid, "findings": findings, "rows": {n: t.to_pylist() for n, t in rows.items()}})
 
     def _test(self, loaded: Loaded) -> None:
