@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.bounds import VALUES_MAX, Bounds
-from dataflare.expression.check import DEFAULT, Checker, Memory
+from dataflare.expression.check import DEFAULT, Checker
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit
 from dataflare.expression.gathering import Gathering
 from dataflare.expression.grouping import EPOCH_MARK, grouping
 from dataflare.expression.keys import KEY_GROUPS, key_groups
 from dataflare.expression.lineage import marks
+from dataflare.expression.memory import Memory
 from dataflare.expression.reject import Rejecting
 from dataflare.expression.segment import segments
 from dataflare.expression.session import INPUT, Session, Statement, quoted

@@ -12,12 +12,13 @@ import difflib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from dataflare.component import Budget
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, foreseen, offered, syntax, walk
 from dataflare.expression.explain import is_about_rows, misread, points_at_literal, wrong, wrong_at
 from dataflare.expression.lineage import NOBODY_KNOWS, Needs, Origin, needs, origins
+from dataflare.expression.memory import Memory
 from dataflare.expression.session import INPUT, Session, folded, quoted, select
 from dataflare.expression.wording import in_sql, place_as_written, spliced_text
 
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
 
     from dataflare.errors import WorkflowError
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 DEFAULT = Budget()
-_REMEMBERED_MAX = 4096
 _TOGETHER = 16
 """So many steps are typed by one query."""
 
@@ -107,17 +104,6 @@ class Expression:
             return quoted(self.column)
         spliced = spliced_text(self.text, [(a, b, new.format(epoch=epoch)) for a, b, new in self.clocks])
         return f"{_OPEN}{spliced}{_CLOSE}"
-
-
-class Memory(dict[K, V]):
-    """What was found out once; forgotten as a whole when it is much. The answers depend on their keys alone."""
-
-    def keep(self, key: K, value: V) -> V:
-        """Remember an answer and return it."""
-        if len(self) >= _REMEMBERED_MAX:
-            self.clear()
-        self[key] = value
-        return value
 
 
 _read: Memory[tuple[str, tuple[str, ...], bool], Expression] = Memory()
