@@ -22,7 +22,7 @@ WRITE = os.environ.get("DATAFLARE_GOLDEN") == "write"
 @pytest.fixture(autouse=True)
 def _place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER)
-    for name in ("DATAFLARE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "NOBODY_SET_THIS"):
+    for name in ("DATAFLARE_LANG", "LC_ALL", "LC_MESSAGES", "LANG", "NOBODY_SET_THIS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FOLDER", "/data")
 

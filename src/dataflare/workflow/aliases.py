@@ -6,6 +6,7 @@ an error.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dataflare.workflow.document import Document, Value, value_of
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
 
     from dataflare.workflow.findings import Findings
 
-_SECTIONS = {"transforms": "transformations", "processors": "transformations", "sinks": "destinations"}
-_FILE_TYPES = ("arrow", "avro", "csv", "excel", "json", "jsonl", "parquet")
-_PROCESSOR_TYPES = {"enrich": "enrichment", "map": "mapping"}
-_CONFIG = {"username": "user"}
-_FILE_CONFIG = {"file_path": "path", "has_header": "header", "write_header": "header"}
-_ENRICHMENT_CONFIG = {"lookup_data": "rows", "target_field": "into"}
-_ENRICHMENT_KEYS = ("source_field", "lookup_key")
-_BATCH = {"size": "rows", "flush_interval": "period", "max_rows": "rows", "max_bytes": "bytes"}
+SECTIONS = {"transforms": "transformations", "processors": "transformations", "sinks": "destinations"}
+FILE_TYPES = ("arrow", "avro", "csv", "excel", "json", "jsonl", "parquet")
+PROCESSOR_TYPES = {"enrich": "enrichment", "map": "mapping"}
+CONFIG = {"username": "user"}
+FILE_CONFIG = {"file_path": "path", "has_header": "header", "write_header": "header"}
+ENRICHMENT_CONFIG = {"lookup_data": "rows", "target_field": "into"}
+ENRICHMENT_KEYS = ("source_field", "lookup_key")
+OPERATION = "cdc_operation"
+BATCH = {"size": "rows", "flush_interval": "period", "max_rows": "rows", "max_bytes": "bytes"}
 
 
 def rewrite(document: Document, findings: Findings) -> None:
@@ -36,7 +38,7 @@ class _Rewriter:
 
     def run(self) -> None:
         root = self._document.root
-        self._rename(root, _SECTIONS)
+        self._rename(root, SECTIONS)
         self._name(root)
         version = root.map.get("version")
         if version is not None and version.text and isinstance(version.data, int | float):
@@ -45,7 +47,8 @@ class _Rewriter:
             self._rename(node, {"collection_mode": "mode"})
             self._component(node)
         for node in self._nodes("transformations"):
-            self._type(node, _PROCESSOR_TYPES)
+            self._operation(node)
+            self._type(node, PROCESSOR_TYPES)
             self._component(node)
             self._enrichment(node)
         for node in self._nodes("destinations"):
@@ -84,6 +87,18 @@ class _Rewriter:
         metadata = root.map.setdefault("metadata", Value({}, name.mark, name.key_mark))
         metadata.map.setdefault("name", name)
 
+    def _operation(self, node: Value) -> None:
+        """Older expressions call the kind of a change `cdc_operation`; a column of that name keeps it."""
+        config = node.map.get("config")
+        if config is None or self._has_column(OPERATION):
+            return
+        for _, value in config.walk():
+            if isinstance(value.data, str) and OPERATION in value.data:
+                value.data = re.sub(rf"\b{OPERATION}\b", "_op", value.data)
+
+    def _has_column(self, name: str) -> bool:
+        return any(path[-1:] == (name,) for path, _ in self._document.root.walk())
+
     @staticmethod
     def _type(node: Value, words: Mapping[str, str]) -> None:
         kind = node.map.get("type")
@@ -97,19 +112,19 @@ class _Rewriter:
             on_error.data, on_error.text, on_error.ambiguous = {"action": action}, None, False
         config = node.map.get("config")
         if config is not None and isinstance(config.data, dict):
-            self._rename(config, _CONFIG)
+            self._rename(config, CONFIG)
         kind = node.map.get("type")
         if kind is None or not isinstance(kind.data, str):
             return
-        if kind.data in _FILE_TYPES:
+        if kind.data in FILE_TYPES:
             self._file(node, kind)
         elif kind.data == "file" and config is not None:
-            self._rename(config, _FILE_CONFIG)
+            self._rename(config, FILE_CONFIG)
 
     def _file(self, node: Value, kind: Value) -> None:
         """A type `csv` is a file of that format."""
         config = node.map.setdefault("config", Value({}, kind.mark, kind.key_mark))
-        self._rename(config, _FILE_CONFIG)
+        self._rename(config, FILE_CONFIG)
         config.map.setdefault("format", Value(kind.data, kind.mark, kind.key_mark))
         kind.data = "file"
 
@@ -121,9 +136,9 @@ class _Rewriter:
         config, kind = node.map.get("config"), node.map.get("type")
         if config is None or kind is None or kind.data != "enrichment":
             return
-        if not any(word in config.map for word in (*_ENRICHMENT_CONFIG, *_ENRICHMENT_KEYS)):
+        if not any(word in config.map for word in (*ENRICHMENT_CONFIG, *ENRICHMENT_KEYS)):
             return
-        self._rename(config, _ENRICHMENT_CONFIG)
+        self._rename(config, ENRICHMENT_CONFIG)
         field = config.map.pop("source_field", None)
         equal = config.map.pop("lookup_key", None) or field
         if field is not None and equal is not None:
@@ -151,7 +166,7 @@ class _Rewriter:
             node.map["key"] = Value([Value(key.data, key.mark)], key.mark, key.key_mark)
         batch = node.map.get("batch")
         if batch is not None and isinstance(batch.data, dict):
-            self._rename(batch, _BATCH)
+            self._rename(batch, BATCH)
 
 
 def _row(key: str, value: Value, named: Value) -> Value:

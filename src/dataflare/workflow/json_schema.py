@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import destination, processor, source, state_store
 from dataflare.workflow.model import WorkflowText
+from dataflare.workflow.older_schema import allow_older
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NODES: Mapping[str, Kind[Any]] = {"SourceText": source, "ProcessorText": processor, "DestinationText": destination}
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """Any value may be written as `${NAME}` or `${NAME:-default}`, also one that is no text."""
+_UNITS = {
+    "duration": r"^\s*(\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)\s*)+$",
+    "size": r"^\s*\d+(\.\d+)?\s*([kKMGT]B|[KMGT]iB|B)\s*$",
+}
+"""What values with units look like: a number without one is refused."""
 _PYDANTIC = ("gt", "ge")
 """Bounds of values with units, which JSON Schema sees as text."""
 
@@ -28,6 +34,7 @@ def workflow_schema(registry: Registry) -> dict[str, Any]:
         definitions[name] |= _settings(kind, registry, definitions, inside="config")
     state = definitions["RuntimeText"]["properties"]["state"]
     state |= _settings(state_store, registry, definitions, inside="")
+    allow_older(schema)
     found: dict[str, Any] = _referable({"$schema": DIALECT, **schema, "title": "A workflow of DataFlare"})
     return found
 
@@ -65,8 +72,11 @@ def _referable(schema: Any) -> Any:
         return schema
     kept = ("default", "examples", "enum", "if")
     changed = {k: v if k in kept else _referable(v) for k, v in schema.items() if k not in _PYDANTIC}
-    if short := changed.pop("x-short", None):  # the kinds of value that a validator takes in the place of a map
-        return {"anyOf": [{"type": short}, changed]}
+    if short := changed.pop("x-short", None):  # what a validator takes in the place of a map: types, or schemas
+        others = [{"type": s} if isinstance(s, str) else s for s in short]
+        return {"anyOf": [*others, changed]}
+    if pattern := _UNITS.get(str(schema.get("format"))):
+        changed["pattern"] = rf"{pattern}|\$\{{"
     if _takes_no_text(schema):
         about = {k: changed.pop(k) for k in ("description", "default", "title") if k in changed}
         return {"anyOf": [changed, _REFERENCE], **about}

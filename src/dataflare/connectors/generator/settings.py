@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, field_validator, model_validator
 
@@ -32,7 +32,7 @@ def microseconds(text: str) -> int:
 class ColumnConfig(Config):
     """One made-up column."""
 
-    model_config = ConfigDict(json_schema_extra={"x-short": ["string", "array"]})
+    model_config = ConfigDict(json_schema_extra={"x-short": [{"enum": list(get_args(Kind))}, "array"]})
 
     kind: Kind = Field(description="sequence, int, float, bool, choice, string, uuid or timestamp.")
     start: int | str = Field(0, description="sequence: first number. timestamp: first moment.")
