@@ -46,8 +46,8 @@ class _Rewriter:
         for node in self._nodes("sources"):
             self._rename(node, {"collection_mode": "mode"})
             self._component(node)
+        self._operation(self._nodes("transformations"))
         for node in self._nodes("transformations"):
-            self._operation(node)
             self._type(node, PROCESSOR_TYPES)
             self._component(node)
             self._enrichment(node)
@@ -87,17 +87,14 @@ class _Rewriter:
         metadata = root.map.setdefault("metadata", Value({}, name.mark, name.key_mark))
         metadata.map.setdefault("name", name)
 
-    def _operation(self, node: Value) -> None:
+    def _operation(self, nodes: list[Value]) -> None:
         """Older expressions call the kind of a change `cdc_operation`; a column of that name keeps it."""
-        config = node.map.get("config")
-        if config is None or self._has_column(OPERATION):
-            return
-        for _, value in config.walk():
-            if isinstance(value.data, str) and OPERATION in value.data:
+        configs = [node.map["config"] for node in nodes if "config" in node.map]
+        values = (value for config in configs for _, value in config.walk())
+        texts = [value for value in values if isinstance(value.data, str) and OPERATION in value.data]
+        if texts and not any(path[-1:] == (OPERATION,) for path, _ in self._document.root.walk()):
+            for value in texts:
                 value.data = re.sub(rf"\b{OPERATION}\b", "_op", value.data)
-
-    def _has_column(self, name: str) -> bool:
-        return any(path[-1:] == (name,) for path, _ in self._document.root.walk())
 
     @staticmethod
     def _type(node: Value, words: Mapping[str, str]) -> None:
