@@ -53,6 +53,19 @@ def test_a_template_runs_as_it_is(name: str, tmp_path: Path, capsys: pytest.Capt
     assert all(node["rows_in"] for node in told["nodes"].values())
 
 
+@pytest.mark.parametrize("place", ["shop", ".", "deep/shop", "../shop"])
+def test_a_folder_may_be_named_from_where_one_stands(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert write(Path(place)) == 0
+    for _ in range(2):
+        assert main(["run", f"{place}/workflow.yaml"]) == 0, capsys.readouterr().err
+    assert list((here / place / "out" / "orders").glob("*.parquet"))
+
+
 @pytest.mark.parametrize("name", templates())
 def test_what_a_template_leaves_behind_is_not_for_a_repository(name: str, tmp_path: Path) -> None:
     assert write(tmp_path, "--template", name) == 0

@@ -70,7 +70,8 @@ class LocalStore(Store):
     def __init__(self, context: StageContext) -> None:
         """Touch nothing."""
         self._context = context
-        self._root = f"{context.directory}{os.sep}" if context.directory.is_absolute() else ""
+        folder = str(context.directory)
+        self._root = "" if folder == os.curdir else f"{folder}{os.sep}"
 
     def full(self, name: str) -> str:
         """Return the whole path."""
