@@ -20,7 +20,7 @@ for name in sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["option
 PYTHON
 )
 read -r -d '' -a extras <<<"$all_but_cloud" || true
-compile dev pyproject.toml "${extras[@]}" --group dev
+compile dev pyproject.toml "${extras[@]}" --extra http --group dev
 compile base pyproject.toml --constraints requirements/dev.lock
 compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
 compile build requirements/build.in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.chaos.conftest import ROWS as ROWS_IN_FILE
 from tests.chaos.conftest import Case
 from tests.chaos.test_kill_files import random_kills
 from tests.http_server import Asked, LocalServer, Said, numbered
@@ -82,6 +84,38 @@ def test_a_resume_asks_for_no_page_again_that_was_committed(case: Case, server: 
     again = [int(a.query["page"]) for a in server.asked[before:]]
     assert min(again) == done // PAGE + 1
     assert numbers(case.folder) == [*range(2000)]
+
+
+INTO = """
+id: into
+runtime:
+  checkpoint: {interval: 50ms, timeout: 30s, retain: 3}
+sources:
+  orders:
+    type: file
+    config: {path: in.csv, split_bytes: 15kB, columns: {id: int64, name: string, qty: string, note: string}}
+destinations:
+  api: {type: http, inputs: [orders], config: {url: URL, rows_max: 100, retry: {initial: 1ms}}}
+"""
+
+
+def test_every_row_that_is_sent_arrives_though_the_sender_is_killed(case: Case, server: LocalServer) -> None:
+    case.file.write_text(INTO.replace("URL", server.url))
+    bodies: dict[str, list[bytes]] = {}
+    rng = random.Random(5)
+
+    def say(asked: Asked) -> Said:
+        if rng.random() < 0.05:
+            return Said(status=503)
+        bodies.setdefault(asked.headers["idempotency-key"], []).append(asked.body)
+        return Said(b"[", sent=0) if rng.random() < 0.05 else Said()
+
+    server.say = say
+    assert case.run_through(["before:seal:1", "after:mark_committed:2", "before:seal:3"], seed=3)
+    assert all(len(set(same)) == 1 for same in bodies.values()), "a key names one content"
+    assert max(map(len, bodies.values())) > 1, "some came again"
+    rows = [row["id"] for body, *_ in bodies.values() for row in json.loads(body)]
+    assert set(rows) == {*range(ROWS_IN_FILE)}
 
 
 def test_incremental_runs_that_are_killed_read_each_new_row_once(case: Case, server: LocalServer) -> None:

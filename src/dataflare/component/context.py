@@ -89,7 +89,8 @@ class StageContext:
     `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there. `schemas` are
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources); `outputs` are
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
-    `epoch_time` answers the time of the current epoch in microseconds. `lookup`: the last input is a lookup.
+    `epoch_time` answers the time of the current epoch in microseconds, `epoch` its number.
+    `lookup`: the last input is a lookup.
     `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
@@ -112,6 +113,7 @@ class StageContext:
     on_error: str = "fail"
     budget: Budget = Budget()
     epoch_time: Callable[[], int] = lambda: 0
+    epoch: Callable[[], int] = lambda: 0
     lookup: bool = False
     key_group: int = 0
     outputs: Mapping[str, Schema] = field(default_factory=dict)

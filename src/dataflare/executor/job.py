@@ -100,6 +100,7 @@ class Job:
             on_error=node.on_error.action.value,
             budget=self.budget(),
             epoch_time=epoch_time,
+            epoch=(lambda: epoch_time.number) if isinstance(epoch_time, EpochTime) else (lambda: 0),
             lookup=bool(node.traits.get("lookup")),
             key_group=groups_of(index, parallelism)[0],
             outputs={o.name: o.schema for o in node.outputs},

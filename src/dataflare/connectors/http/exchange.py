@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,4 +61,13 @@ def asked_wait(headers: Mapping[str, str], now: int) -> float:
     return max(0.0, (until - datetime.fromtimestamp(now / 1e6, UTC)).total_seconds())
 
 
-__all__ = ["TRIED_AGAIN", "Answer", "Call", "asked_wait"]
+def parameter_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return parameters of a URL as texts; a list is several of one name."""
+    return [
+        (name, ("true" if item else "false") if isinstance(item, bool) else str(item))
+        for name, value in params.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+
+
+__all__ = ["TRIED_AGAIN", "Answer", "Call", "asked_wait", "parameter_pairs"]

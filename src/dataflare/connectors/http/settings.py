@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -219,4 +220,62 @@ class HttpSourceConfig(HttpConfig):
         return bool(self.pagination.path or self.pagination.more_path or self.pagination.total_path)
 
 
-__all__ = ["HttpAuth", "HttpConfig", "HttpIncremental", "HttpPagination", "HttpRetry", "HttpSourceConfig", "Scalar"]
+class HttpRejects(Config):
+    """Where rows go that the server refuses."""
+
+    path: str = Field(description="A file of JSON lines that is appended to; relative to the workflow file.")
+    statuses: list[int] = Field(
+        [400, 409, 413, 422], description="Answers that refuse rows; all others of 4xx fail the run."
+    )
+
+
+class HttpDestinationConfig(HttpConfig):
+    """Settings of the HTTP destination."""
+
+    method: str = Field("POST", description="The method, such as POST, PUT or PATCH.")
+    format: Literal["json", "jsonl", "csv", "form"] = Field(
+        "json", description="The body: a list of objects (one object where rows_max is 1), lines, CSV, or a form."
+    )
+    wrap: str = Field("", description="json: the list stands in a field of this name.")
+    delimiter: str = Field(",", description="CSV: one character.")
+    rows_max: int = Field(500, ge=1, le=100_000, description="Rows in one request at most.")
+    bytes_max: Size = Field(4 << 20, description="Bytes of one body at most, as it is sent; one row may be longer.")
+    compression: Literal["none", "gzip"] = Field("none", description="How bodies are packed.")
+    concurrency: int = Field(1, ge=1, le=64, description="Requests at the same time; with more than 1, in any order.")
+    idempotency_header: str = Field(
+        "Idempotency-Key", description='The header that tells a repeated request from a new one; "" for none.'
+    )
+    rejects: HttpRejects | None = Field(None, description="What becomes of refused rows; default: they fail the run.")
+
+    @field_validator("bytes_max", mode="before")
+    @classmethod
+    def _small_bodies(cls, value: object) -> object:
+        """Let small servers say any number of bytes."""
+        return f"{value}B" if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_by_one(self) -> HttpDestinationConfig:
+        alone = [word for word, is_so in (("a form", self.format == "form"), ("{column} in url", self.places)) if is_so]
+        if alone and self.rows_max != 1:
+            raise ValueError(f"{' and '.join(alone)} is for one row: set rows_max: 1")
+        if self.wrap and self.format != "json":
+            raise ValueError("wrap is for format: json")
+        return self
+
+    @property
+    def places(self) -> list[str]:
+        """The columns whose values stand in the URL."""
+        return re.findall(r"\{([^{}]+)\}", self.url)
+
+
+__all__ = [
+    "HttpAuth",
+    "HttpConfig",
+    "HttpDestinationConfig",
+    "HttpIncremental",
+    "HttpPagination",
+    "HttpRejects",
+    "HttpRetry",
+    "HttpSourceConfig",
+    "Scalar",
+]

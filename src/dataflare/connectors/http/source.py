@@ -11,7 +11,7 @@ from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.http.client import HttpClient
 from dataflare.connectors.http.credentials import Credentials
-from dataflare.connectors.http.exchange import Answer, Call
+from dataflare.connectors.http.exchange import Answer, Call, parameter_pairs
 from dataflare.connectors.http.marks import Cursor, Mark
 from dataflare.connectors.http.pages import Pager, Walk
 from dataflare.connectors.http.records import Page, Records, sampled
@@ -256,13 +256,4 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
             )
 
 
-def parameter_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return parameters of a URL as texts; a list is several of one name."""
-    return [
-        (name, ("true" if item else "false") if isinstance(item, bool) else str(item))
-        for name, value in params.items()
-        for item in (value if isinstance(value, list) else [value])
-    ]
-
-
-__all__ = ["HttpSource", "parameter_pairs"]
+__all__ = ["HttpSource"]
