@@ -14,6 +14,13 @@ CURE = (
     "then begin anew or import a savepoint: dataflare checkpoint import FILE SAVEPOINT"
 )
 _HEADER = struct.Struct(">3sBIQ")
+HEADER_BYTES = _HEADER.size
+
+
+def payload_bytes(header: bytes) -> int:
+    """Return how many bytes of payload follow a header; it may be damaged: `decode` tells."""
+    length: int = _HEADER.unpack_from(header)[-1]
+    return length
 
 
 class Codec:
