@@ -57,7 +57,8 @@ class Enrichment(Processor[EnrichmentConfig]):
     """Looks rows up by keys and puts what it finds beside them.
 
     The rows to look in are another node (`lookup: NODE`, beside `inputs`), `rows` in the settings, or something outside
-    of the workflow (`from`): a file, or a database, which is asked for the keys that come. Rows keep their order.
+    of the workflow (`from`): a file, or a database or an API, which is asked for the keys that come. Rows keep their
+    order.
 
     A node is read to its end first; rows that come before wait, on disk where they are many. `from` is read when the
     first row comes and again after `refresh`; what it answers may change between two tries of an epoch, which

@@ -36,7 +36,7 @@ class EnrichmentConfig(Config):
     origin: dict[str, Any] | None = Field(
         None,
         alias="from",
-        description="A lookup outside of the workflow: its `type`, such as file, sqlite or postgres, and its settings.",
+        description="A lookup outside of the workflow: its `type` (file, sqlite, postgres, http ...) and its settings.",
     )
     columns: dict[str, str] | None = Field(None, description="Types of the columns of `rows`; default: guessed.")
     tags: dict[str, str | list[str]] = Field(

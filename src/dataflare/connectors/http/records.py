@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dataflare.connectors.http.exchange import Answer
 from dataflare.errors import DataError
 from dataflare.formats.csv import infer as csv_infer
 from dataflare.formats.csv import records as csv_records
 from dataflare.formats.csv.decode import CsvDecoder
+from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.jsonl import infer as jsonl_infer
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from dataflare.connectors.http.exchange import Answer
-    from dataflare.formats.csv.options import CsvOptions
     from dataflare.formats.rejected import Decoded
 
 _NOTHING = b"null"
@@ -137,4 +137,18 @@ def sampled(page: Page, options: CsvOptions) -> Schema:
     return Schema.of({name: kind or nothing for name, kind in found.items()})
 
 
-__all__ = ["MISSING", "Page", "Records", "sampled", "value_at"]
+def page_of_lines(text: bytes) -> Page:
+    """Return JSON lines as a page."""
+    return Page(Answer(200, {}, text, ""), "jsonl", "", CsvOptions())
+
+
+def with_fields(line: bytes, fields: bytes) -> bytes:
+    """Return a JSON object with more fields behind its own; what is no object, or gets none, stays as it is."""
+    line = line.strip()
+    if not (fields and line.startswith(b"{") and line.endswith(b"}")):
+        return line
+    own = line[1:-1].strip()
+    return b"{" + (own + b"," if own else b"") + fields + b"}"
+
+
+__all__ = ["MISSING", "Page", "Records", "page_of_lines", "sampled", "value_at", "with_fields"]

@@ -268,11 +268,60 @@ class HttpDestinationConfig(HttpConfig):
         return re.findall(r"\{([^{}]+)\}", self.url)
 
 
+class HttpLookupConfig(HttpConfig):
+    """Settings of the HTTP lookup."""
+
+    url: str = Field(description="Where to ask; {column} stands for the key of a row.")
+    json_body: Any = Field(None, alias="json", description="A JSON value to send; a text {column} in it is the key.")
+    columns: dict[str, str] = Field(min_length=1, description="The columns to read, keys included, and their types.")
+    records: str = Field("", description="Where the rows stand in the answer, such as data.items; default: it.")
+    batch_max: int = Field(1, ge=1, le=10_000, description="Keys in one request at most.")
+    batch_parameter: str = Field("", description="The parameter of the URL that lists the keys of a request.")
+    batch_separator: str = Field(",", min_length=1, description="What stands between the keys in it.")
+    batch_field: str = Field(
+        "", description="The field of the JSON body that lists the keys: values, or objects where several columns are."
+    )
+    missing_statuses: list[int] = Field([404, 410], description="Answers that mean: there is no such row.")
+    concurrency: int = Field(8, ge=1, le=64, description="Requests at the same time.")
+    pagination: HttpPagination = Field(
+        default_factory=HttpPagination, description="For `cache: all`: how the next page of all rows is found."
+    )
+    retry: HttpRetry = Field(
+        default_factory=lambda: HttpRetry(attempts=2),
+        description="When the server does not answer well; the node's own `retry` comes on top.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> HttpLookupConfig:
+        batches = bool(self.batch_parameter) + bool(self.batch_field)
+        if batches > 1 or (self.batch_max > 1) != (batches == 1):
+            raise ValueError("keys are sent together by batch_max and one of batch_parameter and batch_field")
+        if batches and self.placed():
+            raise ValueError("{column} is for one key a request: leave it out, or batch_max")
+        if self.batch_field and not isinstance(self.json_body or {}, dict):
+            raise ValueError("batch_field needs a json that is an object")
+        return self
+
+    def placed(self) -> list[str]:
+        """Return the columns for whose values there are places."""
+        texts = [self.url, *(v for v in self.params.values() if isinstance(v, str)), *_texts(self.json_body)]
+        return list(dict.fromkeys(name for text in texts for name in re.findall(r"\{([^{}]+)\}", text)))
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []
+
+
 __all__ = [
     "HttpAuth",
     "HttpConfig",
     "HttpDestinationConfig",
     "HttpIncremental",
+    "HttpLookupConfig",
     "HttpPagination",
     "HttpRejects",
     "HttpRetry",

@@ -13,7 +13,7 @@ from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.http.exchange import Answer
 from dataflare.connectors.http.listening import Listener, serve
-from dataflare.connectors.http.records import Page, Records
+from dataflare.connectors.http.records import Page, Records, page_of_lines, with_fields
 from dataflare.connectors.http.webhook_settings import WebhookConfig
 from dataflare.errors import DataError, StateError, UnavailableError
 from dataflare.formats.csv.options import CsvOptions
@@ -170,7 +170,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
         if self._records is None:
             memory = self.context.budget.memory_bytes_max
             self._records = Records(self.context.schemas[""], "jsonl", CsvOptions(), memory)
-        decoded = self._records.decode(_page(text))
+        decoded = self._records.decode(page_of_lines(text))
         after = {"journal": at["journal"], "record": stretch.last}
         if not decoded.rejected:
             return [Batch(decoded.rows, position=after)]
@@ -196,7 +196,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
             added = added + b"," + received if added else received
         if self.config.columns is None:
             lines = [b'{"body":' + line + b"}" for line in lines]
-        return [_joined(line, added) for line in lines] if added else [line + b"\n" for line in lines]
+        return [with_fields(line, added) + b"\n" for line in lines]
 
     def _rows(self, body: bytes) -> list[bytes]:
         if self.config.format == "jsonl":
@@ -225,19 +225,6 @@ async def _first(wanted: list[Any], work: Sequence[asyncio.Task[None]]) -> None:
     finally:
         for one in waiting:
             one.cancel()
-
-
-def _page(text: bytes) -> Page:
-    return Page(Answer(200, {}, text, ""), "jsonl", "", CsvOptions())
-
-
-def _joined(line: bytes, added: bytes) -> bytes:
-    """Return an object with more fields behind its own, as one line; what is no object stays as it is."""
-    line = line.strip()
-    if not (line.startswith(b"{") and line.endswith(b"}")):
-        return line + b"\n"
-    own = line[1:-1].strip()
-    return b"{" + (own + b"," if own else b"") + added + b"}\n"
 
 
 def _iso(moment: int) -> str:
