@@ -179,6 +179,25 @@ async def test_a_sender_learns_at_once_what_is_wrong(tmp_path: Path, status: int
         assert (await one.rows(2 if status == 200 else 1))[-1]["id"] == 7
 
 
+async def test_headers_without_an_end_are_cut_off(tmp_path: Path) -> None:
+    async with hook(tmp_path) as one:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(b"POST / HTTP/1.1\r\n")
+        taken = 0
+        try:
+            while taken < 64 << 20:
+                writer.write(b"X-More: " + b"x" * 8000 + b"\r\n")
+                await writer.drain()
+                taken += 8000
+                if reader.at_eof() or len(reader._buffer):
+                    break
+        except ConnectionError:
+            pass
+        assert taken < 16 << 20
+        writer.close()
+        assert (await one.send({"id": 1}))[0] == 200
+
+
 async def test_only_those_with_the_token_come_in(tmp_path: Path) -> None:
     async with hook(tmp_path, auth={"type": "token", "token": "s3same"}) as one:
         assert (await one.send({"id": 1}))[0] == 401
