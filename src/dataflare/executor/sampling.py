@@ -1,6 +1,6 @@
 """Sends a few rows of each source through a plan, in place: no destination is opened, no state is kept.
 
-Only sources that replay exactly and end are read: to read from others takes something away, or waits.
+Only sources that replay and end are read: to read from others takes something away, or waits.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Sampling:
 
     def _may_read(self, node: Node) -> bool:
         kind = self._job.registry.find(source, node.type)
-        exact = kind.spec.traits.replay == "exact"
-        return exact and not kind.waits and node.traits.get("mode", "full") in _MODES
+        replays = kind.spec.traits.replay in ("exact", "from")
+        return replays and not kind.waits and node.traits.get("mode", "full") in _MODES
 
     def _pass_on(self, stage: Stage, left: list[tuple[int, Batch]]) -> None:
         exchanges = self._job.graph.out_of(stage.index)

@@ -97,7 +97,6 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
     """
 
     errors_schema: ClassVar[Schema] = ERRORS
-    waits: ClassVar[bool] = True
 
     def __init__(self, config: HttpSourceConfig) -> None:
         """Open nothing."""
