@@ -164,6 +164,21 @@ def test_a_look_at_the_server_says_whether_it_is_there(server: LocalServer) -> N
         make(server, url="http://127.0.0.1:1/{id}").schema()
 
 
+def test_many_requests_at_once_fetch_one_token(server: LocalServer) -> None:
+    given = []
+
+    def guarded(asked: Asked) -> Said:
+        if asked.path != "/token":
+            return by_id(asked) if asked.headers["authorization"] == "Bearer t1" else Said(status=401)
+        given.append(asked)
+        return Said.of({"access_token": f"t{len(given)}"})
+
+    server.say = guarded
+    auth = {"type": "oauth2", "token_url": f"{server.url}/token", "client_id": "a", "client_secret": "b"}
+    assert found(make(server, auth=auth), id=[*range(8)]) == PEOPLE[:8]
+    assert len(given) == 1
+
+
 # ---- as a node ------------------------------------------------------------------------------------------------------
 
 

@@ -164,3 +164,18 @@ def test_a_value_is_asked_for_as_the_server_wants_it(
     rows, _ = read(make(server, **settings), position)
     assert [a.query["since"] for a in server.asked] == ["first", asked]
     assert rows == []
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("timestamp", "2026-01-01T23:00:00.000000Z"), ("date", "2026-01-01")])
+def test_rows_that_come_late_are_found_where_runs_overlap(server: LocalServer, kind: str, asked: str) -> None:
+    late = "T23:30:00.000000Z" if kind == "timestamp" else ""
+    new = "T00:00:00.000000Z" if kind == "timestamp" else ""
+    rows = [{"id": 1, "at": f"2025-12-30{new}"}, {"id": 2, "at": f"2026-01-02{new}"}]
+    server.say = lambda _: Said.of(rows)
+    incremental = {"cursor_field": "at", "parameter": "since", "overlap": "1h"}
+    settings = {"mode": "incremental", "columns": {"id": "int64", "at": kind}, "incremental": incremental}
+    _, position = read(make(server, **settings))
+    rows.append({"id": 3, "at": f"2026-01-01{late}"})
+    again, _ = read(make(server, **settings), position)
+    assert [r["id"] for r in again] == [2, 3]
+    assert server.asked[-1].query["since"] == asked

@@ -42,6 +42,7 @@ class HttpClient:
         self._clock = context.runtime.clock
         self._credentials = credentials or Credentials(config.auth, self._clock)
         self._turn, self._next = asyncio.Lock(), 0.0
+        self._asking_who = asyncio.Lock()
         self._http: Any = None
 
     async def __aenter__(self) -> Self:
@@ -65,8 +66,8 @@ class HttpClient:
 
     async def send(self, call: Call, *, plain: bool = False) -> Answer:
         """Return the answer to a request; `plain`: nobody in particular asks."""
-        retry, renewed = self._config.retry, False
-        for attempt in range(1, retry.attempts + 1):
+        retry, renewed, attempt = self._config.retry, False, 0
+        while (attempt := attempt + 1) <= retry.attempts:
             asked = 0.0
             try:
                 answer = await self._follow(call, plain=plain)
@@ -74,11 +75,11 @@ class HttpClient:
                 what = str(error)
             else:
                 if answer.status == UNAUTHORIZED and not plain and not renewed and self._credentials.forget():
-                    renewed, what = True, "the token was refused"
-                elif answer.status not in TRIED_AGAIN:
+                    renewed, attempt = True, attempt - 1  # a token may run out before its time: the next try is free
+                    continue
+                if answer.status not in TRIED_AGAIN:
                     return answer
-                else:
-                    what, asked = f"it answered {answer.status}", asked_wait(answer.headers, self._clock.now())
+                what, asked = f"it answered {answer.status}", asked_wait(answer.headers, self._clock.now())
             if attempt < retry.attempts:
                 await self._wait(attempt, asked, f"{self._config.shown(call.url)}: {what}")
         times = f" {retry.attempts} times" if retry.attempts > 1 else ""
@@ -134,7 +135,8 @@ class HttpClient:
         headers = {"Accept-Encoding": "gzip", **(call.headers or {})}
         params = list(call.params)
         if not plain:
-            headers |= await self._credentials.headers(self)
+            async with self._asking_who:  # many requests at once need one token
+                headers |= await self._credentials.headers(self)
             params += self._credentials.parameters().items()
         await self._pace()
         try:

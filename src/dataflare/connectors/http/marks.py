@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from dataflare.schema import arrow_type
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+DAY_SECONDS = 86_400
 KEYS_MAX = 5000
 """Where more rows share the greatest value, it is taken as complete."""
 
@@ -46,15 +48,18 @@ class Mark:
 class Cursor:
     """The column that grows."""
 
-    def __init__(self, name: str, kind: str, key: Sequence[str]) -> None:
-        """Raise WorkflowError for a column of a type that has no order."""
+    def __init__(self, name: str, kind: str, key: Sequence[str], overlap_seconds: float = 0.0) -> None:
+        """Raise WorkflowError for a column of a type that has no order, or where only times overlap."""
         self._name, self._type, self._key = name, arrow_type(kind), list(key)
+        self._overlap = overlap_seconds
         t = pa.types
         self._number = t.is_timestamp(self._type) or t.is_date(self._type)
         if not (self._number or t.is_integer(self._type) or t.is_floating(self._type) or t.is_string(self._type)):
             raise WorkflowError(
                 f"the cursor {name!r} is of type {kind}", hint="declare it as int64, float64, timestamp, date or string"
             )
+        if overlap_seconds and not self._number:
+            raise WorkflowError(f"the cursor {name!r} is no time, and only times overlap", hint="leave overlap out")
 
     def fresh(self, rows: pa.Table, low: Mark | None) -> pa.Table:
         """Return the rows behind a mark; those without a value are left out."""
@@ -62,6 +67,8 @@ class Cursor:
         if low is None:
             return rows.filter(pc.is_valid(column)) if column.null_count else rows
         bound = self._scalar(low.value)
+        if self._overlap:
+            return rows.filter(pc.greater_equal(column, self._earlier(bound)))
         behind = pc.greater(column, bound)
         if low.keys is not None:
             known = set(low.keys)
@@ -93,7 +100,7 @@ class Cursor:
         if not self._number:
             plain: str | int | float = mark.value
             return plain
-        moment = self._scalar(mark.value)
+        moment = self._earlier(self._scalar(mark.value))
         if form in ("unix", "unix_ms"):
             seconds = moment.cast(pa.timestamp("us", getattr(self._type, "tz", None))).cast(pa.int64()).as_py() / 1e6
             return int(seconds * 1000) if form == "unix_ms" else int(seconds)
@@ -103,6 +110,14 @@ class Cursor:
             text = str(moment.as_py().replace(tzinfo=None).isoformat(timespec="microseconds"))
             return f"{text}Z" if self._type.tz else text
         return str(moment.as_py().strftime(form))
+
+    def _earlier(self, moment: pa.Scalar) -> pa.Scalar:
+        """Return a time so much earlier that rows which came late are asked for again."""
+        if not self._overlap:
+            return moment
+        days = pa.types.is_date(self._type)
+        steps = math.ceil(self._overlap / DAY_SECONDS) if days else round(self._overlap * 1e6)
+        return self._scalar(self._json(moment) - steps)
 
     def _scalar(self, value: Any) -> pa.Scalar:
         if not self._number:

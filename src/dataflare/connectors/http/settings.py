@@ -182,6 +182,9 @@ class HttpIncremental(Config):
     format: str = Field(
         "iso", description="How a time is written: iso, unix, unix_ms, or a pattern such as %Y-%m-%d %H:%M:%S."
     )
+    overlap: Duration = Field(
+        0.0, ge=0, description="Ask for rows from so long before the newest time again: those in it come in every run."
+    )
 
 
 class HttpSourceConfig(HttpConfig):

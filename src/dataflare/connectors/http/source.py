@@ -245,7 +245,7 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
         for column in (name, *self.config.key):
             if column not in schema:
                 raise WorkflowError(f"there is no column {column}", hint=f"there are {', '.join(schema.names)}")
-        return Cursor(name, schema[name].type, self.config.key)
+        return Cursor(name, schema[name].type, self.config.key, self.config.incremental.overlap)
 
     def _check_mode(self) -> None:
         if self.context.mode == "incremental" and self.config.incremental is None:
