@@ -8,8 +8,10 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import socket
 import ssl
+import threading
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +179,34 @@ async def test_a_sender_learns_at_once_what_is_wrong(tmp_path: Path, status: int
         assert (await one.send(**asked))[0] == status
         await one.send({"id": 7})
         assert (await one.rows(2 if status == 200 else 1))[-1]["id"] == 7
+
+
+async def test_whoever_has_sent_something_is_answered_before_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, real = threading.Event(), threading.Event(), os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        goes_on.wait(20)
+        real(descriptor)
+
+    made = Hook(tmp_path, {})
+    work = asyncio.create_task(made.read())
+    await made.listening(work)
+    monkeypatch.setattr(os, "fdatasync", slow)
+    sending = asyncio.create_task(made.send({"id": 1}))
+    await asyncio.to_thread(begun.wait, 20)
+    work.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert (await sending)[0] == 200
+    await asyncio.wait([work])
+    await made.source.close()
+    again = Hook(tmp_path, {})
+    await again.read(None, (await again.source.ends())["all"])
+    assert rows_of(again.batches)[""] == [{"id": 1, "name": None}]
+    await again.source.close()
 
 
 async def test_headers_without_an_end_are_cut_off(tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ class WebhookSource(SourceConnector[WebhookConfig]):
                     at = dict(batch.position)
                     yield batch
         finally:
-            for task in work:
+            for task in reversed(work):  # who has sent something is answered before the journal takes no more
                 task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+                await asyncio.gather(task, return_exceptions=True)
             self._journal = None
             journal.close()
 
