@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from dataflare.disk import sync_folder
 from dataflare.errors import ExternalError, LeaseHeldError, StateError, UnavailableError
 from dataflare.journal.segment import SUFFIX, Segment, group_of
 from dataflare.security.codec import Codec
@@ -272,15 +273,6 @@ def _identity(folder: Path, now: int, *, fresh: bool) -> int:
     draft.rename(path)
     sync_folder(folder)
     return now
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(folder: Path, error: OSError) -> UnavailableError:

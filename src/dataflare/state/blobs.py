@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dataflare.disk import sync_folder
 from dataflare.errors import StateError, UnavailableError
 
 if TYPE_CHECKING:
@@ -103,15 +104,6 @@ def locked(path: Path, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
         yield
     finally:
         os.close(gate)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hash(content: bytes) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from dataflare.clock import SystemClock
 from dataflare.component import Config, Field, Lease, StateStore, state_store
+from dataflare.disk import sync_folder
 from dataflare.errors import DataFlareError, StateError, UnavailableError
-from dataflare.state.blobs import BlobFolder, locked, sync_folder
+from dataflare.state.blobs import BlobFolder, locked
 from dataflare.state.lease import FileLease
 from dataflare.state.mark import HighMark
 

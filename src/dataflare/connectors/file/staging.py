@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from dataflare.connectors.file.storage import storage
+from dataflare.disk import sync_folder
 from dataflare.errors import StateError
 
 if TYPE_CHECKING:
@@ -171,11 +172,7 @@ def publish(staged: Path, final: Path) -> None:
 def make_durable(folder: Path) -> None:
     """Make the names in a folder durable."""
     with storage(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
 
 def write_note(path: Path, value: Any) -> None:
