@@ -79,7 +79,7 @@ class HttpConfig(Config):
 
     url: str = Field(description="Where to ask: http:// or https://.")
     method: str = Field("GET", description="The method, such as GET or POST.")
-    params: dict[str, Scalar | list[Scalar]] = Field({}, description="Parameters of the URL.")
+    params: dict[str, Scalar | list[Scalar]] = Field({}, description="Parameters of the URL; a key stands under auth.")
     headers: dict[str, str] = Field({}, description="Headers; those that hold keys are better secret references.")
     auth: HttpAuth | None = Field(None, description="Who asks; default: nobody in particular.")
     verify: bool = Field(default=True, description="Check the server's certificate and name.")
