@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from dataflare.schema import Schema
 
 
-Columns = Annotated[
+Names = Annotated[
     list[str],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"items": {"type": "string"}, "type": "array"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-"""Names of columns; one alone may stand without a list."""
+"""Several names; one alone may stand without a list."""
 
 
 def known(names: Iterable[str], columns: Iterable[str], setting: str) -> None:
@@ -67,4 +67,4 @@ def free(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-__all__ = ["Columns", "free", "known", "missing", "near", "same_columns", "together"]
+__all__ = ["Names", "free", "known", "missing", "near", "same_columns", "together"]

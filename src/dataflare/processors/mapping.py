@@ -12,7 +12,7 @@ from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
 from dataflare.expression.step import RowProcessor, Step
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.columns import known, near
+from dataflare.processors.columns import Names, known, near
 from dataflare.processors.fields import Fields, Value
 
 if TYPE_CHECKING:
@@ -25,14 +25,23 @@ TRANSFORMS = {
     "none": "{}",
     "lowercase": "lower(cast({} as varchar))",
     "uppercase": "upper(cast({} as varchar))",
+    "capitalize": "upper(left(cast({0} as varchar), 1)) || lower(substr(cast({0} as varchar), 2))",
     "trim": "trim(cast({} as varchar))",
+    "squeeze": "trim(regexp_replace(cast({} as varchar), '\\s+', ' ', 'g'))",
+    "digits": "regexp_replace(cast({} as varchar), '\\D+', '', 'g')",
+    "without_accents": "strip_accents(cast({} as varchar))",
+    "empty_to_null": "nullif(trim(cast({} as varchar)), '')",
     "ltrim": "ltrim(cast({} as varchar))",
     "rtrim": "rtrim(cast({} as varchar))",
     "length": "length(cast({} as varchar))",
     "reverse": "reverse(cast({} as varchar))",
     "md5": "md5(cast({} as varchar))",
     "sha256": "sha256(cast({} as varchar))",
+    "url_encode": "url_encode(cast({} as varchar))",
+    "url_decode": "url_decode(cast({} as varchar))",
     "abs": "abs({})",
+    "floor": "floor({})",
+    "ceil": "ceil({})",
     "round": "round({})",
     "to_string": "cast({} as varchar)",
     "to_int": "cast({} as bigint)",
@@ -62,7 +71,17 @@ class FieldMapping(Config):
 
     source: str = Field(description="The column, or a dotted path into a struct.")
     destination: str = Field(description="The column, or a dotted path that makes a nested struct.")
-    transform: str = Field("none", description=f"One of {', '.join(TRANSFORMS)}.")
+    transform: Names = Field(["none"], description=f"One, or several that follow one another: {', '.join(TRANSFORMS)}.")
+
+    def sql(self, value: str) -> str:
+        """Return the expression of a value; raise WorkflowError for a transform that there is not."""
+        for name in self.transform:
+            word = _OTHER_NAMES.get(name.lower(), name.lower())
+            if word not in TRANSFORMS:
+                what, place = f"there is no transform {name!r}", Place(path=name)
+                raise WorkflowError(what, hint=near(word, TRANSFORMS), place=place)
+            value = TRANSFORMS[word].format(value)
+        return value
 
 
 class MappingConfig(Config):
@@ -138,11 +157,7 @@ class Mapping(RowProcessor[MappingConfig]):
 
     def _older(self, schema: Schema) -> Iterator[tuple[str, Value]]:
         for mapping in self.config.mappings:
-            word = _OTHER_NAMES.get(mapping.transform.lower(), mapping.transform.lower())
-            if word not in TRANSFORMS:
-                what, place = f"there is no transform {mapping.transform!r}", Place(path=mapping.transform)
-                raise WorkflowError(what, hint=near(word, TRANSFORMS), place=place)
-            yield mapping.destination, Value(TRANSFORMS[word].format(_path(mapping.source, schema)))
+            yield mapping.destination, Value(mapping.sql(_path(mapping.source, schema)))
 
 
 class _Trying:

@@ -15,7 +15,7 @@ from dataflare.expression.step import Step
 from dataflare.expression.typed import typed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.aggregate import AggregateConfig, Grouped, GroupedConfig
-from dataflare.processors.columns import Columns, known
+from dataflare.processors.columns import Names, known
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ COLUMNS_MAX = 1000
 class PivotConfig(GroupedConfig):
     """Which rows become one, and which columns they get."""
 
-    group_by: Columns = Field([], description="Rows that are equal in these columns become one; none: all of them do.")
+    group_by: Names = Field([], description="Rows that are equal in these columns become one; none: all of them do.")
     column: str = Field(description="The column whose values become columns.")
     values: list[bool | int | str] | dict[str, str] = Field(
         min_length=1, description="Its values, in order; or values and the names of their columns: {Q1: first_quarter}."

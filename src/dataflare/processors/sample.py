@@ -12,7 +12,7 @@ from dataflare.component.processor import Port
 from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
 from dataflare.expression.keys import key_hashes
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.columns import Columns, known
+from dataflare.processors.columns import Names, known
 from dataflare.processors.filter import refuse_changes
 from dataflare.processors.held import packed, unpacked
 
@@ -37,7 +37,7 @@ class SampleConfig(Config):
     reservoir: int | None = Field(
         None, ge=1, le=RESERVOIR_MAX, description="Take so many of all rows, at the end of a bounded input."
     )
-    by: Columns = Field(
+    by: Names = Field(
         [], description="The columns whose values decide: rows that are equal in them share their fate. None: all."
     )
     seed: int = Field(0, description="Another seed, another sample.")

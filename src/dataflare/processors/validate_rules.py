@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
@@ -11,7 +12,7 @@ from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
-from dataflare.processors.columns import Columns, known
+from dataflare.processors.columns import Names, known
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dataflare.schema import Schema
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 Severity = Literal["error", "warn", "fail"]
 Scalar = bool | int | float | str
 
@@ -27,7 +29,7 @@ class Rule(Config):
     """What must hold of each row; several tests in one rule must all hold. A null meets every test but `not_null`."""
 
     check: Sql | None = Field(None, description="An SQL condition. Where it is null the row meets it, as in a CHECK.")
-    columns: Columns = Field([], description="The column, or the columns, that the tests below look at.")
+    columns: Names = Field([], description="The column, or the columns, that the tests below look at.")
     not_null: bool = Field(default=False, description="None of the columns is null.")
     unique: bool = Field(
         default=False,
@@ -137,6 +139,9 @@ class ValidateConfig(Config):
     def _asks_for_something(self) -> ValidateConfig:
         if not self.rules and self.expect == Expectations():
             raise ValueError("write rules, or what to expect")
+        for name in self.rules:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a rule: write letters, digits, _ and -")
         if sum(rule.unique for rule in self.rules.values()) > 1:
             raise ValueError("one rule of a node may be unique: write the second one in a node behind")
         return self

@@ -108,3 +108,20 @@ def test_one_task_needs_no_exchange() -> None:
 
     assert len(graph.stages) == 1
     assert graph.exchanges == ()
+
+
+def test_rows_that_have_to_meet_or_to_wait_do_so_in_one_task() -> None:
+    port = {"keys": [], "everywhere": False, "first": False}
+    nodes = [
+        _node("s", "file"),
+        _node("few", "sample", ports=[port | {"together": True}]),
+        _node("slow", "throttle", ports=[port | {"together": True, "eased": True}]),
+        _node("d", "out", mechanism="two_phase"),
+    ]
+    graph = _graph(nodes, "s > few", "few > slow", "slow > d")
+
+    assert [[o.id for o in stage.operators] for stage in graph.stages] == [["s"], ["few"], ["slow", "d"]]
+    assert [stage.parallelism for stage in graph.stages] == [2, 1, 1]
+    assert [e.routing for e in graph.exchanges] == [Routing.MERGE, Routing.MERGE]
+    one = _graph(nodes, "s > few", "few > slow", "slow > d", parallelism=1)
+    assert [[o.id for o in stage.operators] for stage in one.stages] == [["s", "few"], ["slow", "d"]]

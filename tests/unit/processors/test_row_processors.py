@@ -233,11 +233,34 @@ def test_columns_that_are_not_touched_pass_by_and_keep_their_tags() -> None:
 
 @pytest.mark.parametrize("word", [*TRANSFORMS, "to_number", "upper", "To_Integer"])
 def test_every_transform_is_an_expression(word: str) -> None:
-    source = {"abs": "id", "round": "id", "to_date": "d", "to_timestamp": "d", "to_boolean": "id"}.get(word, "amount")
+    source = {
+        "abs": "id",
+        "round": "id",
+        "floor": "id",
+        "ceil": "id",
+        "to_date": "d",
+        "to_timestamp": "d",
+        "to_boolean": "id",
+    }.get(word, "amount")
     source = "id" if word == "To_Integer" else source
     rows = ROWS.append_column("d", pa.array(["2024-01-02"]))
     (row,) = through(Mapping, rows, mappings=[{"source": source, "destination": "out", "transform": word}])
     assert row["out"] is not None
+
+
+def test_transforms_follow_one_another() -> None:
+    rows = pa.table({"x": ["  ÉCOLE   no  7 ", " ", None]})
+    lines = [
+        {"source": "x", "destination": "a", "transform": ["squeeze", "without_accents", "Capitalize"]},
+        {"source": "x", "destination": "b", "transform": ["digits", "to_int"]},
+        {"source": "x", "destination": "c", "transform": "empty_to_null"},
+    ]
+    found = through(Mapping, rows.slice(0, 1), mappings=lines) + through(Mapping, rows.slice(1), mappings=lines[2:])
+    assert [(r.get("a"), r.get("b"), r["c"]) for r in found] == [
+        ("Ecole no 7", 7, "ÉCOLE   no  7"),
+        (None, None, None),
+        (None, None, None),
+    ]
 
 
 def test_filter_keeps_rows_that_meet_its_condition() -> None:

@@ -190,6 +190,7 @@ def test_mistakes_are_told_when_planning(rule: dict[str, Any], words: str) -> No
     [
         ({}, "write rules, or what to expect"),
         ({"rules": {"r": {}}}, "write a check"),
+        ({"rules": {"a,b": {"check": "true"}}}, "no name of a rule"),
         ({"rules": {"r": {"columns": "id"}}}, "columns go with"),
         ({"rules": {"r": {"not_null": True}}}, "columns go with"),
         ({"rules": {"r": {"check": "true", "within": 5}}}, "within goes with unique"),
