@@ -97,9 +97,13 @@ def test_a_share_of_rows_may_fail_a_rule(tmp_path: Path) -> None:
     assert "1 of 4 rows fail the rule 'small', more than 24.00%" in done.summary["error"]["message"]
 
 
-def test_a_mistake_in_a_rule_is_told_with_its_place(tmp_path: Path) -> None:
+def test_all_mistakes_in_rules_are_told_each_with_its_place(tmp_path: Path) -> None:
     write(tmp_path, {"rules": {"positive": {"check": "amout > 0"}, "odd": {"columns": "sttus", "not_null": True}}})
     done = dataflare(tmp_path, "validate", "workflow.yaml", "--json")
     assert done.code == 2
-    messages = [f["message"] for f in json.loads(done.out)["findings"]]
-    assert any("there is no column 'sttus'" in m or "there is no column 'amout'" in m for m in messages)
+    findings = json.loads(done.out)["findings"]
+    assert [f["message"].splitlines()[0] for f in findings] == [
+        "judged: rule 'positive': there is no column 'amout'",
+        "judged: rule 'odd': columns: there is no column 'sttus'",
+    ]
+    assert findings[0]["column"] < findings[1]["column"]

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from dataflare.component import Processor, processor
 from dataflare.component.processor import Port
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import DataError, DataFlareError, Finding, InvalidWorkflowError, Place, WorkflowError
 from dataflare.expression.chain import Chain
 from dataflare.expression.reject import Rejected
 from dataflare.expression.session import quoted
 from dataflare.expression.step import Step
 from dataflare.expression.typed import typed
 from dataflare.plan_words import EdgeKind
+from dataflare.processors.columns import known
 from dataflare.processors.deduplicate_tables import SeenKeys, restored, saved
 from dataflare.processors.filter import refuse_changes
 from dataflare.processors.validate_rules import ValidateConfig, broken
@@ -72,19 +73,34 @@ class Validate(Processor[ValidateConfig]):
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come, and that of warnings."""
-        schema = inputs[0]
-        self.config.check(schema)
+        schema, findings = inputs[0], []
         if self.context.on_error == "null":
             raise WorkflowError("on_error: null means nothing for a rule", hint="use severity: warn")
         if self.config.unique is not None:
             refuse_changes(schema, "unique rule")
+        if self.config.warnings.lower() in (n.lower() for n in schema.names):
+            raise WorkflowError(f"two columns would be called {self.config.warnings!r}", hint="set `warnings`")
         for name, rule in self.config.rules.items():
-            for condition in (rule.check, rule.where, rule.condition()):
-                _, problems = typed([Step(name, condition=condition)], schema)
-                if problems:
-                    raise problems[0].error
+            if (error := self._wrong(rule, schema)) is not None:
+                what = f"rule {name!r}: {error.what}"
+                findings.append(Finding("error", error.code, what, error.hint, Place(path=name)))
+        if findings:
+            raise InvalidWorkflowError(findings)
         told = (Column(self.config.warnings, "string"),) if self.config.warnings else ()
         return {"": Schema((*schema, *told)), "errors": REJECTED}
+
+    @staticmethod
+    def _wrong(rule: Rule, schema: Schema) -> DataFlareError | None:
+        """Return the first thing that is wrong with a rule over rows of this schema."""
+        try:
+            known(rule.columns, schema.names, "columns")
+        except WorkflowError as error:
+            return error
+        for condition in (rule.check, rule.where, rule.condition()):
+            _, problems = typed([Step("", condition=condition)], schema)
+            if problems:
+                return problems[0].error
+        return None
 
     def keys(self) -> tuple[str, ...]:
         """Return the columns that are unique: equal ones must meet."""

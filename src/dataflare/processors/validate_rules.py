@@ -9,16 +9,14 @@ from pydantic import model_validator
 
 from dataflare.component import Config, Field
 from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
-from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
-from dataflare.processors.columns import Names, known
+from dataflare.processors.columns import Names  # noqa: TC001 - pydantic reads it
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dataflare.schema import Schema
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 Severity = Literal["error", "warn", "fail"]
@@ -150,13 +148,6 @@ class ValidateConfig(Config):
     def unique(self) -> tuple[str, Rule] | None:
         """The rule that asks for unique rows, and its name."""
         return next(((n, r) for n, r in self.rules.items() if r.unique), None)
-
-    def check(self, schema: Schema) -> None:
-        """Raise WorkflowError for columns that are not there."""
-        for name, rule in self.rules.items():
-            known(rule.columns, schema.names, f"rules.{name}.columns")
-        if self.warnings and self.warnings.lower() in (n.lower() for n in schema.names):
-            raise WorkflowError(f"two columns would be called {self.warnings!r}", hint="set `warnings`")
 
 
 def _written(value: Scalar) -> str:

@@ -171,7 +171,7 @@ def test_counts_that_are_as_expected_are_good() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ({"columns": "nope", "not_null": True}, "rules.r.columns: there is no column 'nope'"),
+        ({"columns": "nope", "not_null": True}, "rule 'r': columns: there is no column 'nope'"),
         ({"check": "nope > 1"}, "no column 'nope'"),
         ({"check": "sum(id) > 1"}, "looks at many rows"),
         ({"check": "id +"}, "syntax error"),
