@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from dataflare.errors import WorkflowError
+from dataflare.errors import Finding, InvalidWorkflowError, Place, WorkflowError
 from dataflare.expression.calls import Part, column, two_phases
 from dataflare.expression.explain import misread, wrong
 from dataflare.expression.pieces import CallText, call_text
@@ -13,12 +14,15 @@ from dataflare.expression.session import INPUT, folded, quoted, select
 from dataflare.expression.wording import spliced_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pyarrow as pa
 
     from dataflare.expression.check import Call, Checker, Expression
     from dataflare.schema import Schema
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 EPOCH_MARK = "__epoch_in_microseconds__"
 """What stands in the text of parts where the epoch's time belongs."""
@@ -159,12 +163,41 @@ def grouping(
     names = [n for n, _ in (*keys, *aggregations)]
     for name in dict.fromkeys(n for n in names if [folded(o) for o in names].count(folded(n)) > 1):
         raise WorkflowError(f"column {name!r} is made twice", hint="give the key or the aggregation another name")
-    read_keys = tuple((name, checker.read(text, schema.names)) for name, text in keys)
+    mistakes = _Mistakes()
+    read_keys = tuple((n, e) for n, t in keys if (e := mistakes.of(n, checker.read, t, schema.names)) is not None)
     arrow = schema.to_arrow()
-    checker.types([e for _, e in read_keys], arrow) if read_keys else None
+    for name, expression in read_keys:
+        mistakes.of(name, checker.types, [expression], arrow)
     reading = _Reading(read_keys, arrow, checker)
-    results = tuple(reading.result(name, checker.read(t, schema.names, aggregates=True)) for name, t in aggregations)
-    return Grouping(read_keys, results, tuple(reading.parts), tuple(reading.calls))
+    results = []
+    for name, text in aggregations:
+        found = mistakes.of(name, partial(checker.read, aggregates=True), text, schema.names)
+        if found is not None and len(read_keys) == len(keys):
+            results.append(mistakes.of(name, reading.result, name, found))
+    mistakes.tell()
+    made = tuple(result for result in results if result is not None)
+    return Grouping(read_keys, made, tuple(reading.parts), tuple(reading.calls))
+
+
+class _Mistakes:
+    """All that is wrong with keys and aggregations, each with its name as its place."""
+
+    def __init__(self) -> None:
+        self._errors: list[tuple[str, WorkflowError]] = []
+
+    def of(self, name: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what is read; None where it is wrong."""
+        try:
+            return read(*args, **kwargs)
+        except WorkflowError as error:
+            self._errors.append((name, error))
+            return None
+
+    def tell(self) -> None:
+        """Raise what is wrong, if anything is."""
+        if self._errors:
+            found = [Finding("error", e.code, e.what, e.hint, Place(path=name)) for name, e in self._errors]
+            raise InvalidWorkflowError(found)
 
 
 class _Reading:

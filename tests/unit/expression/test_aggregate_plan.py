@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import DataError, InvalidWorkflowError, WorkflowError
 from dataflare.expression.aggregate import AggregatePlan
 from dataflare.expression.pieces import call_text
 from dataflare.schema import Column, Schema
@@ -249,6 +249,18 @@ def test_tags_go_to_results_that_hold_values_but_not_to_counts() -> None:
 def test_what_cannot_be_aggregated_is_told(text: str, words: str) -> None:
     with pytest.raises(WorkflowError, match=words):
         AggregatePlan([("k", "k")], [("r", text)], SCHEMA)
+
+
+def test_all_mistakes_are_told_each_with_its_name() -> None:
+    with pytest.raises(InvalidWorkflowError) as caught:
+        AggregatePlan([("day", "nope")], [("a", "sum(x)"), ("b", "sum(y)"), ("c", "x")], SCHEMA)
+    assert [(f.place.path, f.message.splitlines()[0]) for f in caught.value.findings] == [
+        ("day", "there is no column 'nope'"),
+        ("b", "there is no column 'y'"),
+    ]
+    with pytest.raises(InvalidWorkflowError) as caught:
+        AggregatePlan([("k", "k")], [("a", "sum(x)"), ("b", "sum(s)"), ("c", "x")], SCHEMA)
+    assert [f.place.path for f in caught.value.findings] == ["b", "c"]
 
 
 def test_names_are_not_made_twice() -> None:
