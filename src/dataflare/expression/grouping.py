@@ -194,7 +194,9 @@ class _Mistakes:
             return None
 
     def tell(self) -> None:
-        """Raise what is wrong, if anything is."""
+        """Raise what is wrong: nothing, the one error, or one that carries all of them."""
+        if len(self._errors) == 1:
+            raise self._errors[0][1]
         if self._errors:
             found = [Finding("error", e.code, e.what, e.hint, Place(path=name)) for name, e in self._errors]
             raise InvalidWorkflowError(found)
