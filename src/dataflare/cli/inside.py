@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import DIM, painted, table, write, write_json
@@ -15,6 +17,7 @@ from dataflare.executor.surroundings import StateOf
 from dataflare.monitoring.live import LiveView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import TextIO
 
@@ -46,12 +49,24 @@ def top_command(workflow: str, state: Path | None, *, once: bool, as_json: bool)
         for one in told:
             write_json(one) if as_json else write(workflow_text(one, sys.stdout) + "\n")
         return 0
-    with top:
+    with until_ctrl_c(), top:
         while top.samples:
             wait_blocking(BLINK_SECONDS)
             top.look()
-    write("nothing runs any more")
+        write("nothing runs any more")
     return 0
+
+
+@contextmanager
+def until_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C leave this block, and nothing else: what is drawn is wiped away, what is to be said is said."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Top(LiveView):
@@ -128,20 +143,16 @@ def tap_command(workflow: str, node: str, state: Path | None, rows: int, rate: i
     passed = 0
     share = max(1, round(rate * POLL_SECONDS))
     ask_for(where, node, share)
-    while True:
-        wait_blocking(POLL_SECONDS)
-        try:
+    with until_ctrl_c(), suppress(UnavailableError):  # the latter: the run has ended
+        while not rows or left > 0:
+            wait_blocking(POLL_SECONDS)
             answer = ask_for(where, node, share)
-        except UnavailableError:
-            break
-        shown = answer["rows"][: left or None]
-        passed += answer["passed_by"] + len(answer["rows"]) - len(shown)
-        for text in shown:
-            sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-        left -= len(shown)
-        if rows and left <= 0:
-            break
+            shown = answer["rows"][: left or None]
+            passed += answer["passed_by"] + len(answer["rows"]) - len(shown)
+            for text in shown:
+                sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+            left -= len(shown) if rows else 0
     if passed and not as_json:
         sys.stderr.write(f"{passed:,} more rows went by\n")
     elif as_json:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -121,6 +125,35 @@ def test_where_nothing_runs_that_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["top", "--state", str(tmp_path)]) == 3
     assert "no workflow runs on" in capsys.readouterr().err
     assert main(["tap", "w", "n", "--state", str(tmp_path)]) == 3
+
+
+def test_ctrl_c_leaves_the_terminal_as_it_was(running: Path) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "dataflare.cli", "top", str(running)]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
+        os.close(slave)
+        shown = b""
+        while b"hidden" not in shown:  # the name of a node: it is drawn
+            shown += os.read(master, 4096)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the other end is closed
+            while more := os.read(master, 4096):
+                shown += more
+        assert process.wait(30) == 0
+    os.close(master)
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor is hidden"
+
+
+def test_ctrl_c_ends_a_tap_with_what_it_has_to_say(running: Path) -> None:
+    command = [sys.executable, "-m", "dataflare.cli", "tap", str(running), "few", "--rate", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, start_new_session=True, text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert "id" in json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "more rows went by" in err
 
 
 def batch(rows: int) -> Batch:
