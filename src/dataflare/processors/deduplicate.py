@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from dataflare.batch import Batch
 from dataflare.component import Config, Duration, Field, Processor, processor
@@ -29,6 +29,8 @@ _TIMES = ("timestamp", "datetime", "date")
 
 class Within(Config):
     """How near to a row that was let through a row of the same key is a duplicate of it."""
+
+    model_config = ConfigDict(json_schema_extra={"x-short": ["string"]})
 
     time: Duration | None = Field(None, gt=0, description="By time: that of `by`, else that of the epoch it came in.")
     by: str | None = Field(None, description="The column that holds the time of a row; earlier and later ones count.")

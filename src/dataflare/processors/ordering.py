@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from dataflare.component import Config, Field
 from dataflare.errors import WorkflowError
@@ -25,6 +25,8 @@ _WORDS = re.compile(r"(?P<column>.+?)(\s+(?P<order>asc|desc))?(\s+nulls\s+(?P<nu
 
 class OrderKey(Config):
     """One column to order by; `amount desc nulls first` says it in a line."""
+
+    model_config = ConfigDict(json_schema_extra={"x-short": ["string"]})
 
     column: str = Field(description="A column, or a field of one: customer.name.")
     order: Literal["asc", "desc"] = Field("asc", description="The least first, or the greatest.")
