@@ -100,7 +100,7 @@ class AggregatePlan:
                 raise engine_failed(error) from error
             if self._locating is None:
                 self._locating = _Locating(self._grouping, self._schema, self._budget or DEFAULT)
-            good, rejected = self._locating.run(rows, self._time(), error, (node, policy))
+            good, rejected = self._locating.run(rows, self._time(), (node, policy))
         return self._guarded(self._partial, good), rejected
 
     def merge(self, partials: Sequence[pa.Table]) -> pa.Table:
@@ -297,9 +297,7 @@ class _Locating:
             texts += [*call.arguments, *([call.filter] if call.filter else [])]
         self._texts = list(dict.fromkeys(texts))
 
-    def run(
-        self, rows: pa.Table, epoch: int, error: duckdb.Error, who: tuple[str, str]
-    ) -> tuple[pa.Table, list[Rejected]]:
+    def run(self, rows: pa.Table, epoch: int, who: tuple[str, str]) -> tuple[pa.Table, list[Rejected]]:
         """Return the good rows and the rejected ones; `who` are the node and its policy."""
         node, policy = who
         columns = [(n, quoted(n)) for n in self._schema.names]
@@ -310,7 +308,7 @@ class _Locating:
         (segment,) = segments(steps)
         rejecting = Rejecting(segment, ["skip" if policy == "null" else policy], self._budget)
         try:
-            located = rejecting.run(rows, epoch, error)
+            located = rejecting.run(rows, epoch)
         finally:
             rejecting.close()
         return located.rows.select(self._schema.names), located.rejected

@@ -144,7 +144,7 @@ class _Run:
         except duckdb.Error as error:
             if not is_about_rows(error):
                 raise engine_failed(error) from error
-            located = self._rejecting.run(rows, self._time(), error)
+            located = self._rejecting.run(rows, self._time())
             counts = [StepCount(before, after, bad) for before, after, bad in located.counts]
             return ChainResult(located.rows, tuple(counts), tuple(located.rejected))
         return self._result(rows.num_rows, self._assembled(rows, answer))

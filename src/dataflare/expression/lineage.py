@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from dataflare.expression.catalogue import TIMES, Tree
+from dataflare.expression.catalogue import TIMES, Tree, walk
 from dataflare.expression.session import folded
 
 if TYPE_CHECKING:
@@ -142,11 +142,16 @@ def needs(tree: Tree, named: Callable[[str], str | None]) -> Needs:
     elif kind == "CASE":
         results = [check["then_expr"] for check in tree["case_checks"]]
         found = _all(needs(r, named) for r in (*results, tree["else_expr"]))
-    elif kind == "CAST" and not tree["try_cast"]:
+    elif kind == "CAST" and not tree["try_cast"] and not _is_json(tree):
         found = needs(tree["child"], named)
     else:
         found = NOBODY_KNOWS
     return found
+
+
+def _is_json(cast: Tree) -> bool:
+    """Tell whether something in a cast becomes JSON, whose own null is one to a cast of it."""
+    return any(str(part.get("type_name", "")).lower() == "json" for part in walk(cast["type_expr"]))
 
 
 def _of_column(names: list[str], named: Callable[[str], str | None]) -> Needs:

@@ -17,7 +17,6 @@ from dataflare.security.veil import veiled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import duckdb
     import pyarrow as pa
 
     from dataflare.component import Budget
@@ -69,10 +68,11 @@ class Rejecting:
         parts = zip(segment.steps, segment.needs, policies, strict=True)
         self._trials = [_Trial(step, needs, policy, budget) for step, needs, policy in parts]
 
-    def run(self, rows: pa.Table, epoch: int, error: duckdb.Error) -> Located:
-        """Run the batch whose statement failed with `error`; raise DataError for a policy `fail`, or if no row is bad.
+    def run(self, rows: pa.Table, epoch: int) -> Located:
+        """Run a batch whose statement failed; raise DataError for a policy `fail`.
 
-        `epoch` is the epoch's time in microseconds.
+        It may be that no row fails by itself: the engine may compute for a row what its result does not need, because
+        of its neighbours. Then all of them come through. `epoch` is the epoch's time in microseconds.
         """
         import pyarrow as pa
 
@@ -80,8 +80,6 @@ class Rejecting:
         numbers = pa.array(range(rows.num_rows), pa.int32())
         for trial in self._trials:
             numbers = trial.run(located, numbers, epoch)
-        if not any(t.failed for t in self._trials):
-            raise DataError(f"an expression fails: {reason(error)}", hint="see the node's expressions")
         return located
 
     def close(self) -> None:
@@ -99,13 +97,12 @@ class _Trial:
         self._tried |= {n: e for n, e in step.columns or () if e.column is None and n in needs}
         self._statement: Statement | None = None
         self._prepared_for: int | None = None
-        self.failed = False
 
     def run(self, located: Located, numbers: pa.Array, epoch: int) -> pa.Array:
         """Take the rows on by one step; `numbers` are their places in the batch, and so is what comes back."""
         import pyarrow.compute as pc
 
-        rows, self.failed = located.rows, False
+        rows = located.rows
         tried = self._try(rows, epoch)
         bad = self._bad(rows, tried, numbers, epoch)
         keep = pc.struct_field(tried[""], "v").fill_null(fill_value=False) if "" in tried else None
@@ -180,7 +177,6 @@ class _Trial:
         for column, values in tried.items():
             if not values.null_count:
                 continue
-            self.failed = True
             first = pc.index(pc.is_null(values), True).as_py()
             why = self._why(rows.slice(first, 1), column, self._tried[column], epoch)
             if self._policy == "fail":
