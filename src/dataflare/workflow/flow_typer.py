@@ -15,7 +15,7 @@ from dataflare.schema import Schema
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import near
 from dataflare.workflow.flow import Flow, Outputs
-from dataflare.workflow.tags import inherited, rejected, tagged
+from dataflare.workflow.tags import check_positions, inherited, rejected, tagged
 from dataflare.workflow.wiring import ERRORS, is_glob
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class FlowTyper:
         for output in outputs.values():
             if output.kind is EdgeKind.APPEND:
                 self._faults.reserved(draft, (c for c in output.schema.names if c in RESERVED))
-        return tagged(draft, outputs, self._outline, self._findings)
+        outputs = tagged(draft, outputs, self._outline, self._findings)
+        check_positions(draft, outputs, self._outline, self._findings)
+        return outputs
 
     # Processors
 

@@ -52,6 +52,22 @@ def tagged(draft: Draft, outputs: dict[str, Output], outline: Outline, findings:
     return outputs
 
 
+def check_positions(draft: Draft, outputs: dict[str, Output], outline: Outline, findings: Findings) -> None:
+    """Warn where positions of a source hold tagged values, which stand in the state, and `checkpoint show` tells."""
+    incremental = getattr(draft.component.config, "incremental", None)
+    if draft.text.mode != "incremental" or incremental is None:
+        return
+    for output in outputs.values():
+        held = dict.fromkeys([incremental.cursor_field, *output.key, *getattr(draft.component.config, "key", ())])
+        for name in (n for n in held if n in output.schema and output.schema[n].tags):
+            findings.warning(
+                "tagged_position",
+                f"positions of {draft.id!r} hold values of {name!r}, which is tagged: they stand in the state",
+                outline.place(draft, "tags"),
+                "let cursor and key be other columns",
+            )
+
+
 def _meant(written: str, stream: str, schema: Schema) -> tuple[str, Path] | None:
     """Return the column and the path of the field that `written` names in a stream; None where it names nothing."""
     parts = written.split(".")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from tests.unit.workflow.test_planning import ROWS, codes, loaded, workflow
+
+from dataflare.component import Registry
 
 NESTED = (
     "{type: file, config: {path: a.jsonl, format: jsonl, columns: "
@@ -68,3 +72,24 @@ def test_a_tagged_column_must_be_masked_before_a_destination():
     assert "'d'" in found.findings[0].message
     nodes += "\n  k: {type: mask, inputs: [m], config: {rules: {pii.email: {method: hash}}}}"
     assert loaded(workflow(rows=rows, nodes=nodes, inputs="k")).valid
+
+
+def test_positions_that_hold_tagged_values_are_warned_of(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("create table people (id integer primary key, mail text, at text)")
+    text = """
+id: w
+sources:
+  rows:
+    type: sqlite
+    mode: incremental
+    config: {path: %s, table: people, incremental: {cursor_field: %s}}
+    tags: {%s: pii}
+transformations:
+  m: {type: mask, inputs: [rows], config: {rules: {pii: {method: null}}}}
+destinations:
+  out: {type: file, inputs: [m], config: {path: out}}
+"""
+    for cursor, tag, warned in (("at", "at", True), ("at", "id", True), ("at", "mail", False)):
+        found = loaded(text % (tmp_path / "a.db", cursor, tag), Registry.installed(), level="sample")
+        assert ("tagged_position" in codes(found)) is warned, codes(found)
