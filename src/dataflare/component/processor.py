@@ -108,6 +108,13 @@ class Processor(Component[C]):
         del port
         return ()
 
+    def sated(self) -> bool:
+        """Tell whether no row that may still come changes anything; asked between calls of `process`.
+
+        Sources that feed only such nodes, through mappings and filters at most, stop to read where they can.
+        """
+        return False
+
     def flush(self) -> Iterable[Batch]:
         """Return what is held only for speed; called at every barrier, before `snapshot`."""
         return ()

@@ -63,6 +63,8 @@ class Channel:
         self._sending: dict[asyncio.Task[None], int] = {}
         self._bytes = 0
         self._freed = asyncio.Event()
+        self.sated = False
+        """The receiver wants no more rows."""
 
     async def send(self, item: Batch | Mark) -> None:
         """Wait for a credit, then send; returns before the item is consumed. One sender at a time."""
@@ -86,7 +88,7 @@ class Channel:
         return len(self._sending) < SMALL_ITEMS_PER_CHANNEL and self._bytes + size <= SMALL_BYTES_PER_CHANNEL
 
     async def _deliver(self, item: Batch | Mark) -> None:
-        await self._ref.ask("item", self._number, item)
+        self.sated = bool(await self._ref.ask("item", self._number, item))
 
     def _delivered(self, task: asyncio.Task[None]) -> None:
         self._bytes -= self._sending.pop(task)
@@ -121,11 +123,19 @@ class Outlet:
             await self._channels[self._next].send(batch)
             self._next = (self._next + 1) % len(self._channels)
 
+    @property
+    def sated(self) -> bool:
+        """Whether no receiver wants more rows."""
+        return all(channel.sated for channel in self._used)
+
     async def mark(self, mark: Mark) -> None:
         """Send a mark down every channel that may carry rows of this task."""
-        channels = [self._channels[self._index]] if self._routing is Routing.FORWARD else self._channels
-        for channel in channels:
+        for channel in self._used:
             await channel.send(mark)
+
+    @property
+    def _used(self) -> list[Channel]:
+        return [self._channels[self._index]] if self._routing is Routing.FORWARD else self._channels
 
     def close(self) -> None:
         """Forget what is on the way."""
@@ -159,7 +169,7 @@ class Inlets:
     def __init__(self, inlets: list[Inlet]) -> None:
         """Number the channels as listed."""
         self._inlets = inlets
-        self._queues: list[deque[tuple[Batch | Mark, asyncio.Future[None]]]] = [deque() for _ in inlets]
+        self._queues: list[deque[tuple[Batch | Mark, asyncio.Future[bool]]]] = [deque() for _ in inlets]
         self._at_barrier: set[int] = set()
         self._ended: set[int] = set()
         self._turn = 0
@@ -173,13 +183,13 @@ class Inlets:
         """How many items wait."""
         return sum(map(len, self._queues))
 
-    def add(self, channel: int, item: Batch | Mark) -> asyncio.Future[None]:
+    def add(self, channel: int, item: Batch | Mark) -> asyncio.Future[bool]:
         """Queue an item; the future is done when it has been consumed."""
-        consumed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        consumed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queues[channel].append((item, consumed))
         return consumed
 
-    def next(self, *, rows: bool = True) -> tuple[Inlet, int, Batch | Mark, asyncio.Future[None]] | None:
+    def next(self, *, rows: bool = True) -> tuple[Inlet, int, Batch | Mark, asyncio.Future[bool]] | None:
         """Take the next item of a channel that does not wait at a barrier, in fair turns; None if there is none.
 
         Not `rows`: take barriers alone, but not the last one; what stands before them waits, and so do they.
@@ -193,7 +203,7 @@ class Inlets:
                 return self._inlets[channel], channel, item, consumed
         return None
 
-    def following(self, channel: int, first: Batch) -> Iterator[tuple[Batch, asyncio.Future[None]]]:
+    def following(self, channel: int, first: Batch) -> Iterator[tuple[Batch, asyncio.Future[bool]]]:
         """Take what waits in a channel behind a batch and can be gathered with it, up to the next mark."""
         room, queue = Room(first), self._queues[channel]
         while queue:

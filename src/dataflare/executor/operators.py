@@ -63,6 +63,8 @@ class RunningOperator(ABC):
     """An operator at work; called in a worker thread, one call at a time."""
 
     id: str
+    passes_on = False
+    """Rows matter only to those that get them from here: nothing is held, told or done with them besides."""
     nodes: tuple[str, ...] = ()
     """The nodes that have yielded all their rows once all inputs of the operator have ended; none: not before `finish`.
     """
@@ -114,6 +116,10 @@ class RunningOperator(ABC):
         """Return the segments that the last snapshot refers to."""
         return ()
 
+    def sated(self) -> bool:
+        """Tell whether no row that may still come changes anything."""
+        return False
+
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take the state of these key groups."""
         del state
@@ -121,6 +127,8 @@ class RunningOperator(ABC):
 
 class ChainOperator(RunningOperator):
     """Fused row-wise nodes: one prepared statement for each run of them."""
+
+    passes_on = True
 
     def __init__(
         self,
@@ -199,6 +207,10 @@ class ProcessorOperator(RunningOperator):
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the processor's state."""
         return self._processor.snapshot()
+
+    def sated(self) -> bool:
+        """Ask the processor."""
+        return self._processor.sated()
 
     def segments(self) -> Sequence[str]:
         """Return what the processor's state refers to."""

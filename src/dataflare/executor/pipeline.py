@@ -15,7 +15,7 @@ from dataflare.executor.operators import Tally
 from dataflare.executor.rejected import Origin, first_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch
     from dataflare.executor.operators import Emitted, RunningOperator
@@ -170,6 +170,17 @@ class Pipeline:
                 yield from self._following(operator.finish(self.tally))
             self._finished_ids.add(operator.id)
         self._ended.clear()  # the last barrier says the same to the tasks behind
+
+    def sated(self, operator: str, outlets: Container[int]) -> bool:
+        """Tell whether an operator wants no more rows; receivers behind the `outlets` named want none."""
+        found = self._by_id[operator]
+        return found.sated() or (found.passes_on and self.sated_behind(found.nodes, outlets))
+
+    def sated_behind(self, nodes: Sequence[str], outlets: Container[int]) -> bool:
+        """Tell whether nobody who gets rows of these nodes wants more; false where nobody gets any."""
+        targets = [t for (node, _), found in self._routes.items() if node in nodes for t in found]
+        wants = (t.outlet not in outlets if t.outlet >= 0 else not self.sated(t.operator, outlets) for t in targets)
+        return bool(targets) and not any(wants)
 
     def snapshot(self) -> dict[str, Mapping[int, bytes]]:
         """Return the state of each operator that has any, by its id."""

@@ -33,7 +33,7 @@ class SourceReader:
         self._ends = ends
         self._caught_up: list[Grant] = []
         self.waits = connector.waits or inspect.isasyncgenfunction(connector.read)
-        self.ended = False
+        self.ended = self._stopped = False
         self.grant: Grant | None = None
         self.pending: asyncio.Task[Batch | None] | None = None
         self._position: Position | None = None
@@ -44,8 +44,15 @@ class SourceReader:
         """Return the name of the split that is open, if one is."""
         return self.grant.split.id if self.grant is not None else None
 
+    def stop(self) -> None:
+        """Read no more: nobody wants it. What was read of the open split counts as all."""
+        self._stopped, self.grant = True, None
+
     async def take(self, after_round: int) -> bool:
         """Open the next split; False when there are no more."""
+        if self._stopped:
+            self.ended = True
+            return False
         self.grant = await self._enumerator.ask("take", after_round)
         if self.grant is None:
             self.ended = True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Epoch
 from dataflare.executor.build import Built, build_task
+from dataflare.executor.demand import Demand
 from dataflare.executor.easing import Easing
 from dataflare.executor.exchange import Barrier, Channel, End, Inlet, Inlets, Mark, Outlet, inlets_of
 from dataflare.executor.faults import invoke
@@ -53,6 +54,8 @@ class TaskActor(WatchedTask):
         self._workflow: ActorRef | None = None
         self._outlets: list[Outlet] = []
         self._inlets = Inlets(inlets_of(job.graph, stage.index, index))
+        mode = job.plan.node(stage.operators[0].nodes[0]).traits.get("mode", "full")
+        self._demand = Demand(self._outlets, stops=mode == "full")
         self._easing = Easing(job.runtime, lambda waits: self._tell("eases", self.name, waits))
         self._round = 0
         self._held = self._paused = self._waiting = self._pumping = self._draining = self._told = False
@@ -107,7 +110,7 @@ class TaskActor(WatchedTask):
 
     # ---- rows ---------------------------------------------------------------------------------------------------
 
-    async def item(self, channel: int, item: Batch | Mark) -> asyncio.Future[None]:
+    async def item(self, channel: int, item: Batch | Mark) -> asyncio.Future[bool]:
         """Take an item from a channel; the answer comes when it has been consumed, and is the sender's credit."""
         consumed = self._inlets.add(channel, item)
         self._drain()
@@ -132,9 +135,10 @@ class TaskActor(WatchedTask):
             self._flowed()
         elif self._inlets.reached(channel):
             await self._at_barrier(item)
+        sated = bool(done) and self._demand.ends_at(self._parts.pipeline, inlet.operator)
         for future in done:
             if not future.done():
-                future.set_result(None)
+                future.set_result(sated)
         self._drain()
 
     async def pump(self) -> None:
@@ -151,6 +155,7 @@ class TaskActor(WatchedTask):
             reader.start_read(lambda: self.context.note("arrived"))
             return
         await self._leave(await self.meter.working(self._job.runtime.call(self._read_and_run)))
+        self._demand.look(self._parts.pipeline, reader)
         self._flowed()
         self._pump()
 
@@ -166,6 +171,7 @@ class TaskActor(WatchedTask):
             await self._leave(self._run(batch))
         else:
             await self._leave(await self.meter.working(self._job.runtime.call(self._run, batch)))
+        self._demand.look(self._parts.pipeline, reader)
         self._flowed()
         await self.pump()
 

@@ -38,6 +38,9 @@ class Limit(Processor[LimitConfig]):
 
     These are the first that come; behind a `sort` they are the first in its order. How many have passed is in the
     checkpoint: a run that was killed goes on counting. A new run counts anew.
+
+    When the last one has passed, sources of mode `full` stop to read, if all of their rows lead here, through mappings
+    and filters at most.
     """
 
     tells_tags = True
@@ -58,6 +61,10 @@ class Limit(Processor[LimitConfig]):
         last = max(0, self.config.offset + self.config.rows - self._came)
         self._came += batch.num_rows
         yield batch.replace(batch.rows.slice(first, max(0, last - first)))
+
+    def sated(self) -> bool:
+        """Tell whether the last row has passed."""
+        return self._came >= self.config.offset + self.config.rows
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return how many rows have come."""
