@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from dataflare.component import Processor
+from dataflare.component import Processor, processor
+from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import DataError, Place, StalledError
 from dataflare.executor.contract import REPLAY
 from dataflare.executor.exchange import Barrier
@@ -49,6 +50,7 @@ async def _collect(life: Life, *, last: bool) -> Proposal:
     """Steps 1 to 3: barriers flow, tasks report; an epoch that times out goes on under its number."""
     epoch = (life.base.epoch if life.base else 0) + 1
     gathered: list[Report] = []
+    takes_long = last and (bool(life.eased_tasks) or _waits_for_the_end(life))
     for _ in range(TIMEOUTS_IN_A_ROW_MAX):
         life.round += 1
         life.dirty = False
@@ -60,7 +62,7 @@ async def _collect(life: Life, *, last: bool) -> Proposal:
             ref.tell("barrier", barrier)
         reached = await life.until(
             lambda: len(life.reports.get(life.round, ())) == life.task_count,
-            None if last and life.eased_tasks else life.job.plan.settings.checkpoint_timeout_seconds,
+            None if takes_long else life.job.plan.settings.checkpoint_timeout_seconds,
         )
         if reached:
             gathered += [r for number in sorted(life.reports) for r in life.reports[number]]
@@ -75,6 +77,13 @@ async def _collect(life: Life, *, last: bool) -> Proposal:
         f"epoch {epoch} ran into its time-out {TIMEOUTS_IN_A_ROW_MAX} times, waiting for {missing}",
         hint="raise runtime.checkpoint.timeout, or see why that node is slow",
     )
+
+
+def _waits_for_the_end(life: Life) -> bool:
+    """Tell whether rows come out at the end of the input: as long as it takes to sort, join or group all of them."""
+    job = life.job
+    kinds = (job.registry.find(processor, n.type) for n in job.plan.of_kind(NodeKind.PROCESSOR))
+    return any(issubclass(k, TwoPhaseProcessor) or k.finish is not Processor.finish for k in kinds)
 
 
 async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last: bool) -> Proposal:
