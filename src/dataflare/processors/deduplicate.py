@@ -14,6 +14,7 @@ from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
 from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys, restored, saved
+from dataflare.processors.held import in_parts
 from dataflare.schema import REJECTED
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from dataflare.schema import Schema
 
-RESULT_ROWS = 1 << 16
 _TIMES = ("timestamp", "datetime", "date")
 
 
@@ -170,8 +170,7 @@ class Deduplicate(Processor[DeduplicateConfig]):
         if self._newest is not None:
             rows = self._newest.all()
             self._newest.clear()
-            for start in range(0, rows.num_rows, RESULT_ROWS):
-                part = rows.slice(start, RESULT_ROWS)
+            for part in in_parts(rows):
                 self._count("expanded", part.num_rows)
                 yield Batch(part)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dataflare.component import StageContext
 
+RESULT_ROWS = 1 << 16
 PART_BYTES = 8 << 20
 """Rows of so many bytes become one segment."""
 
@@ -41,6 +42,12 @@ def unpacked(data: bytes) -> Iterator[pa.Table]:
         parts = (pa.Table.from_batches([batch], reader.schema) for batch in reader)
         yield next(parts, reader.schema.empty_table())
         yield from parts
+
+
+def in_parts(rows: pa.Table) -> Iterator[pa.Table]:
+    """Yield rows in tables of a size that suits whoever gets them."""
+    for start in range(0, rows.num_rows, RESULT_ROWS):
+        yield rows.slice(start, RESULT_ROWS)
 
 
 def by_key_group(rows: pa.Table, keys: Sequence[str]) -> dict[int, bytes]:
@@ -265,4 +272,4 @@ def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> No
             held[name].restore(parts)
 
 
-__all__ = ["HeldRows", "by_key_group", "packed", "restore_told", "told_state", "unpacked"]
+__all__ = ["HeldRows", "by_key_group", "in_parts", "packed", "restore_told", "told_state", "unpacked"]
