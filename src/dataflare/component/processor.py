@@ -28,7 +28,8 @@ class Port:
 
     `keys`: rows that are equal in these columns meet in one instance. `everywhere`: each instance gets all the rows.
     `first`: its rows are wanted before those of inputs that are not: sources that feed only those wait, where they
-    can, until the sources behind this one have ended. Rows may come early all the same.
+    can, until the sources behind this one have ended. Rows may come early all the same. `together`: one instance gets
+    all rows. `eased`: the processor may let rows go later than they came (`wait`), so nothing is fused with it.
     """
 
     keys: tuple[str, ...] = ()
