@@ -25,7 +25,7 @@ def told_as(folder: Path, name: str, content: bytes, settings: str = "") -> Ende
 OTHERS: dict[str, tuple[str, bytes, str, str]] = {
     "gzip": ("in.csv", gzip.compress(b"id,name\n1,a\n"), "packed by gzip", ".gz"),
     "gzip as JSON": ("in.jsonl", gzip.compress(b'{"id": 1}\n'), "packed by gzip", ".gz"),
-    "zip": ("in.csv", b"PK\x03\x04" + bytes(100), "zip file or a spreadsheet", "save the sheet as CSV"),
+    "zip": ("in.csv", b"PK\x03\x04" + bytes(100), "zip file or a spreadsheet", "unpack it"),
     "parquet": ("in.csv", b"PAR1\x15" + bytes(100), "a Parquet file", "format: parquet"),
     "UTF-16": ("in.csv", "id,name\n1,a\n".encode("utf-16"), "UTF-16", "encoding: utf-16"),
 }
@@ -59,7 +59,7 @@ def test_names_that_resemble_other_files_are_names(tmp_path: Path, header: str) 
     ],
 )
 def test_json_that_is_no_lines_is_told_with_the_cure(tmp_path: Path, content: str, word: str) -> None:
-    told = told_as(tmp_path, "in.json", content.encode())
+    told = told_as(tmp_path, "in.jsonl", content.encode())
     assert told.code == 2
     assert word in told.error["message"]
     assert "one object a line" in told.error["hint"]

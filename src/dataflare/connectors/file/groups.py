@@ -29,11 +29,12 @@ _NAMES = {
     "arrow_stream": "an Arrow stream",
     "avro": "an Avro file",
 }
+_PIECES = {"parquet": "row group", "arrow": "record batch", "arrow_stream": "record batch", "avro": "block"}
 
 
 def open_container(store: Store, name: str, kind: str) -> Container:
     """Open a file; raise UnavailableError where that is not possible and DataError where it is not of this kind."""
-    with _sound(store.full(name), name, f"not {_NAMES[kind]}"):
+    with _sound(store.full(name), name, lambda: f"not {_NAMES[kind]}"):
         return contained(kind, lambda: store.open(name), lambda: store.seekable(name))
 
 
@@ -60,7 +61,7 @@ def contained(kind: str, opened: Callable[[], OpenFile], seekable: Callable[[], 
 
 
 @contextmanager
-def _sound(path: str, name: str, what: str) -> Iterator[None]:
+def _sound(path: str, name: str, what: Callable[[], str]) -> Iterator[None]:
     """Translate what the system refuses, and what Arrow finds damaged: some of that are OSErrors without a number."""
     try:
         with storage(path):
@@ -72,7 +73,7 @@ def _sound(path: str, name: str, what: str) -> Iterator[None]:
             raise
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise DataError(
-            f"{what}: {reason}", hint="is it still being written, or was it copied in part?", place=Place(name)
+            f"{what()}: {reason}", hint="is it still being written, or was it copied in part?", place=Place(name)
         ) from error
 
 
@@ -81,7 +82,7 @@ class GroupReader:
 
     def __init__(self, store: Store, name: str, kind: str, schema: Schema) -> None:
         """Open; read the columns of `schema` that are there."""
-        self.name, self._schema = name, schema
+        self.name, self._schema, self._kind = name, schema, kind
         self._file = open_container(store, name, kind)
         there = set(self._file.schema.names)
         self._columns = [c.name for c in schema if c.name in there]
@@ -96,11 +97,12 @@ class GroupReader:
         rows_done = bool(since and since.get("rows_done"))
         first = since["group"] if since else split.data["start"]
         skip = since.get("row", 0) if since else 0
-        with _sound(self.name, self.name, "a part of the file cannot be read"):
+        reached = first
+        with _sound(self.name, self.name, lambda: f"{_PIECES[self._kind]} {reached} cannot be read"):
             for rows, piece, before, after in self._file.read(
                 first, split.data["end"], self._columns, memory_bytes_max // 4
             ):
-                done = before + rows.num_rows
+                reached, done = after, before + rows.num_rows
                 if piece == first and done <= skip and after == piece:
                     continue
                 left = rows.slice(max(0, skip - before)) if piece == first else rows
