@@ -174,6 +174,7 @@ class _Builder:
         faults = []
         for _ in range(rng.choice([0, 1, 2, 3, 5])):
             kind = rng.choice(["crash", "crash", "zombie", "zombie", "jump"])
-            step = rng.choice(TRAPS) if kind != "jump" and rng.random() < 0.7 else ""
+            at_a_step = {"crash": 0.7, "zombie": 0.4, "jump": 0.0}[kind]
+            step = rng.choice(TRAPS) if rng.random() < at_a_step else ""
             faults.append(Fault(kind, rng.random() * 3.0, step, before=rng.random() < 0.5))
         return faults
