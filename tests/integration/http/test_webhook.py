@@ -160,6 +160,19 @@ async def test_the_journal_forgets_what_is_committed_and_only_that(tmp_path: Pat
             pass
 
 
+async def test_what_is_committed_after_the_last_row_was_read_is_forgotten_too(tmp_path: Path) -> None:
+    async with hook(tmp_path) as one:
+        await one.send([{"id": n} for n in range(100)])
+    until_now = Hook(tmp_path, {})
+    end = (await until_now.source.ends())["all"]
+    await until_now.read(None, end)
+    kept = tmp_path / ".dataflare" / "journal"
+    assert sum(file.stat().st_size for file in kept.rglob("*.journal")) > 1000
+    await until_now.source.acknowledge({"all": end})
+    await until_now.source.close()
+    assert sum(file.stat().st_size for file in kept.rglob("*.journal")) == 0
+
+
 @pytest.mark.parametrize(
     ("status", "asked"),
     [

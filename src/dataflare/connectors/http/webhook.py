@@ -93,6 +93,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
     async def read(self, split: Split, since: Position | None, until: Position | None) -> AsyncIterator[Batch]:
         """Yield what is in the journal and what comes into it; up to `until` without listening."""
         del split
+        self._close_journal()
         journal = self._journal = await self._opened()
         commit = GroupCommit(journal, self.context.runtime, WAITING_BYTES)
         work = [] if until is not None else self._working(commit)
@@ -111,8 +112,6 @@ class WebhookSource(SourceConnector[WebhookConfig]):
             for task in reversed(work):  # who has sent something is answered before the journal takes no more
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            self._journal = None
-            journal.close()
 
     async def acknowledge(self, positions: Mapping[str, Position]) -> None:
         """Forget what is committed."""
@@ -120,10 +119,16 @@ class WebhookSource(SourceConnector[WebhookConfig]):
             await self.context.runtime.call(self._journal.trim, position["record"])
 
     async def close(self) -> None:
-        """Free the decoder; the journal is closed by whoever reads."""
+        """Free the decoder and the journal, which is open until the last rows are acknowledged."""
+        self._close_journal()
         if self._records is not None:
             await self.context.runtime.call(self._records.close)
             self._records = None
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     # ---- requests -----------------------------------------------------------------------------------------------
 
