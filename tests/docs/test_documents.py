@@ -73,12 +73,14 @@ def test_both_readmes_are_in_step() -> None:
 
 
 def test_the_readme_names_every_built_in_component_and_no_other() -> None:
-    rows = {"source": "sources", "processor": "transformations", "destination": "destinations", "state_store": "state"}
+    lists = {"source": "Sources", "processor": "Transformations", "destination": "Destinations", "state_store": "State"}
     text = (ROOT / "README.md").read_text()
-    for kind, row in rows.items():
-        cells = re.search(rf"^\| {row} \| (.*) \|$", text, re.MULTILINE)
-        assert cells, row
-        assert sorted(re.findall(r"`(\w+)`", cells[1])) == entry_points()[kind]
+    for kind, head in lists.items():
+        lines = re.search(rf"^- \*\*{head}\*\*:\n((?:  .*\n)+)", text, re.MULTILINE)
+        assert lines, head
+        named = re.findall(r"^  `(\w+)`", lines[1], re.MULTILINE)
+        assert named == entry_points()[kind], "one a line, by name, so that parallel changes merge"
+        assert len(named) == lines[1].count("\n"), "one a line"
 
 
 def test_the_architecture_has_a_line_for_every_room() -> None:
