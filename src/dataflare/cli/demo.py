@@ -15,18 +15,16 @@ from dataflare.cli.demo_data import Content, contents, unpack_flights
 from dataflare.cli.running import RunOptions, run_plan, signals_restored
 from dataflare.cli.summary import summary_text
 from dataflare.errors import DataFlareError, StateError, UnavailableError
-from dataflare.monitoring.events import EpochSealed, NodeProgressed, RunStarted
+from dataflare.monitoring.events import RunStarted
 from dataflare.monitoring.metrics import Counters
 
 if TYPE_CHECKING:
     from dataflare.component import Registry
     from dataflare.executor.contract import Outcome
-    from dataflare.monitoring.events import Event, Observer
+    from dataflare.monitoring.events import Event
     from dataflare.plan import Plan
 
 SOURCE = "departures"
-KILL_ROWS = "DATAFLARE_DEMO_KILL_ROWS"
-"""In the process that is to die: after how many rows it does, at the next moment between sealed and committed."""
 
 
 def demo_command(folder: Path) -> int:
@@ -55,8 +53,11 @@ def demo_command(folder: Path) -> int:
     write(f"\nThe picture of it, with its rows: {_draw(plan, outcome, folder / 'flights.svg')}")
 
     _title("3", "The same again, but its process is killed half-way")
-    write("No goodbye: SIGKILL, at the worst moment, when an epoch is sealed but not yet committed anywhere.")
-    _run_until_killed(killed, data.parent, flights // 2)
+    write(
+        "Its source waits at a third of the rows until an epoch is committed, so that there is a place to go on from."
+    )
+    write("No goodbye: SIGKILL, at the worst moment, when a later epoch is sealed but not yet committed anywhere.")
+    _run_until_killed(killed, data.parent, flights)
     seen = contents(killed)["flights"].rows
     write(f"It is dead. Its Parquet files show {seen:,} flights, those of whole epochs; the rest is hidden or lost.")
 
@@ -64,8 +65,8 @@ def demo_command(folder: Path) -> int:
     second = Life()
     options = RunOptions(observers=(second, second.counters), bytes_total=size)
     _run(plan_into(killed, data.parent, workflow, registry), registry, options)
-    safe = f"The work up to epoch {second.resumed_epoch}, {flights - second.rows_read:,} rows of the source, was safe."
-    write(f"{safe} It read the other {second.rows_read:,} and reached the end.")
+    kept = f"epoch {second.resumed_epoch}: {flights - second.rows_read:,} rows of the source were not read again"
+    write(f"It went on behind {kept}. It read the other {second.rows_read:,} and reached the end.")
 
     _title("5", "Nothing is lost and nothing is there twice")
     return _compare(contents(straight), contents(killed))
@@ -107,30 +108,6 @@ def plan_into(out: Path, data: Path, workflow: Path, registry: Registry) -> Plan
     return plan_or_raise(workflow, registry=registry, environ=environ, level="sample")
 
 
-def dying(rows: int) -> Observer:
-    """Return an observer that kills this process once so many rows were read and an epoch has been sealed since."""
-    from dataflare.testing.faults import KillAt, rows_seen
-
-    enough, reached = rows_seen(SOURCE, rows), False
-
-    def fits(event: Event) -> bool:
-        nonlocal reached
-        reached = reached or (isinstance(event, NodeProgressed) and enough(event))
-        return reached and isinstance(event, EpochSealed)
-
-    return KillAt(fits)
-
-
-def run_and_die(out: Path, data: Path) -> int:
-    """Run the demo's workflow in a process that is to die; return 1 where it lived."""
-    from dataflare.component import Registry
-
-    registry = Registry.installed()
-    plan = plan_into(out, data, workflow_file(), registry)
-    run_plan(plan, registry, RunOptions(as_json=True, observers=(dying(int(os.environ[KILL_ROWS])),)))
-    return 1
-
-
 def _run(plan: Plan, registry: Registry, options: RunOptions) -> Outcome:
     with signals_restored():
         outcome, number = run_plan(plan, registry, options)
@@ -142,9 +119,8 @@ def _run(plan: Plan, registry: Registry, options: RunOptions) -> Outcome:
 
 
 def _run_until_killed(out: Path, data: Path, rows: int) -> None:
-    command = [sys.executable, "-m", "dataflare.cli.demo", str(out), str(data)]
-    environ = {**os.environ, KILL_ROWS: str(rows)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    command = [sys.executable, "-m", "dataflare.cli.demo_death", str(out), str(data), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode != -signal.SIGKILL:
         raise DataFlareError(f"the process that was to die did not: it ended with {done.returncode}\n{done.stderr}")
 
@@ -173,7 +149,3 @@ def _compare(one: dict[str, Content], other: dict[str, Content]) -> int:
 
 def _title(number: str, text: str) -> None:
     write(f"{'' if number == '1' else chr(10)}{painted(f'{number}. {text}', BOLD, sys.stdout)}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_and_die(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dataflare.cli import demo, demo_data
 from dataflare.cli.demo_data import Content
+from dataflare.cli.demo_death import Death
 from dataflare.cli.main import main
 from dataflare.errors import StateError
-from dataflare.monitoring.events import EpochSealed, NodeProgressed, RunStarted
+from dataflare.monitoring.events import EpochCommitted, EpochSealed, NodeProgressed, RunStarted
 from dataflare.testing.faults import rows_seen, sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dataflare.monitoring.events import Event
+
 COLUMNS = "year,carrier,flight,tailnum,origin,dest,time_hour,dep_delay,arr_delay,air_time,distance"
 FLIGHTS = 40_000
+WENT_ON = r"It went on behind epoch (\d+): ([\d,]+) rows .* not read again. It read the other ([\d,]+) "
 
 
 def flights_in(folder: Path) -> None:
@@ -31,6 +38,11 @@ def flights_in(folder: Path) -> None:
     (folder / "flights.csv").write_text("\n".join([COLUMNS, *lines]) + "\n")
 
 
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 def test_the_demo_shows_that_nothing_is_lost_and_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,6 +53,10 @@ def test_the_demo_shows_that_nothing_is_lost_and_nothing_twice(
     assert out.count("the same\n") == 3
     assert ["flights", "39,000", "39,000"] in [line.split()[:3] for line in out.splitlines()]
     assert "It is dead." in out
+    epoch, kept, read = (int(n.replace(",", "")) for n in re.findall(WENT_ON, out)[0])
+    assert epoch >= 1
+    assert FLIGHTS // 3 <= kept < FLIGHTS, "it went on from a committed place, and had lost rows behind it"
+    assert kept + read == FLIGHTS
     assert (tmp_path / "flights.svg").read_text().startswith("<svg")
     assert main(["demo", "--folder", str(tmp_path)]) == 0, "it can be shown again"
 
@@ -63,6 +79,42 @@ def test_missing_data_is_said_with_the_cure(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["demo", "--folder", str(tmp_path)]) == 3
     assert "make demo" in capsys.readouterr().err
+
+
+async def test_the_gate_waits_for_an_epoch_and_then_for_death() -> None:
+    death, passed = Death(9), []
+
+    async def reads() -> None:
+        while True:
+            await death.pass_rows(1)
+            passed.append(1)
+
+    reading = asyncio.create_task(reads())
+    await settled()
+    assert len(passed) == 3
+    death(EpochCommitted("w", 1, 1, 0.1))
+    await settled()
+    assert len(passed) == 6
+    reading.cancel()
+
+
+async def test_death_comes_behind_half_of_the_rows_and_a_committed_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda *_: killed.append(1))
+    few, many = NodeProgressed("w", demo.SOURCE, 0, 4), NodeProgressed("w", demo.SOURCE, 0, 5)
+    seal, commit = EpochSealed("w", 1, 1), EpochCommitted("w", 1, 1, 0.1)
+
+    def dies(*events: Event) -> bool:
+        killed.clear()
+        death = Death(10)
+        for event in events:
+            death(event)
+        return bool(killed)
+
+    assert not dies(many, seal, commit), "nothing was committed when it was sealed"
+    assert not dies(few, seal, commit, seal)
+    assert not dies(seal, commit, many)
+    assert dies(few, seal, commit, many, seal)
 
 
 def test_conditions_of_faults_fit_when_they_should() -> None:
