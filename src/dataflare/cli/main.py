@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 FAILED = 1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,12 +57,31 @@ def run() -> NoReturn:
     if sys.platform == "linux":
         # Arrow's default allocator keeps a fifth more of what was freed (measured on CSV to Parquet), for no speed.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+        _keep_pages()
     # Nothing here has use for plugins of pydantic; to look for them among all installed packages takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     code = main(sys.argv[1:])
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)
+
+
+def _keep_pages() -> None:
+    """Let blocks of some megabytes that were freed be used again, rather than be mapped and cleared each time.
+
+    It takes a tenth off the processor time of JSON Lines to JSON Lines, and costs no memory (measured): blocks are of
+    few sizes, and as many are in use as there are tasks. What the environment says goes before.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    for parameter, variable, size in (
+        (M_TRIM_THRESHOLD, "MALLOC_TRIM_THRESHOLD_", 256 << 20),
+        (M_MMAP_THRESHOLD, "MALLOC_MMAP_THRESHOLD_", 32 << 20),
+    ):
+        if variable not in os.environ:
+            with suppress(AttributeError):  # another C library
+                libc.mallopt(parameter, size)
 
 
 def _path(error: Any) -> str:
