@@ -35,7 +35,7 @@ def test_command(path: Path, only: str, *, as_json: bool) -> int:
 
 class _Run:
     def __init__(self, registry: Registry, only: str, *, as_json: bool) -> None:
-        self._registry, self._only, self._as_json = registry, only.lower(), as_json
+        self._registry, self._only, self._as_json = registry, only, as_json
         self.counts = {"passed": 0, "failed": 0}
         self.wrong: list[DataFlareError] = []
 
@@ -48,7 +48,7 @@ class _Run:
             if suite is None:
                 return
             first = True
-            for result in run_suite(suite, lambda name: self._only in name.lower()):
+            for result in run_suite(suite, self._only):
                 if first and not self._as_json:
                     write(str(file))
                 first = False

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dataflare.component import Registry
-from dataflare.errors import Finding, InvalidWorkflowError, Place
+from dataflare.errors import Finding, InvalidWorkflowError, Place, WorkflowError
 from dataflare.executor.surroundings import Secrets
 from dataflare.program.loops import outside_loop
-from dataflare.workflow.document import Document, Mark, value_of
+from dataflare.workflow.document import Document, Mark, dotted, value_of
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.loading import Around, Loaded, load_document
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dataflare.plan import Plan
     from dataflare.program.functions import Functions
+    from dataflare.testing.examples import Result
 
 Level: TypeAlias = Literal["static", "plan", "connect", "sample"]
 Places: TypeAlias = "Mapping[tuple[str, ...], Place]"
@@ -63,25 +64,54 @@ class Planning:
         plan = loaded.plan
         return outside_loop(lambda: first_rows(plan, self.registry, name, rows, Secrets(plan)))
 
-    def _loaded(self, level: Level, *, check: bool = False, whole: bool = False) -> Loaded:
-        """Load a fresh document; `whole`: sources read all of their columns."""
+    def tests(self, only: str) -> list[Result]:
+        """Run the tests with this in their names; return their results."""
+        from dataflare.testing.examples import run_suite, suite_from
+
+        around = Around(self.registry, os.environ, self._directory)
+        try:
+            suite = outside_loop(lambda: suite_from(self._fresh, around))
+            results = outside_loop(lambda: list(run_suite(suite, only)))
+        except InvalidWorkflowError as error:
+            raise InvalidWorkflowError([self._placed(f) for f in error.findings]) from error
+        if not results:
+            hint = (
+                f"no test has {only!r} in its name" if only else "add one: workflow.test(name, given=..., expect=...)"
+            )
+            raise WorkflowError(f"there are no tests in {suite.plan.workflow}", hint=hint)
+        return [self._told(result) for result in results]
+
+    def _fresh(self) -> Document:
+        """Return a document of its own, to be changed on the way to a plan; values know the lines that added them."""
         file = self._places[()].file
         document = Document(value_of(self._document, Mark(self._places[()].line)), file)
         for path, place in self._places.items():
             if (value := document.at(_steps(path))) is not None and path and place.file == file:
                 for _, inner in value.walk():
                     inner.mark = inner.key_mark = Mark(place.line)
+        return document
+
+    def _loaded(self, level: Level, *, check: bool = False, whole: bool = False) -> Loaded:
+        """Load a fresh document; `whole`: sources read all of their columns."""
         known: dict[str, Any] | None = {} if whole else None
         around = Around(self.registry, os.environ, self._directory, level, check, known=known)
-        loaded = outside_loop(lambda: load_document(document, Findings(file), around))
+        loaded = outside_loop(lambda: load_document(document := self._fresh(), Findings(document.file), around))
         return replace(loaded, findings=[self._placed(f) for f in loaded.findings])
 
     def _placed(self, finding: Finding) -> Finding:
         """Return a finding at the place where its node was added, if that was in another file."""
-        for path, place in self._places.items():
-            if path and place.file != finding.place.file and f"{finding.place.path}.".startswith(f"{'.'.join(path)}."):
-                return replace(finding, place=Place(place.file, place.line, 0, finding.place.path))
-        return finding
+        return replace(finding, place=self._place(finding.place))
+
+    def _told(self, result: Result) -> Result:
+        """Return a result whose places are those where the test was added."""
+        failures = tuple(replace(f, place=self._place(f.place)) for f in result.failures)
+        return replace(result, place=self._place(result.place), failures=failures)
+
+    def _place(self, place: Place) -> Place:
+        for path, added in self._places.items():
+            if path and added.file != place.file and f"{place.path}.".startswith(f"{dotted(_steps(path))}."):
+                return Place(added.file, added.line, 0, place.path)
+        return place
 
 
 def _steps(path: tuple[str, ...]) -> list[str | int]:

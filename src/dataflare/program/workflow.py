@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SourceWords,
         WorkflowWords,
     )
+    from dataflare.testing.examples import Result
 
 
 _ORDER = (
@@ -151,7 +152,7 @@ class Workflow:
         return self._add("destinations", name, component, config, {"inputs": [str(i) for i in inputs], **words})
 
     def test(self, name: str, **words: Unpack[ExampleWords]) -> None:
-        """Add a test, which `to_yaml` writes into the file for `dataflare test`."""
+        """Add a test, for `run_tests`; `to_yaml` writes it into the file for `dataflare test`."""
         tests: list[Any] = self._text.setdefault("tests", [])
         self._places["tests", str(len(tests))] = _caller()
         tests.append({"name": name, **plain(words)})
@@ -204,6 +205,14 @@ class Workflow:
         A few rows of each source are read, and no destination is opened. Raises InvalidWorkflowError.
         """
         return self._planning().preview(str(node), rows)
+
+    def run_tests(self, only: str = "") -> list[Result]:
+        """Run the tests through the real engine, as `dataflare test` does; return how each ended.
+
+        `only` is a part of the names of those to run. No source or destination is opened. Raises WorkflowError where
+        there is no such test, InvalidWorkflowError where the workflow or a test is wrong.
+        """
+        return self._planning().tests(only)
 
     def run(self, **words: Unpack[RunWords]) -> Outcome:
         """Run to the end, or go on after a crash; raise the error where the run fails.

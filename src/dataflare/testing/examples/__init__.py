@@ -2,6 +2,6 @@
 
 from dataflare.testing.examples.results import Failure, Result
 from dataflare.testing.examples.running import run_suite
-from dataflare.testing.examples.suite import Suite, find_suites, suite_of
+from dataflare.testing.examples.suite import Suite, find_suites, suite_from, suite_of
 
-__all__ = ["Failure", "Result", "Suite", "find_suites", "run_suite", "suite_of"]
+__all__ = ["Failure", "Result", "Suite", "find_suites", "run_suite", "suite_from", "suite_of"]
