@@ -12,13 +12,14 @@ import msgspec
 from dataflare.batch import Batch, Position
 from dataflare.component import SourceConnector, Split, Stream, source
 from dataflare.connectors.http.exchange import Answer
-from dataflare.connectors.http.listening import Listener, serve
+from dataflare.connectors.http.listening import Listener
 from dataflare.connectors.http.records import Page, Records, page_of_lines, with_fields
 from dataflare.connectors.http.webhook_settings import WebhookConfig
 from dataflare.errors import DataError, StateError, UnavailableError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.rejected import ERRORS, errors_table, failure
 from dataflare.journal import GroupCommit, Journal
+from dataflare.listening.server import Address, serve
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
@@ -139,8 +140,13 @@ class WebhookSource(SourceConnector[WebhookConfig]):
             head = _HEAD.pack(self.context.runtime.clock.now(), len(told))
             await commit.append([head + told + body])
 
-        listening = serve(Listener(self.config, keep), self.config, self.context)
+        listening = serve(Listener(self.config, keep), self._address())
         return [asyncio.create_task(commit.run()), asyncio.create_task(listening)]
+
+    def _address(self) -> Address:
+        config = self.config
+        cert, key = (self.context.path(file) if file else None for file in (config.cert_file, config.key_file))
+        return Address(config.host, config.port, config.connections_max, cert, key)
 
     async def _opened(self) -> Journal:
         names = (quote(name, safe="") for name in (self.context.tenant, self.context.workflow, self.context.node))

@@ -7,39 +7,7 @@ from typing import Literal
 from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Duration, Field, Size
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class WebhookAuth(Config):
-    """Who may come in."""
-
-    type: Literal["token", "hmac"] = Field(description="A token in a header, or a signature of the body.")
-    token: str = Field("", description="token: the token; better a secret reference.", repr=False)
-    secret: str = Field("", description="hmac: the secret that both sides know; better a secret reference.", repr=False)
-    header: str = Field(
-        "", description="Where the token or the signature stands; default: Authorization, X-Hub-Signature-256."
-    )
-    prefix: str = Field("", description="What stands before it; default: `Bearer ` and `sha256=` in those headers.")
-    algorithm: Literal["sha256", "sha1", "sha512"] = Field("sha256", description="hmac: how the body is signed.")
-    encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual(cls, value: object) -> object:
-        """Fill in where they stand usually."""
-        usual = {"token": ("Authorization", "Bearer "), "hmac": ("X-Hub-Signature-256", "sha256=")}
-        if isinstance(value, dict) and value.get("type") in usual and not value.get("header"):
-            header, prefix = usual[value["type"]]
-            return {**value, "header": header, "prefix": value.get("prefix", prefix)}
-        return value
-
-    @model_validator(mode="after")
-    def _whole(self) -> WebhookAuth:
-        needed = self.token if self.type == "token" else self.secret
-        if not needed:
-            raise ValueError(f"auth of type {self.type} needs {'token' if self.type == 'token' else 'secret'}")
-        return self
+from dataflare.listening.settings import LOOPBACK, CallerAuth
 
 
 class WebhookJournal(Config):
@@ -58,7 +26,7 @@ class WebhookConfig(Config):
     port: int = Field(8080, ge=1, le=65535, description="The port.")
     path: str = Field("/", description="The path; all others are answered with 404.")
     methods: list[Literal["POST", "PUT", "PATCH"]] = Field(["POST"], description="The methods that bring rows.")
-    auth: WebhookAuth | None = Field(None, description="Who may come in; only a loopback address may do without.")
+    auth: CallerAuth | None = Field(None, description="Who may come in; only a loopback address may do without.")
     cert_file: str = Field("", description="The file of the server's certificate, for https.")
     key_file: str = Field("", description="The file of its key; default: it is in cert_file.")
     format: Literal["json", "jsonl"] = Field("json", description="What bodies are: an object or a list of them; lines.")
@@ -96,4 +64,4 @@ class WebhookConfig(Config):
         return self
 
 
-__all__ = ["WebhookAuth", "WebhookConfig", "WebhookJournal"]
+__all__ = ["WebhookConfig", "WebhookJournal"]
