@@ -6,7 +6,7 @@ Instants are microseconds since 1970 in UTC. Nothing here asks the clock.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +26,7 @@ MISSED_MAX = 100
 QUEUE_MAX = 16
 LOOK_BACK = 60 * MICROSECONDS
 TIMED = ("cron", "interval", "once")
+EVENTS = ("files", "event", "after", "webhook")
 MACROS = {
     "@yearly": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -69,6 +70,24 @@ class After:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """A path at which each call asks for a run; `path` is empty where it is the id of the workflow.
+
+    `key_header` names the header that tells calls apart. `auth` says who may call, as it is written: secrets are
+    references.
+    """
+
+    path: str = ""
+    key_header: str = "Idempotency-Key"
+    body_bytes_max: int = 1 << 20
+    auth: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def path_of(self, workflow: str) -> str:
+        """Return the path at which a workflow is called."""
+        return self.path or f"/{workflow}"
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """The `schedule` of a workflow, checked. `of` makes one; `next` and `latest` tell its instants."""
 
@@ -91,6 +110,7 @@ class Schedule:
     settle_seconds: float = 2.0
     event: str = ""
     after: After | None = None
+    webhook: Webhook | None = None
     timing: str = ""
 
     @classmethod
@@ -122,6 +142,7 @@ class Schedule:
             settle_seconds=float(text.get("settle", 2.0)),
             event=text.get("event", ""),
             after=After(after["workflow"], after.get("when", "succeeded")) if after else None,
+            webhook=Webhook(**text["webhook"]) if text.get("webhook") is not None else None,
             timing="|".join(str(text.get(key, "")) for key in TIMING),
         )
 
@@ -213,11 +234,11 @@ def faults(text: Mapping[str, Any]) -> list[Wrong]:
         found += _cron_faults(str(text.get("expression", "")))
     if kind == "interval" and not text.get("interval"):
         found.append(Wrong("type", "an interval schedule needs interval", "write interval: 15m"))
-    if kind == "event" and not (text.get("files") or text.get("event") or text.get("after")):
-        cure = "write files: 'in/*.csv', event: NAME, or after: {workflow: NAME}"
-        found.append(Wrong("type", "an event schedule needs files, event or after", cure))
+    if kind == "event" and not any(text.get(name) not in (None, "") for name in EVENTS):
+        cure = "write files: 'in/*.csv', event: NAME, after: {workflow: NAME}, or webhook: {path: /NAME}"
+        found.append(Wrong("type", "an event schedule needs files, event, after or webhook", cure))
     owners = {"expression": "cron", "interval": "interval", "align": "interval"}
-    owners |= dict.fromkeys(("files", "settle", "event", "after"), "event")
+    owners |= dict.fromkeys((*EVENTS, "settle"), "event")
     for name, owner in owners.items():
         if kind != owner and text.get(name) not in (None, "", "clock"):
             found.append(Wrong(name, f"is a setting of {owner} schedules, this one is {kind}", f"write type: {owner}"))

@@ -197,6 +197,8 @@ def test_waits_after_failures_double_up_to_a_longest() -> None:
         ({"type": "once", "start_date": "2026-02-02", "end_date": "2026-02-01"}, ["end_date"]),
         ({"type": "once", "start_date": "2026-02-02", "end_date": "2026-02-02"}, []),
         ({"type": "event", "after": {"workflow": "other"}}, []),
+        ({"type": "event", "webhook": {}}, []),
+        ({"type": "cron", "expression": "0 0 * * *", "webhook": {}}, ["webhook"]),
     ],
 )
 def test_everything_wrong_is_told_at_its_setting(text: dict[str, object], settings_at_fault: list[str]) -> None:

@@ -91,6 +91,9 @@ def run_(  # noqa: PLR0913 - users name what they mean
     runs_max: Annotated[
         int, typer.Option(min=1, help="A folder: so many scheduled runs at most at once.", metavar="N")
     ] = 16,
+    listen: Annotated[
+        str, typer.Option(help="A folder: where calls come in that start runs.", metavar="HOST:PORT")
+    ] = "127.0.0.1:8090",
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
     dev: Annotated[
         bool,
@@ -109,7 +112,7 @@ def run_(  # noqa: PLR0913 - users name what they mean
         return dev_command(path, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
-    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max)
+    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max, listen)
     if path.is_dir():
         from dataflare.cli.folder import run_folder
 

@@ -17,6 +17,7 @@ from dataflare.cli.telling import FolderTeller
 from dataflare.clock import SystemClock
 from dataflare.errors import DataFlareError, InvalidWorkflowError, Place, WorkflowError
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
+from dataflare.listening.server import Address
 from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.observers import Observers
 
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from dataflare.component import Registry, StateStore
     from dataflare.monitoring.events import Observer
     from dataflare.operate.agenda import PlannedRun
+    from dataflare.operate.door import Hook
     from dataflare.operate.scheduler import Member, Scheduler
     from dataflare.operate.starter import Prepared
     from dataflare.plan import Plan
+    from dataflare.schedule import Schedule
 
 FAILED = 1
 
@@ -78,6 +81,7 @@ class Fleet:
         self._teller = FolderTeller(self._clock, self._board, self._hide, as_json=options.as_json, quiet=watched)
         teller: Observer = JsonLines(sys.stderr, self._clock, self._hide) if options.log else self._teller
         self._observer = Observers(self._board, teller)
+        self._address = Address.of(options.listen)
         self._watched = watched
 
     def take_in(self, file: Path, stack: ExitStack) -> None:
@@ -104,6 +108,7 @@ class Fleet:
         schedule = Schedule.of(plan.schedule) if plan.schedule else None
         if schedule is not None and schedule.after is not None and schedule.after.workflow == plan.workflow:
             raise WorkflowError("a workflow cannot run after itself", place=Place(str(file), path="schedule.after"))
+        hook = self._hook(file, plan, schedule)
         self._files[plan.workflow] = file
         self.members.append(
             Member(
@@ -112,8 +117,31 @@ class Fleet:
                 store,
                 lambda planned: self._prepared(file, plan.workflow, store, planned, schedule),
                 state.directory,
+                hook,
             )
         )
+
+    def _hook(self, file: Path, plan: Plan, schedule: Schedule | None) -> Hook | None:
+        """Return where the workflow is called, if it is; raise WorkflowError where that cannot be."""
+        from dataflare.operate.door import Hook
+
+        if schedule is None or schedule.webhook is None:
+            return None
+        webhook, place = schedule.webhook, Place(str(file), path="schedule.webhook")
+        secrets = self._secrets[plan.workflow] = Secrets(plan)
+        hook = Hook.of(plan.workflow, webhook, secrets(webhook.auth) if webhook.auth is not None else None)
+        other = next((m.workflow for m in self.members if m.hook is not None and m.hook.path == hook.path), None)
+        if other is not None:
+            raise WorkflowError(
+                f"{other} is called at {hook.path}, too", hint="give each a path of its own", place=place
+            )
+        if hook.rules.auth is None and self._address.outward:
+            raise WorkflowError(
+                "whoever listens to a network needs auth, or anybody may start runs",
+                hint="write schedule.webhook.auth, or listen at 127.0.0.1",
+                place=place,
+            )
+        return hook
 
     def _store(self, state: StateOf, stack: ExitStack) -> StateStore[Any]:
         from dataflare.executor.runtime import LocalRuntime
@@ -178,12 +206,13 @@ class Fleet:
         from dataflare.executor.local import tuned_process
         from dataflare.operate.scheduler import Scheduler
 
-        scheduler = Scheduler(self.members, self._observer, runs_max=self._options.runs_max)
+        scheduler = Scheduler(self.members, self._observer, self._address, runs_max=self._options.runs_max)
         self._board.watch(scheduler)
         with tuned_process(), self._board if self._watched else nullcontext():
             number, whole = asyncio.run(_kept(scheduler))
         self._tell_end(scheduler, whole=whole)
         refused = [s.error.exit_code for s in scheduler.standings if s.error is not None]
+        refused += [scheduler.door.error.exit_code] if scheduler.door.error is not None else []
         code = max([self.exit_code, *refused])
         if code or number:
             return code or SIGNAL_BASE + number

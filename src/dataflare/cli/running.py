@@ -39,14 +39,16 @@ BY_HAND = "command"
 """The trigger of a run that somebody asked for on the command line."""
 RUNS_MAX = 16
 """So many scheduled runs of a folder at most run at once."""
+LISTEN = "127.0.0.1:8090"
+"""Where calls that start runs of a folder come in."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max` is for folders. `observers` hear of
-    everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
+    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max` and `listen` are for folders.
+    `observers` hear of everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -56,6 +58,7 @@ class RunOptions:
     until: str = ""
     run_id: str = ""
     runs_max: int = RUNS_MAX
+    listen: str = LISTEN
     replay: Replay | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0

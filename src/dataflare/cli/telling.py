@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.cli.console import GREEN, RED, YELLOW, painted, write_json
 from dataflare.cli.running import Warnings
-from dataflare.monitoring.events import RunBegun, RunRecorded, RunRetried, RunSkipped
+from dataflare.monitoring.events import CallsTaken, RunBegun, RunRecorded, RunRetried, RunSkipped
 from dataflare.schedule import text_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class FolderTeller(Warnings):
     def __call__(self, event: Event) -> None:
         """Tell, or keep silent."""
         match event:
+            case CallsTaken() if not self._quiet:
+                self._line(event, "", f"listens at {event.url}", {"event": "listening", "url": event.url})
             case RunBegun() if not self._quiet:
                 tries = f", try {event.tries}" if event.tries > 1 else ""
                 self._line(
@@ -69,7 +71,8 @@ class FolderTeller(Warnings):
         if self._as_json:
             write_json({"time": now, "workflow": event.workflow, "run": run, **facts})
             return
-        line = self._hide(f"{now}  {event.workflow}  {f'run {run} ' if run else ''}{text}")
+        whose = f"{event.workflow}  " if event.workflow else ""
+        line = self._hide(f"{now}  {whose}{f'run {run} ' if run else ''}{text}")
         if self._live.drawn:
             self._live.say(line)
         else:

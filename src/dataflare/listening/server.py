@@ -8,11 +8,14 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dataflare.errors import UnavailableError
+from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.listening.settings import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,20 @@ class Address:
     connections_max: int = 256
     cert_file: Path | None = None
     key_file: Path | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Address:
+        """Read `host:port` or `[host]:port`; raise WorkflowError for anything else."""
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isdecimal() or int(port) > PORT_MAX:
+            raise WorkflowError(f"{text!r} is no address to listen at", hint="write host:port, such as 127.0.0.1:8090")
+        return cls(host, int(port))
+
+    @property
+    def outward(self) -> bool:
+        """Whether others than programs of this machine may come."""
+        return self.host not in LOOPBACK
 
 
 async def serve(app: Any, address: Address, opened: Callable[[int], None] = lambda _: None) -> None:

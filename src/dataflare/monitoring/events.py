@@ -145,4 +145,11 @@ class RunRecorded(Event):
     rows: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CallsTaken(Event):
+    """The process listens at a URL for calls that start runs; of no workflow."""
+
+    url: str
+
+
 Observer = Callable[[Event], None]

@@ -25,7 +25,8 @@ class PlannedRun:
     """A run that is to be: its name, the instant that it is planned for, what asked for it.
 
     `missed`: how many runs before this one are made up for by it. `tries`: how often it was begun. `number` is that of
-    its record in the history, once it was begun. `stopping`: a later run has it stopped.
+    its record in the history, once it was begun. `stopping`: a later run has it stopped. `key` tells the call that
+    asked for it from others.
     """
 
     id: str
@@ -35,6 +36,7 @@ class PlannedRun:
     tries: int = 0
     number: int = 0
     stopping: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class RunRecord:
 
     `run` is the name of the run, `trigger` what asked for it, `planned` when it should have begun (0: at once);
     instants are microseconds since 1970 in UTC. `rows` are those that sources read, that destinations wrote and that
-    were dead-lettered. `error` is a finding, without secrets.
+    were dead-lettered. `error` is a finding, without secrets. `key` is that of the call that asked for it.
     """
 
     number: int
@@ -47,6 +47,7 @@ class RunRecord:
     more: bool = False
     rows: Mapping[str, int] | None = None
     error: Mapping[str, Any] | None = None
+    key: str = ""
 
     @property
     def open(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dataflare.errors import DataFlareError, Finding, LeaseHeldError
 from dataflare.monitoring.events import RunBegun, RunPlanned, RunRecorded, RunRetried, RunSkipped
 from dataflare.operate.agenda import Agenda
+from dataflare.operate.calls import Calls
 from dataflare.operate.due import due_by_events, due_now, meet
 from dataflare.operate.history import SKIPPED, RunRecord
 from dataflare.schedule import MICROSECONDS
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from dataflare.component import Runtime
     from dataflare.operate.agenda import AgendaLog, PlannedRun
-    from dataflare.operate.due import Due
+    from dataflare.operate.calls import Answered
+    from dataflare.operate.due import Due, Met
     from dataflare.operate.history import History
     from dataflare.operate.senses import Sense
     from dataflare.schedule import Schedule
@@ -77,6 +79,7 @@ class Keeper:
         self._not_before = 0.0
         self._sensed = -SENSE_SECONDS
         self._break_at: float | None = None
+        self._calls = Calls()
 
     @property
     def agenda(self) -> Agenda:
@@ -87,6 +90,14 @@ class Keeper:
     def idle(self) -> bool:
         """Whether no run is under way in this process."""
         return self._task is None
+
+    async def call(self, key: str) -> Answered:
+        """Have a run planned; return when it is durable. A call with a key that is known has the run of that one.
+
+        Raises UnavailableError where the schedule is kept no more.
+        """
+        self._wake.set()
+        return await self._calls.put(key)
 
     def stop(self) -> None:
         """Begin no more; drain the run that is under way, which goes on when the schedule is kept again."""
@@ -100,8 +111,8 @@ class Keeper:
 
         Raises FencedError where another scheduler has taken over.
         """
-        await self._open()
         try:
+            await self._open()
             while True:
                 wake = await self._plan()
                 await self._begin()
@@ -110,6 +121,7 @@ class Keeper:
                 await self._wait(wake)
                 await self._settle()
         finally:
+            self._calls.close()
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait([self._task])
@@ -134,12 +146,19 @@ class Keeper:
                 agenda = replace(agenda, queue=known.queue, active=known.active, seen=known.seen)
                 agenda = replace(agenda, last=max([last, *(r.instant for r in known.queue)]))
         await self._write(replace(agenda, next=rules.next(agenda.last, agenda.anchor)))
+        if rules.webhook is not None:
+            await self._runtime.call(self._calls.open, rules, self._history, self._agenda)
 
     async def _plan(self) -> int | None:
         """Put what is due on the agenda; return when more will be, None where the clock brings nothing more."""
         if self._stopping:
+            self._calls.close()
             return None
         now = self._runtime.clock.now()
+        taken = self._calls.taken(self._schedule, self._agenda, now)
+        if taken is not None:
+            await self._put(taken.met)
+            self._calls.answer(taken)
         due = due_now(self._workflow, self._schedule, self._agenda, now)
         if due.last != self._agenda.last or due.runs:
             await self._take_in(due)
@@ -148,14 +167,19 @@ class Keeper:
 
     async def _take_in(self, due: Due, seen: dict[str, Any] | None = None) -> None:
         met = meet(self._schedule, self._agenda, due)
-        agenda = met.agenda if seen is None else replace(met.agenda, seen=seen)
-        following = self._schedule.next(agenda.last, agenda.anchor)
-        await self._write(replace(agenda, next=following))
+        await self._put(met if seen is None else replace(met, agenda=replace(met.agenda, seen=seen)))
+
+    async def _put(self, met: Met) -> None:
+        """Write what came of runs that were due, and say so."""
+        agenda = met.agenda
+        if agenda is not self._agenda:
+            following = self._schedule.next(agenda.last, agenda.anchor)
+            await self._write(replace(agenda, next=following))
         for run in met.planned:
             self._runtime.emit(RunPlanned(self._workflow, run.id, run.trigger, run.instant, run.missed))
         now = self._runtime.clock.now()
         for run, why in met.skipped:
-            record = RunRecord(0, run.id, run.trigger, SKIPPED, run.instant, now, now, 0, run.missed)
+            record = RunRecord(0, run.id, run.trigger, SKIPPED, run.instant, now, now, 0, run.missed, key=run.key)
             finding = Finding("info", "schedule.skipped", why)
             await self._runtime.call(self._history.begin, replace(record, error=finding.as_json()))
             self._runtime.emit(RunSkipped(self._workflow, run.id, why))
@@ -196,7 +220,9 @@ class Keeper:
                 await self._begin()
                 return
         now, tries = self._runtime.clock.now(), run.tries + 1
-        new = RunRecord(0, run.id, run.trigger, planned=run.instant, began=now, tries=tries, missed=run.missed)
+        new = RunRecord(
+            0, run.id, run.trigger, planned=run.instant, began=now, tries=tries, missed=run.missed, key=run.key
+        )
         record = replace(await self._runtime.call(self._history.begin, new), tries=tries, error=None)
         active = replace(run, tries=tries, number=record.number, stopping=False)
         queue = agenda.queue if agenda.active is not None else agenda.queue[1:]

@@ -18,6 +18,7 @@ from dataflare.executor.runtime import LocalRuntime
 from dataflare.executor.surroundings import TENANT
 from dataflare.monitoring.events import Noticed, RunBegun, RunRecorded
 from dataflare.operate.agenda import AgendaLog, PlannedRun
+from dataflare.operate.door import Door
 from dataflare.operate.history import History, RunRecord
 from dataflare.operate.keeper import Keeper, Kept
 from dataflare.operate.senses import AfterSense, EventLog, EventSense, FileSense, Sense
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.component import Lease, Runtime, StateStore
+    from dataflare.listening.server import Address
     from dataflare.monitoring.events import Observer
+    from dataflare.operate.calls import Answered
+    from dataflare.operate.door import Hook
     from dataflare.operate.starter import Prepare
     from dataflare.schedule import Schedule
 
@@ -40,13 +44,17 @@ PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A workflow that is kept: its schedule, if it has one, its open store, and how its runs are prepared."""
+    """A workflow that is kept: its schedule, if it has one, its open store, and how its runs are prepared.
+
+    `hook`: where it is called by HTTP.
+    """
 
     workflow: str
     schedule: Schedule | None
     store: StateStore[Any]
     prepare: Prepare
     directory: Path
+    hook: Hook | None = None
 
     def history(self) -> History:
         """Return the records of its runs."""
@@ -61,8 +69,10 @@ class Member:
             return found
         if rules.files:
             found.append(FileSense(str(self.directory / rules.files), rules.settle_seconds))
-        if rules.event:
-            found.append(EventSense(EventLog(self.store, Codec(), tenant=TENANT), [rules.event]))
+        events = [rules.event] if rules.event else []
+        events += [rules.webhook.path_of(self.workflow)] if rules.webhook is not None else []
+        if events:
+            found.append(EventSense(EventLog(self.store, Codec(), tenant=TENANT), events))
         if rules.after is not None:
             other = History(self.store, Codec(), rules.after.workflow, tenant=TENANT)
             found.append(AfterSense(other, rules.after))
@@ -94,11 +104,16 @@ class _Kept:
 
 
 class Scheduler:
-    """Many workflows in one process; at most `runs_max` of those with a schedule run at once."""
+    """Many workflows in one process; at most `runs_max` of those with a schedule run at once.
 
-    def __init__(self, members: Sequence[Member], observer: Observer, *, runs_max: int) -> None:
+    Calls by HTTP come in at one address.
+    """
+
+    def __init__(self, members: Sequence[Member], observer: Observer, address: Address, *, runs_max: int) -> None:
         """Keep nothing yet."""
         self._kept = [_Kept(member, Standing(member.workflow)) for member in members]
+        self._address = address
+        self.door = Door(self._called)
         self._observer = observer
         self._places = asyncio.Semaphore(runs_max)
 
@@ -117,6 +132,9 @@ class Scheduler:
         """Keep all until each has ended, or until `stop`; raises nothing that one of them brings."""
         runtime = LocalRuntime(self._observer)
         tasks = [asyncio.get_running_loop().create_task(self._keep(kept, runtime)) for kept in self._kept]
+        for kept in self._kept:
+            self.door.put(kept.member.workflow, kept.member.hook)
+        listening = asyncio.get_running_loop().create_task(self._listen(runtime))
         try:
             await asyncio.gather(*tasks)
         except asyncio.CancelledError:
@@ -124,6 +142,9 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
         runtime.close()
 
     def stop(self) -> None:
@@ -134,6 +155,17 @@ class Scheduler:
                 kept.keeper.stop()
             elif kept.starter is not None:
                 kept.starter.drain()
+
+    async def _listen(self, runtime: Runtime) -> None:
+        """Take calls, where any workflow waits for them."""
+        if self.door.paths:
+            await self.door.listen(self._address, runtime)
+
+    async def _called(self, workflow: str, key: str) -> Answered:
+        keeper = next((kept.keeper for kept in self._kept if kept.member.workflow == workflow), None)
+        if keeper is None:
+            raise UnavailableError(f"the schedule of {workflow} is not kept now", hint="see what is said of it")
+        return await keeper.call(key)
 
     async def _keep(self, kept: _Kept, runtime: Runtime) -> None:
         """Keep one workflow; begin again after a failure that may pass, later each time."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from dataflare.component.settings import Config, Duration, Rate, Size
+from dataflare.listening.settings import CallerAuth  # noqa: TC001 - pydantic reads it
 from dataflare.plan_words import Action, Level
 from dataflare.workflow.example_text import ExampleText  # noqa: TC001 - pydantic reads it
 
@@ -140,6 +141,21 @@ class AfterText(Config):
     when: Literal["succeeded", "failed", "ended"] = Field("succeeded", description="How its run must have ended.")
 
 
+class WebhookText(Config):
+    """Calls by HTTP, each of which starts a run."""
+
+    path: str = Field(
+        "", pattern=r"^(/[^?#\s]*)?$", description="The path that is called; default: / and the id of the workflow."
+    )
+    auth: CallerAuth | None = Field(None, description="Who may call; only a loopback address may do without.")
+    key_header: str = Field(
+        "Idempotency-Key",
+        pattern=r"^[A-Za-z0-9-]{1,100}$",
+        description="The header that tells calls apart: one that comes again starts no second run.",
+    )
+    body_bytes_max: Size = Field(1 << 20, description="Bytes of a body at most; else 413. The run does not see it.")
+
+
 class RetriesText(Config):
     """What happens after a run that failed."""
 
@@ -174,6 +190,7 @@ class ScheduleText(Config):
     settle: Duration = Field(2.0, ge=0, description="event: files count when unchanged for so long.")
     event: str = Field("", description="event: its name, as `dataflare trigger` is given it.")
     after: AfterText | None = Field(None, description="event: the end of another workflow's run.")
+    webhook: WebhookText | None = Field(None, description="event: a call by HTTP.")
 
 
 class WorkflowText(Config):

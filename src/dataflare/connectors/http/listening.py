@@ -33,10 +33,7 @@ class Listener:
         if scope["type"] != "http":
             return
         try:
-            if scope["path"] != self._config.path:
-                raise RefusedError(404, "there is nothing here")
-            headers, body = await admitted(scope, receive, self._rules)
-            await self._keep(headers, self._plain(headers, body))
+            await self._keep(*await self._taken(scope, receive))
         except RefusedError as refused:
             await answer(send, refused.status, {"error": refused.reason}, refused.headers)
         except JournalFullError:
@@ -46,6 +43,12 @@ class Listener:
             await answer(send, 503, {"error": "it cannot be kept now"})
         else:
             await answer(send, self._config.status, {})
+
+    async def _taken(self, scope: Any, receive: Any) -> tuple[dict[str, str], bytes]:
+        if scope["path"] != self._config.path:
+            raise RefusedError(404, "there is nothing here")
+        headers, body = await admitted(scope, receive, self._rules)
+        return headers, self._plain(headers, body)
 
     def _plain(self, headers: Mapping[str, str], body: bytes) -> bytes:
         """Return the body unpacked; refuse one that nobody could read, for its sender should know at once."""
