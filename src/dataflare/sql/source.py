@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from pydantic import model_validator
+
 from dataflare.component import Config, Field, SourceConnector, Split, Stream
 from dataflare.errors import DataError, DataFlareError, WorkflowError
 from dataflare.sql.reading import ReadRelation
@@ -35,7 +37,22 @@ class Incremental(Config):
 class SqlSourceConfig(Config):
     """Settings that every SQL source has."""
 
+    table: str = Field("", description="The table or view to read.")
+    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
+    query: str = Field("", description="A SELECT to read instead of tables.")
+    key: list[str] = Field(
+        [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
+    )
+    types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
+    split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
     incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, value: Any) -> Any:
+        if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
+            raise ValueError("name a table, tables or a query, and only one of the three")
+        return value
 
 
 class Closes(Protocol):
@@ -158,7 +175,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
     def _each_table(self) -> Iterator[Self]:
         """Yield a source for each of several tables, so that each tells what is wrong with it."""
-        tables = getattr(self.config, "tables", ())
+        tables = self.config.tables
         for table in tables if len(tables) > 1 else ():
             part = type(self)(self.config.model_copy(update={"table": table, "tables": [], "types": {}}))
             part.context = self.context

@@ -8,17 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.component import lookup
-from dataflare.component.lookup import SourceLookup
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresLookupConfig, PostgresSourceConfig
 from dataflare.connectors.postgres.source import PostgresSource
 from dataflare.connectors.postgres.values import incoming
 from dataflare.errors import WorkflowError
-from dataflare.schema import Schema
+from dataflare.sql.lookup import SqlLookup
 from dataflare.sql.postgres_types import POSTGRES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataflare.component import SourceConnector
 
 KEYS_MAX = 10_000
@@ -32,39 +33,32 @@ _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
     status="beta",
     examples=[{"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "table": "customers"}],
 )
-class PostgresLookup(SourceLookup[PostgresLookupConfig]):
+class PostgresLookup(SqlLookup[PostgresLookupConfig, PostgresSession, PostgresRelation]):
     """Looks rows up in a table, a view or a query of PostgreSQL.
 
     It is asked for the keys that come, up to ten thousand in one statement, and what it answers is remembered: the key
     columns should have an index. With `cache: all` all rows are read once instead.
     """
 
-    by_key = True
-    _session: PostgresSession | None = None
-    _relation: PostgresRelation
-
     def source(self) -> SourceConnector[Any]:
         """Return the source of the table."""
-        return PostgresSource(self._settings())
+        return PostgresSource(PostgresSourceConfig(**self.config.of_source()))
 
-    def declared(self) -> Schema | None:
-        """Return the declared columns."""
-        return None if self.config.columns is None else Schema.of(self.config.columns)
+    def connected(self) -> PostgresSession:
+        """Return a new connection."""
+        return PostgresSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}"[:63])
 
-    def schema(self) -> Schema:
-        """Return the declared columns, else ask the server."""
-        found = super().schema()
-        return found if self.config.columns is None else found.select(self.config.columns)
+    def relations(self, session: PostgresSession) -> Mapping[str, PostgresRelation]:
+        """Return what the settings name."""
+        return relations(session, PostgresSourceConfig(**self.config.of_source()))
 
     def find(self, keys: pa.Table) -> pa.Table:
         """Ask for the rows of these keys."""
-        session = self._connected()
-        names = list(self.config.columns or self._relation.schema.names)
+        session, relation, names = self.asked()
         for name in keys.column_names:
-            if self._relation.kinds[name] == "uuid":
+            if relation.kinds[name] == "uuid":
                 keys = keys.filter(pc.match_substring_regex(keys[name], _UUID))
-        sql = self._statement(keys.schema, names)
-        kinds = self._relation.schema
+        sql, kinds = _statement(relation, keys.schema, names), relation.schema
         parts = []
         for start in range(0, max(1, keys.num_rows), KEYS_MAX):
             texts = [_texts(column) for column in keys.slice(start, KEYS_MAX).columns]
@@ -73,38 +67,22 @@ class PostgresLookup(SourceLookup[PostgresLookupConfig]):
             parts.append(pa.table(columns, names=names))
         return pa.concat_tables(parts)
 
-    def close(self) -> None:
-        """Disconnect."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
 
-    def _statement(self, keys: pa.Schema, names: list[str]) -> str:
-        """Return the query; keys come as arrays of text, one for each column."""
-        relation, arrays, same = self._relation, [], []
-        for number, field in enumerate(keys):
-            kind, column = relation.kinds[field.name], POSTGRES.quote(field.name)
-            cast = "uuid" if kind == "uuid" else _cast(field.type)
-            if cast == "text" and kind not in _TEXTS:
-                column = f"{column}::text"
-            arrays.append(f"${number + 1}::text[]::{cast}[]")
-            same.append(f"{column} = __keys.k{number}")
-        listed = ", ".join(relation.columns[name] for name in names)
-        aliases = ", ".join(f"k{number}" for number in range(len(keys)))
-        order = f" order by {', '.join(relation.order.values())}" if relation.order else ""
-        unnested = f"unnest({', '.join(arrays)}) as __keys({aliases})"
-        return f"select {listed} from {relation.source} join {unnested} on {' and '.join(same)}{order}"  # noqa: S608 - quoted
-
-    def _connected(self) -> PostgresSession:
-        if self._session is None:
-            name = f"dataflare {self.context.workflow}/{self.context.node}"[:63]
-            self._session = PostgresSession(self.config, name)
-            self._relation = relations(self._session, self._settings())[""]
-        return self._session
-
-    def _settings(self) -> PostgresSourceConfig:
-        given = self.config.model_dump(exclude={"columns"}, exclude_defaults=True)
-        return PostgresSourceConfig(**given, types=self.config.columns or {})
+def _statement(relation: PostgresRelation, keys: pa.Schema, names: list[str]) -> str:
+    """Return the query; keys come as arrays of text, one for each column."""
+    arrays, same = [], []
+    for number, field in enumerate(keys):
+        kind, column = relation.kinds[field.name], POSTGRES.quote(field.name)
+        cast = "uuid" if kind == "uuid" else _cast(field.type)
+        if cast == "text" and kind not in _TEXTS:
+            column = f"{column}::text"
+        arrays.append(f"${number + 1}::text[]::{cast}[]")
+        same.append(f"{column} = __keys.k{number}")
+    listed = ", ".join(relation.columns[name] for name in names)
+    aliases = ", ".join(f"k{number}" for number in range(len(keys)))
+    order = f" order by {', '.join(relation.order.values())}" if relation.order else ""
+    unnested = f"unnest({', '.join(arrays)}) as __keys({aliases})"
+    return f"select {listed} from {relation.source} join {unnested} on {' and '.join(same)}{order}"  # noqa: S608 - quoted
 
 
 def _cast(kind: pa.DataType) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from pydantic import model_validator
-
 from dataflare.component import Config, Duration, Field
 from dataflare.security.secrets import Secret, scrub
+from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.quoting import split_name
 from dataflare.sql.source import SqlSourceConfig
 
@@ -81,25 +80,11 @@ class PostgresConfig(Config):
         return f"{self.host or parts.netloc.rpartition('@')[2] or 'localhost'}/{self.database or parts.path.strip('/')}"
 
 
-class PostgresSourceConfig(PostgresConfig, SqlSourceConfig):
+class PostgresSourceConfig(SqlSourceConfig, PostgresConfig):
     """Settings of the PostgreSQL source."""
 
     table: str = Field("", description="The table or view to read, as schema.table.")
-    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
-    query: str = Field("", description="A SELECT to read instead of tables.")
-    key: list[str] = Field(
-        [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
-    )
-    types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
-    split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
     fetch_rows: int = Field(250_000, ge=1, description="Rows that one statement reads at most.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_way(cls, value: Any) -> Any:
-        if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
-            raise ValueError("name a table, tables or a query, and only one of the three")
-        return value
 
     def outputs(self) -> dict[str, str]:
         """Return the tables to read by output: several have outputs of their names, without schemas where clear."""
@@ -109,20 +94,10 @@ class PostgresSourceConfig(PostgresConfig, SqlSourceConfig):
         return {s if short.count(s) == 1 else t: t for s, t in zip(short, self.tables, strict=True)}
 
 
-class PostgresLookupConfig(PostgresConfig):
+class PostgresLookupConfig(SqlLookupConfig, PostgresConfig):
     """Settings of the PostgreSQL lookup."""
 
     table: str = Field("", description="The table or view to look in, as schema.table.")
-    query: str = Field("", description="A SELECT to look in instead.")
-    columns: dict[str, str] | None = Field(
-        None, description="The columns to read, keys included, and their types; default: all, as the server has them."
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> PostgresLookupConfig:
-        if bool(self.table) == bool(self.query):
-            raise ValueError("name a table or a query, and only one of the two")
-        return self
 
 
 class PostgresDestinationConfig(PostgresConfig):
