@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.chaos.conftest import HEAD, STEPS, Case
+from tests.chaos.trials import Trial, names, random_kills
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,47 +39,28 @@ def content(folder: Path) -> dict[str, list[Any]]:
     }
 
 
+TRIAL = Trial(HEAD + FILES, content)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Return what an undisturbed run makes."""
-    from tests.chaos.conftest import source_csv
-
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source_csv(folder)
-    calm = Case(folder)
-    calm.file.write_text(HEAD + FILES)
-    assert calm.run().returncode == 0
-    found = content(folder)
+    found = TRIAL.undisturbed(tmp_path_factory.mktemp("undisturbed"))
     assert len(found["rows"]) > 9000
     assert len(found["dead"]) == 13
     assert sum(n for _, n, _, _ in found["names"]) == len(found["rows"])
     return found
 
 
-@pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
-def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, list[Any]], when: str, step: str) -> None:
-    case.file.write_text(HEAD + FILES)
-    killed = case.run_through([f"{when}:{step}:1", f"{when}:{step}:2"], seed=1)
-
-    assert killed >= 1, f"{when} {step} was never reached"
-    assert content(case.folder) == expected
-
-
-def random_kills(rng: random.Random, number: int) -> list[str]:
-    """Draw kills at random calls of random steps."""
-    return [f"{when}:{step}:{rng.randint(1, 6)}" for when, step in rng.choices(STEPS, k=number)]
+@pytest.mark.parametrize("step", names(STEPS))
+def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, list[Any]], step: str) -> None:
+    TRIAL.killed_at(case, step, expected)
 
 
 def test_ten_random_kills_change_nothing(case: Case, expected: dict[str, list[Any]]) -> None:
-    case.file.write_text(HEAD + FILES)
-    case.run_through(random_kills(random.Random(11), 10), seed=2)
-
-    assert content(case.folder) == expected
+    TRIAL.changes_nothing(case, random_kills(random.Random(11), 10), 2, expected)
 
 
 def test_kills_at_random_moments_change_nothing(case: Case, expected: dict[str, list[Any]]) -> None:
-    case.file.write_text(HEAD + FILES)
     rng = random.Random(3)
-    case.run_through([f"time:{0.5 + rng.random() * 0.7:.3f}" for _ in range(6)], seed=3)
-
-    assert content(case.folder) == expected
+    TRIAL.changes_nothing(case, [f"time:{0.5 + rng.random() * 0.7:.3f}" for _ in range(6)], 3, expected)

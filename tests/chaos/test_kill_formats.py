@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import python_calamine
 
-from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.conftest import HEAD, STEPS, Case
+from tests.chaos.trials import Trial, names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,15 +71,13 @@ def written(folder: Path) -> dict[str, list[Any]]:
     }
 
 
+TRIAL = Trial(HEAD + WRITTEN, written)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Return what an undisturbed run writes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source_csv(folder)
-    calm = Case(folder)
-    calm.file.write_text(HEAD + WRITTEN)
-    assert calm.run().returncode == 0
-    found = written(folder)
+    found = TRIAL.undisturbed(tmp_path_factory.mktemp("undisturbed"))
     assert len(found["arrow"]) > 9000
     assert found["arrow"] == found["avro"] == found["array"]
     assert len(found["sheet"]) == len(found["one"]) == 40
@@ -86,15 +85,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     return found
 
 
-@pytest.mark.parametrize(("when", "step"), KILLED, ids=lambda x: str(x))
-def test_what_is_written_is_whole_after_a_kill(
-    case: Case, expected: dict[str, list[Any]], when: str, step: str
-) -> None:
-    case.file.write_text(HEAD + WRITTEN)
-    killed = case.run_through([f"{when}:{step}:1", f"{when}:{step}:2"], seed=7)
-
-    assert killed >= 1, f"{when} {step} was never reached"
-    assert written(case.folder) == expected
+@pytest.mark.parametrize("step", names(KILLED))
+def test_what_is_written_is_whole_after_a_kill(case: Case, expected: dict[str, list[Any]], step: str) -> None:
+    TRIAL.killed_at(case, step, expected)
 
 
 def inputs(folder: Path) -> None:

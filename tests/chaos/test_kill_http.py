@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.conftest import ROWS as ROWS_IN_FILE
 from tests.chaos.conftest import Case
-from tests.chaos.test_kill_files import random_kills
+from tests.chaos.trials import random_kills
 from tests.http_server import Asked, LocalServer, Said, numbered
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.chaos.conftest import ROWS, Case
-from tests.chaos.test_kill_files import lines, random_kills
+from tests.chaos.processes import lines
+from tests.chaos.trials import Trial, names, random_kills
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +51,6 @@ STEPS = [
 ]
 
 
-def prepared(case: Case) -> None:
-    case.file.write_text(WORKFLOW)
-    text = "".join(f"n{n},label {n}\n" for n in range(30))
-    (case.folder / "names.csv").write_text(f"name,label\n{text}")
-
-
 def content(folder: Path) -> dict[str, Any]:
     """Return what does not depend on which of two tasks was faster."""
     rows = {name: lines(folder / "out" / name) for name in ("named", "counted", "once", "last")}
@@ -67,16 +62,13 @@ def content(folder: Path) -> dict[str, Any]:
     }
 
 
+TRIAL = Trial(WORKFLOW, content, {"names.csv": "name,label\n" + "".join(f"n{n},label {n}\n" for n in range(30))})
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from tests.chaos.conftest import source_csv
-
-    folder = tmp_path_factory.mktemp("calm")
-    source_csv(folder)
-    calm = Case(folder)
-    prepared(calm)
-    assert calm.run().returncode == 0
-    found = content(folder)
+    """Return what an undisturbed run makes."""
+    found = TRIAL.undisturbed(tmp_path_factory.mktemp("calm"))
     assert 0.7 * ROWS < len(found["named"]) == len(found["counted"]) < 0.8 * ROWS
     assert len(found["once"]) == len(set(found["once"])) > 40 * 19
     assert len(found["last"]) == 30
@@ -84,21 +76,14 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))
-def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], when: str, step: str) -> None:
-    prepared(case)
-    killed = case.run_through([f"{when}:{step}:2", f"{when}:{step}:5"], seed=4)
-
-    assert killed >= 1, f"{when} {step} was never reached"
-    assert content(case.folder) == expected
+@pytest.mark.parametrize("step", names(STEPS))
+def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, Any], step: str) -> None:
+    TRIAL.killed_at(case, step, expected, calls=(2, 5))
 
 
 @pytest.mark.parametrize("seed", [7, 8])
 def test_random_kills_change_nothing(case: Case, expected: dict[str, Any], seed: int) -> None:
-    prepared(case)
-    case.run_through(random_kills(random.Random(seed), 6), seed=seed)
-
-    assert content(case.folder) == expected
+    TRIAL.changes_nothing(case, random_kills(random.Random(seed), 6), seed, expected)
 
 
 OUTSIDE = """

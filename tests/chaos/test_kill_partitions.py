@@ -10,8 +10,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from dataflare.connectors.file.partitions import values_of
-from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.conftest import HEAD, STEPS, Case
 from tests.chaos.test_kill_files import lines
+from tests.chaos.trials import Trial, names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,44 +44,33 @@ def content(folder: Path) -> dict[str, list[Any]]:
     }
 
 
-def written(case: Case, mode: str) -> Case:
-    case.file.write_text(HEAD + FILES.replace("WRITE_MODE", mode))
-    return case
+APPENDED, OVERWRITTEN = (Trial(HEAD + FILES.replace("WRITE_MODE", mode), content) for mode in ("append", "overwrite"))
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Return what an undisturbed run makes."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    source_csv(folder)
-    assert written(Case(folder), "append").run().returncode == 0
-    found = content(folder)
+    found = APPENDED.undisturbed(folder)
     assert len(found["rows"]) > 9000
     assert len(list((folder / "out" / "rows").glob("name=*"))) == 40
     assert [node for node, _ in found["dead"]] == ["typed"] * 13
     return found
 
 
-@pytest.mark.parametrize(("when", "step"), KILLED, ids=lambda x: str(x))
-def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, list[Any]], when: str, step: str) -> None:
-    killed = written(case, "append").run_through([f"{when}:{step}:1", f"{when}:{step}:2"], seed=1)
-
-    assert killed >= 1, f"{when} {step} was never reached"
-    assert content(case.folder) == expected
+@pytest.mark.parametrize("step", names(KILLED))
+def test_a_kill_at_a_step_changes_nothing(case: Case, expected: dict[str, list[Any]], step: str) -> None:
+    APPENDED.killed_at(case, step, expected)
 
 
 def test_random_kills_of_an_overwrite_change_nothing(case: Case, expected: dict[str, list[Any]]) -> None:
-    written(case, "append").run_through([], seed=3)
+    APPENDED.changes_nothing(case, [], 3, expected)
     shutil.rmtree(case.folder / ".dataflare")
     rng = random.Random(17)
     kills = [f"{when}:{step}:{rng.randint(1, 4)}" for when, step in rng.choices(KILLED, k=6)]
-    written(case, "overwrite").run_through(kills, seed=4)
-
-    assert content(case.folder) == expected
+    OVERWRITTEN.changes_nothing(case, kills, 4, expected)
 
 
 def test_kills_at_random_moments_change_nothing(case: Case, expected: dict[str, list[Any]]) -> None:
     rng = random.Random(5)
-    written(case, "append").run_through([f"time:{0.5 + rng.random() * 0.9:.3f}" for _ in range(5)], seed=5)
-
-    assert content(case.folder) == expected
+    APPENDED.changes_nothing(case, [f"time:{0.5 + rng.random() * 0.9:.3f}" for _ in range(5)], 5, expected)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
-from tests.chaos.test_kill_files import FILES, content, random_kills
+from tests.chaos.conftest import HEAD, STEPS, Case
+from tests.chaos.test_kill_files import FILES, TRIAL, content
+from tests.chaos.trials import random_kills
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,12 +103,7 @@ def table(schema: str, name: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Return what an undisturbed run into files makes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source_csv(folder)
-    calm = Case(folder)
-    calm.file.write_text(HEAD + FILES)
-    assert calm.run().returncode == 0
-    return content(folder)
+    return TRIAL.undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.parametrize(("when", "step"), STEPS, ids=lambda x: str(x))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.conftest import HEAD, Case
 from tests.chaos.processes import dataflare, lines
+from tests.chaos.trials import Trial, random_kills
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,16 +70,13 @@ def content(folder: Path) -> dict[str, Any]:
     }
 
 
+TRIAL = Trial(WORKFLOW, content)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what an undisturbed run makes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    source_csv(folder)
-    calm = Case(folder)
-    calm.file.write_text(WORKFLOW)
-    done = calm.run()
-    assert done.returncode == 0, done.stderr
-    found = content(folder)
+    found = TRIAL.undisturbed(tmp_path_factory.mktemp("undisturbed"))
     assert len(found["rows"]) == 12_000 - 13
     assert found["rules"]["judged"]["number"] == len(found["dead"]) == 13
     assert found["rules"]["judged"]["once"] == 12_000 - 2
@@ -92,10 +90,4 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_kills_at_random_steps_change_nothing(case: Case, expected: dict[str, Any]) -> None:
-    case.file.write_text(WORKFLOW)
-    rng = random.Random(23)
-    kills = [f"{when}:{step}:{rng.randint(1, 6)}" for when, step in rng.choices(STEPS, k=6)]
-    killed = case.run_through(kills, seed=4)
-
-    assert killed >= 1
-    assert content(case.folder) == expected
+    assert TRIAL.changes_nothing(case, random_kills(random.Random(23), 6), 4, expected) >= 1

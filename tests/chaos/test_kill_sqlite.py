@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
-from tests.chaos.test_kill_files import FILES, content, random_kills
+from tests.chaos.test_kill_files import FILES, content
+from tests.chaos.trials import random_kills
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -176,8 +176,11 @@ class Processor(Component[C]):
 class TwoPhaseProcessor(Processor[C]):
     """A processor whose first half may run beside each source and whose second half gathers by `keys`.
 
-    Running `partial` on every part of the rows and `final` on all that they yield equals running it whole.
+    Running `partial` on every part of the rows and `final` on all that they yield equals running it whole, which is
+    what its own methods do.
     """
+
+    _halves: tuple[Processor[Any], Processor[Any]] | None = None
 
     @abstractmethod
     def partial(self) -> Processor[Any]:
@@ -186,6 +189,55 @@ class TwoPhaseProcessor(Processor[C]):
     @abstractmethod
     def final(self) -> Processor[Any]:
         """Return the second half, whose input is the output of `partial`."""
+
+    def open(self) -> None:
+        """Open both halves."""
+        self._halves = self.partial(), self.final()
+        for half in self._halves:
+            half.context = self.context
+            half.open()
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Let the first half take rows in."""
+        return self._gathered(self._half(0).process(batch, port))
+
+    def flush(self) -> Iterable[Batch]:
+        """Let the second half have what the first one holds."""
+        return self._gathered(self._half(0).flush())
+
+    def finish(self) -> Iterable[Batch]:
+        """Yield the results."""
+        yield from self._gathered(self._half(0).finish())
+        yield from self._half(1).finish()
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the state; nothing is held by the first half after `flush`."""
+        return self._half(1).snapshot()
+
+    def segments(self) -> Sequence[str]:
+        """Return what the state refers to."""
+        return self._half(1).segments()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take over the state."""
+        self._half(1).restore(state)
+
+    def close(self) -> None:
+        """Close both halves."""
+        for half in self._halves or ():
+            half.close()
+
+    def _half(self, number: int) -> Processor[Any]:
+        assert self._halves is not None, "it is not open"
+        return self._halves[number]
+
+    def _gathered(self, out: Iterable[Batch]) -> Iterable[Batch]:
+        """Give the second half what comes out of the first one; yield the rest."""
+        for batch in out:
+            if batch.stream:
+                yield batch
+            else:
+                yield from self._half(1).process(batch)
 
 
 class RecordProcessor(Processor[C]):

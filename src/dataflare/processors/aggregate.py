@@ -248,11 +248,6 @@ class FinalAggregate(Processor[GroupedConfig]):
 class Grouped(TwoPhaseProcessor[G]):
     """A processor that is an aggregate."""
 
-    def __init__(self, config: G) -> None:
-        """Run both halves here."""
-        super().__init__(config)
-        self._partial, self._final = PartialAggregate(config), FinalAggregate(config)
-
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the keys and the results."""
         plan = plan_of(self.config, inputs[0])
@@ -261,7 +256,7 @@ class Grouped(TwoPhaseProcessor[G]):
 
     def keys(self) -> tuple[str, ...]:
         """Return the key columns."""
-        return self._final.keys()
+        return tuple(name for name, _ in self.config.key_expressions())
 
     def partial(self) -> Processor[Any]:
         """Return the first half."""
@@ -270,49 +265,6 @@ class Grouped(TwoPhaseProcessor[G]):
     def final(self) -> Processor[Any]:
         """Return the second half."""
         return FinalAggregate(self.config)
-
-    def open(self) -> None:
-        """Open both halves."""
-        for half in (self._partial, self._final):
-            half.context = self.context
-            half.open()
-
-    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Absorb a batch."""
-        return self._absorbed(self._partial.process(batch, port))
-
-    def flush(self) -> Iterable[Batch]:
-        """Let the second half have what the first one holds."""
-        return self._absorbed(self._partial.flush())
-
-    def finish(self) -> Iterable[Batch]:
-        """Yield the results."""
-        yield from self.flush()
-        yield from self._final.finish()
-
-    def snapshot(self) -> Mapping[int, bytes]:
-        """Return the state; nothing is held by the first half after `flush`."""
-        return self._final.snapshot()
-
-    def segments(self) -> Sequence[str]:
-        """Return what the state refers to."""
-        return self._final.segments()
-
-    def restore(self, state: Mapping[int, bytes]) -> None:
-        """Take over the state."""
-        self._final.restore(state)
-
-    def _absorbed(self, out: Iterable[Batch]) -> Iterable[Batch]:
-        for batch in out:
-            if batch.stream:
-                yield batch
-            else:
-                self._final.process(batch)
-
-    def close(self) -> None:
-        """Free the plans."""
-        self._partial.close()
-        self._final.close()
 
 
 @processor(

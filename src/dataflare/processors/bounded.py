@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import Batch
 from dataflare.component.contract import C
-from dataflare.component.processor import Processor
+from dataflare.plan_words import EdgeKind
+from dataflare.processors.counting import CountingProcessor
 from dataflare.processors.held import HeldRows, restore_told, told_state
 
 if TYPE_CHECKING:
@@ -19,7 +21,13 @@ _HELD_SHARE = 8
 """The part of its memory that a task may fill with rows that wait."""
 
 
-class BoundedProcessor(Processor[C]):
+TABLES: Mapping[str, Any] = MappingProxyType(
+    {"accepts": (EdgeKind.APPEND,), "yields": EdgeKind.APPEND, "counts": ("absorbed", "expanded")}
+)
+"""What a spec says where all rows of tables wait, and those of another table come of them."""
+
+
+class BoundedProcessor(CountingProcessor[C]):
     """Holds the rows of its inputs, by name, until all have ended; then yields what comes of them.
 
     The names are part of the state: a later version has to know them.
@@ -29,7 +37,6 @@ class BoundedProcessor(Processor[C]):
         """Hold nothing yet."""
         super().__init__(config)
         self.held: dict[str, HeldRows] = {}
-        self._fates: dict[str, int] = {}
 
     @abstractmethod
     def sides(self) -> Mapping[str, HeldRows]:
@@ -52,20 +59,15 @@ class BoundedProcessor(Processor[C]):
         sides = list(self.held.values())
         side = sides[port] if len(sides) > 1 else sides[0]
         side.add(batch.rows.select(side.schema.names))
-        self._count("absorbed", batch.num_rows)
+        self.count("absorbed", batch.num_rows)
         return ()
 
     def finish(self) -> Iterable[Batch]:
         """Yield the results; nothing is held after that."""
         for table in self.results():
-            self._count("expanded", table.num_rows)
+            self.count("expanded", table.num_rows)
             yield Batch(table)
         self.close()
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the rows that wait."""
@@ -83,9 +85,6 @@ class BoundedProcessor(Processor[C]):
         """Forget the rows."""
         for held in self.held.values():
             held.close()
-
-    def _count(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
 
 
 __all__ = ["BoundedProcessor"]

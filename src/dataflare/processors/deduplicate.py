@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, model_validator
 
 from dataflare.batch import Batch
-from dataflare.component import Config, Duration, Field, Processor, processor
+from dataflare.component import Config, Duration, Field, processor
 from dataflare.component.processor import Port
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
+from dataflare.processors.counting import CountingProcessor
 from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys, restored, saved
 from dataflare.processors.held import in_parts
 from dataflare.schema import REJECTED
@@ -79,7 +80,7 @@ class DeduplicateConfig(Config):
         {"keys": ["customer_id"], "keep": "last"},
     ],
 )
-class Deduplicate(Processor[DeduplicateConfig]):
+class Deduplicate(CountingProcessor[DeduplicateConfig]):
     """Lets one row of each key through.
 
     With `keep: first` a row goes through at once if its key is new; what was seen is remembered in the checkpoint, so
@@ -98,7 +99,6 @@ class Deduplicate(Processor[DeduplicateConfig]):
         super().__init__(config)
         self._seen: SeenKeys | None = None
         self._newest: NewestRows | None = None
-        self._fates: dict[str, int] = {}
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
@@ -154,7 +154,7 @@ class Deduplicate(Processor[DeduplicateConfig]):
             return
         if self._newest is not None:
             self._newest.take(batch.rows)
-            self._count("absorbed", batch.num_rows)
+            self.count("absorbed", batch.num_rows)
             return
         assert self._seen is not None
         rows = batch.rows
@@ -162,7 +162,7 @@ class Deduplicate(Processor[DeduplicateConfig]):
             yield rejected
             rows = rows.filter(rows[self._by()].is_valid())
         kept = rows.take(self._seen.fresh(rows, self._times(rows)))
-        self._count("absorbed", rows.num_rows - kept.num_rows)
+        self.count("absorbed", rows.num_rows - kept.num_rows)
         yield batch.replace(kept, "")
 
     def finish(self) -> Iterable[Batch]:
@@ -171,13 +171,8 @@ class Deduplicate(Processor[DeduplicateConfig]):
             rows = self._newest.all()
             self._newest.clear()
             for part in in_parts(rows):
-                self._count("expanded", part.num_rows)
+                self.count("expanded", part.num_rows)
                 yield Batch(part)
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the keys that were seen, or the rows that wait, by key group."""
@@ -196,9 +191,6 @@ class Deduplicate(Processor[DeduplicateConfig]):
         for table in (self._newest, self._seen):
             if table is not None:
                 table.close()
-
-    def _count(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
 
     def _by(self) -> str:
         within = self.config.within

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.batch import Batch
-from dataflare.component import Processor, processor
+from dataflare.component import processor
 from dataflare.component.processor import EVERYWHERE, Port
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
+from dataflare.processors.counting import CountingProcessor
 from dataflare.processors.enrichment_patience import Patience, lookup_of
 from dataflare.processors.enrichment_plan import EnrichmentPlan
 from dataflare.processors.enrichment_rows import schema_of_rows, table_of_rows
@@ -53,7 +54,7 @@ _HELD_SHARE = 8
         },
     ],
 )
-class Enrichment(Processor[EnrichmentConfig]):
+class Enrichment(CountingProcessor[EnrichmentConfig]):
     """Looks rows up by keys and puts what it finds beside them.
 
     The rows to look in are another node (`lookup: NODE`, beside `inputs`), `rows` in the settings, or something outside
@@ -72,7 +73,6 @@ class Enrichment(Processor[EnrichmentConfig]):
         """Know nothing yet."""
         super().__init__(config)
         self._looked: Schema | None = None
-        self._fates: dict[str, int] = {}
         self._packed: bytes | None = None
         self._plan_: EnrichmentPlan | None = None
         self._side: Side | None = None
@@ -203,11 +203,11 @@ class Enrichment(Processor[EnrichmentConfig]):
         if self.context.lookup and port == len(self.context.schemas) - 1:
             self._gathered.take(batch.rows)
             self._packed = None
-            self._count("absorbed", batch.num_rows)
+            self.count("absorbed", batch.num_rows)
         elif self._waits:
             assert self._held is not None
             self._held.add(batch.rows)
-            self._count("absorbed", batch.num_rows)
+            self.count("absorbed", batch.num_rows)
         else:
             yield from self._enriched(batch)
 
@@ -217,13 +217,8 @@ class Enrichment(Processor[EnrichmentConfig]):
             assert self._held is not None
             self._waits = False
             for rows in self._held.take():
-                self._count("expanded", rows.num_rows)
+                self.count("expanded", rows.num_rows)
                 yield from self._enriched(Batch(rows))
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the rows of a lookup that is a node, which all instances have, and those that wait here."""
@@ -264,9 +259,6 @@ class Enrichment(Processor[EnrichmentConfig]):
         assert self._plan_ is not None, "it is not open"
         return self._plan_
 
-    def _count(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
-
     def _enriched(self, batch: Batch) -> Iterator[Batch]:
         """Yield what becomes of the rows of a batch, and count it."""
         came = batch.num_rows
@@ -277,8 +269,8 @@ class Enrichment(Processor[EnrichmentConfig]):
         for part in self._answered(rows, keys, answer):
             came -= part.num_rows
             yield batch.replace(part.rows, part.stream)
-        self._count("expanded", max(0, -came))
-        self._count("filtered", max(0, came))
+        self.count("expanded", max(0, -came))
+        self.count("filtered", max(0, came))
 
     def _answered(self, rows: pa.Table, keys: Sequence[pa.ChunkedArray], answer: Answer) -> Iterator[Batch]:
         import pyarrow.compute as pc

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dataflare.component import Config, Field, Processor, processor
+from dataflare.component import Config, Field, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.expansion import Expansion
 from dataflare.expression.session import quoted
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import free, known
+from dataflare.processors.expanding import ExpandingProcessor
 from dataflare.schema import Column, Schema, arrow_type, type_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from dataflare.batch import Batch
 
 _PAIR = 2
 
@@ -48,7 +48,7 @@ class ExplodeConfig(Config):
     counts=("filtered", "expanded"),
     examples=[{"columns": ["items"], "ordinal": "position"}, {"columns": {"attributes": ["key", "value"]}}],
 )
-class Explode(Processor[ExplodeConfig]):
+class Explode(ExpandingProcessor[ExplodeConfig]):
     """Makes a row of each element of a list, or of each entry of a map.
 
     All other columns are repeated. Several lists are taken apart side by side: the first elements make a row, the
@@ -57,7 +57,6 @@ class Explode(Processor[ExplodeConfig]):
     """
 
     tells_tags = True
-    _expansion: Expansion | None = None
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns with the elements in the place of their lists."""
@@ -113,24 +112,8 @@ class Explode(Processor[ExplodeConfig]):
         if self.config.keep_empty:
             numbers = f"case when {quoted(count)} = 0 then [null] else {numbers} end"
         made.append((self.config.ordinal or place, f"unnest({numbers})"))
-        self._expansion = Expansion(schema.to_arrow(), after.to_arrow(), reads, made, given=[(count, longest)])
-        self._expansion.open(self.context.budget)
-
-    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Take the lists apart."""
-        del port
-        assert self._expansion is not None
-        for rows in self._expansion.run(batch.rows):
-            yield batch.replace(rows, "")
-
-    def fates(self) -> Mapping[str, int]:
-        """Return how many rows had no element, and how many came of the others."""
-        return self._expansion.fates() if self._expansion is not None else {}
-
-    def close(self) -> None:
-        """Free the plan."""
-        if self._expansion is not None:
-            self._expansion.close()
+        self.expansion = Expansion(schema.to_arrow(), after.to_arrow(), reads, made, given=[(count, longest)])
+        self.expansion.open(self.context.budget)
 
 
 __all__ = ["Explode", "ExplodeConfig"]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from dataflare.component import processor
 from dataflare.component.processor import Port
 from dataflare.expression.streaming import Incoming, rows_of, streamed
-from dataflare.plan_words import EdgeKind
-from dataflare.processors.bounded import BoundedProcessor
+from dataflare.processors.bounded import TABLES, BoundedProcessor
 from dataflare.processors.held import HeldRows
 from dataflare.processors.join_plan import LEFT, RIGHT, JoinConfig, JoinPlan, join_plan
 from dataflare.processors.ordering import numbered, with_numbers
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 @processor(
     "join",
     status="beta",
-    accepts=(EdgeKind.APPEND,),
-    yields=EdgeKind.APPEND,
-    counts=("absorbed", "expanded"),
+    **TABLES,
     examples=[
         {"keys": {"customer_id": "id"}},
         {"how": "left", "keys": ["country"], "take": {"country_name": "name"}},

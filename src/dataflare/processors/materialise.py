@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED, Batch
-from dataflare.component import Config, Field, Processor, processor
+from dataflare.component import Config, Field, processor
 from dataflare.component.processor import Port
 from dataflare.errors import WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known, same_columns
+from dataflare.processors.counting import CountingProcessor
 from dataflare.processors.deduplicate_tables import NewestRows, restored, saved
 from dataflare.processors.held import in_parts
 from dataflare.schema import Schema
@@ -35,7 +36,7 @@ class MaterialiseConfig(Config):
     deterministic=False,
     examples=[{"key": ["id"]}],
 )
-class Materialise(Processor[MaterialiseConfig]):
+class Materialise(CountingProcessor[MaterialiseConfig]):
     """Makes a table of changes.
 
     When the input has ended, the newest row of each key comes out, unless it was a delete; the columns that carry
@@ -50,7 +51,6 @@ class Materialise(Processor[MaterialiseConfig]):
     def __init__(self, config: MaterialiseConfig) -> None:
         """Know no row yet."""
         super().__init__(config)
-        self._fates: dict[str, int] = {}
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns without those that carry changes."""
@@ -75,7 +75,7 @@ class Materialise(Processor[MaterialiseConfig]):
         """Take the changes in."""
         del port
         self._table.take(batch.rows)
-        self._count("absorbed", batch.num_rows)
+        self.count("absorbed", batch.num_rows)
         return ()
 
     def finish(self) -> Iterable[Batch]:
@@ -88,13 +88,8 @@ class Materialise(Processor[MaterialiseConfig]):
             rows = rows.filter(pc.fill_null(pc.not_equal(rows["_op"], _DELETE), fill_value=True))
         rows = rows.select([n for n in rows.schema.names if n not in RESERVED])
         for part in in_parts(rows):
-            self._count("expanded", part.num_rows)
+            self.count("expanded", part.num_rows)
             yield Batch(part)
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the rows of the table, deletes among them, by key group."""
@@ -113,9 +108,6 @@ class Materialise(Processor[MaterialiseConfig]):
     def _table(self) -> NewestRows:
         assert self._rows is not None, "it is not open"
         return self._rows
-
-    def _count(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
 
 
 __all__ = ["Materialise", "MaterialiseConfig"]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import model_validator
 
 from dataflare.batch import Batch
-from dataflare.component import Config, Field, Processor, processor
+from dataflare.component import Config, Field, processor
 from dataflare.component.processor import Port
 from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
 from dataflare.expression.keys import key_hashes
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import Names, known
+from dataflare.processors.counting import CountingProcessor
 from dataflare.processors.filter import refuse_changes
 from dataflare.processors.held import packed, unpacked
 
@@ -61,7 +62,7 @@ class SampleConfig(Config):
         {"reservoir": 10000},
     ],
 )
-class Sample(Processor[SampleConfig]):
+class Sample(CountingProcessor[SampleConfig]):
     """Lets a sample of the rows through: a share, every n-th, or so many of all.
 
     `rate` and `reservoir` draw by a hash of the values and the seed: the same rows give the same sample, in any order,
@@ -82,7 +83,6 @@ class Sample(Processor[SampleConfig]):
         self._count = 0
         self._held: list[pa.Table] = []
         self._rows = 0
-        self._fates: dict[str, int] = {}
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
@@ -117,9 +117,9 @@ class Sample(Processor[SampleConfig]):
             kept = rows.filter(pc.less(self._hashes(rows), pa.scalar(round(self.config.rate * 2**HASH_BITS))))
         else:
             self._take(rows)
-            self._tell("absorbed", rows.num_rows)
+            self.count("absorbed", rows.num_rows)
             return
-        self._tell("filtered", rows.num_rows - kept.num_rows)
+        self.count("filtered", rows.num_rows - kept.num_rows)
         yield batch.replace(kept, "")
 
     def _hashes(self, rows: pa.Table) -> pa.ChunkedArray:
@@ -161,16 +161,8 @@ class Sample(Processor[SampleConfig]):
         self._held, self._rows = [], 0
         for start in range(0, rows.num_rows, RESULT_ROWS):
             part = rows.slice(start, RESULT_ROWS)
-            self._tell("expanded", part.num_rows)
+            self.count("expanded", part.num_rows)
             yield Batch(part)
-
-    def fates(self) -> Mapping[str, int]:
-        """Return what became of the rows."""
-        fates, self._fates = self._fates, {}
-        return fates
-
-    def _tell(self, fate: str, rows: int) -> None:
-        self._fates[fate] = self._fates.get(fate, 0) + rows
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return how many rows came, and what is held of them."""

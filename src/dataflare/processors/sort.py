@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from dataflare.component import Config, Field, processor
 from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
-from dataflare.plan_words import EdgeKind
-from dataflare.processors.bounded import BoundedProcessor
+from dataflare.processors.bounded import TABLES, BoundedProcessor
 from dataflare.processors.columns import same_columns
 from dataflare.processors.held import HeldRows
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
@@ -34,9 +33,7 @@ class SortConfig(Config):
 @processor(
     "sort",
     status="beta",
-    accepts=(EdgeKind.APPEND,),
-    yields=EdgeKind.APPEND,
-    counts=("absorbed", "expanded"),
+    **TABLES,
     parallel=False,
     deterministic=False,
     examples=[

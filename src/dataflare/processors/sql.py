@@ -10,8 +10,7 @@ from dataflare.component import Config, Field, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.query import Query, read_query
 from dataflare.expression.streaming import Incoming, rows_of, streamed
-from dataflare.plan_words import EdgeKind
-from dataflare.processors.bounded import BoundedProcessor
+from dataflare.processors.bounded import TABLES, BoundedProcessor
 from dataflare.processors.held import HeldRows
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ class SqlConfig(Config):
 @processor(
     "sql",
     status="beta",
-    accepts=(EdgeKind.APPEND,),
-    yields=EdgeKind.APPEND,
-    counts=("absorbed", "expanded"),
+    **TABLES,
     parallel=False,
     deterministic=False,
     examples=[

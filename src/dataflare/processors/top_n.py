@@ -10,7 +10,7 @@ from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
-from dataflare.plan_words import EdgeKind
+from dataflare.processors.bounded import TABLES
 from dataflare.processors.columns import known, same_columns
 from dataflare.processors.held import HeldRows, restore_told, told_state
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, places_of, with_numbers
@@ -209,9 +209,7 @@ class FinalTop(_Half):
 @processor(
     "top_n",
     status="beta",
-    accepts=(EdgeKind.APPEND,),
-    yields=EdgeKind.APPEND,
-    counts=("absorbed", "expanded"),
+    **TABLES,
     deterministic=False,
     examples=[
         {"rows": 10, "by": ["amount desc"]},
@@ -226,11 +224,6 @@ class TopN(TwoPhaseProcessor[TopConfig]):
     the first, so memory grows with `rows` and the number of groups, not with the input. Of rows that are equal in all
     of `by`, those that came first stay; with `ties: all` every row stays that is equal to the last one.
     """
-
-    def __init__(self, config: TopConfig) -> None:
-        """Run the second half here."""
-        super().__init__(config)
-        self._final = FinalTop(config)
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come, and the place."""
@@ -254,35 +247,6 @@ class TopN(TwoPhaseProcessor[TopConfig]):
     def final(self) -> Processor[Any]:
         """Return the second half."""
         return FinalTop(self.config)
-
-    def open(self) -> None:
-        """Open the second half."""
-        self._final.context = self.context
-        self._final.open()
-
-    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Take the rows in."""
-        return self._final.process(batch, port)
-
-    def finish(self) -> Iterable[Batch]:
-        """Yield the first rows."""
-        return self._final.finish()
-
-    def snapshot(self) -> Mapping[int, bytes]:
-        """Return the state."""
-        return self._final.snapshot()
-
-    def segments(self) -> Sequence[str]:
-        """Return what the state refers to."""
-        return self._final.segments()
-
-    def restore(self, state: Mapping[int, bytes]) -> None:
-        """Take the state over."""
-        self._final.restore(state)
-
-    def close(self) -> None:
-        """Forget the rows."""
-        self._final.close()
 
 
 __all__ = ["FinalTop", "PartialTop", "TopConfig", "TopN"]

@@ -6,20 +6,19 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from dataflare.batch import RESERVED
-from dataflare.component import Config, Field, Processor, processor
+from dataflare.component import Config, Field, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.expansion import Expansion
 from dataflare.expression.session import quoted
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known, near
+from dataflare.processors.expanding import ExpandingProcessor
 from dataflare.processors.union import wider
 from dataflare.schema import Column, Schema, canonical
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from dataflare.batch import Batch
+    from collections.abc import Mapping, Sequence
 
 
 class UnpivotConfig(Config):
@@ -43,7 +42,7 @@ class UnpivotConfig(Config):
     counts=("filtered", "expanded"),
     examples=[{"columns": ["q1", "q2"], "name": "quarter", "value": "sales"}, {"columns": ["temp_*"], "nulls": "keep"}],
 )
-class Unpivot(Processor[UnpivotConfig]):
+class Unpivot(ExpandingProcessor[UnpivotConfig]):
     """Turns columns into rows of names and values.
 
     A row becomes one for each of the columns, in the order of the table; the columns that are not named are repeated.
@@ -51,7 +50,6 @@ class Unpivot(Processor[UnpivotConfig]):
     """
 
     tells_tags = True
-    _expansion: Expansion | None = None
 
     def _columns(self, schema: Schema) -> dict[str, str]:
         """Return the columns and what is written for each."""
@@ -113,24 +111,8 @@ class Unpivot(Processor[UnpivotConfig]):
         names = ", ".join(literal(word) for word in columns.values())
         made = [(self.config.name, f"unnest([{names}])"), (self.config.value, f"unnest([{values}])")]
         where = f"{quoted(self.config.value)} is not null" if self.config.nulls == "drop" else ""
-        self._expansion = Expansion(schema.to_arrow(), after.to_arrow(), list(columns), made, where=where)
-        self._expansion.open(self.context.budget)
-
-    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
-        """Turn the columns into rows."""
-        del port
-        assert self._expansion is not None
-        for rows in self._expansion.run(batch.rows):
-            yield batch.replace(rows, "")
-
-    def fates(self) -> Mapping[str, int]:
-        """Return how many rows had only nulls, and how many came of the others."""
-        return self._expansion.fates() if self._expansion is not None else {}
-
-    def close(self) -> None:
-        """Free the plan."""
-        if self._expansion is not None:
-            self._expansion.close()
+        self.expansion = Expansion(schema.to_arrow(), after.to_arrow(), list(columns), made, where=where)
+        self.expansion.open(self.context.budget)
 
 
 def _as_text(column: Column) -> str:

@@ -165,7 +165,7 @@ def test_many_groups_are_merged_in_portions_and_come_out_in_order(
     }
     wanted = whole(BATCHES, **config)
     component = node(**config)
-    groups = component._final.held
+    groups = component._half(1).held
     groups._portion_bytes, groups._bytes_merged_min = 700, 5000
     portions = 0
     for rows in BATCHES:
@@ -200,8 +200,8 @@ def test_what_is_held_is_bounded_by_the_groups(monkeypatch: pytest.MonkeyPatch) 
     component = node(**CONFIG)
     for rows in BATCHES * 5:
         list(component.process(Batch(rows)))
-        assert component._final.held.held.rows <= 200
-        assert sum(b.num_rows for b in component._partial._held) < 1000
+        assert component._half(1).held.held.rows <= 200
+        assert sum(b.num_rows for b in component._half(0)._held) < 1000
     assert sum(r["rows"] for b in component.finish() for r in b.rows.to_pylist()) == 6 * 5 * 400
 
 

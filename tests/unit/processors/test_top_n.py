@@ -124,6 +124,7 @@ def test_it_runs_whole_too() -> None:
     whole = node(0, 1, segments, rows=2, by=["points"])
     whole.open()
     assert list(whole.process(Batch(table(1)))) == []
+    assert list(whole.flush()) == []
     other = node(0, 1, segments, rows=2, by=["points"])
     other.open()
     other.restore(gathered_state([whole.snapshot()]))
