@@ -22,7 +22,10 @@ Emitted = tuple[str, str, "Batch"]
 
 
 class Tally:
-    """Row counts by node and kind since they were last taken; `flowed` are rows in and out since the beginning."""
+    """Row counts by node and kind since they were last taken.
+
+    `flowed` are rows in and out by node, `entered` rows in by operator and input, both since the beginning.
+    """
 
     def __init__(self, skips: frozenset[str] = frozenset()) -> None:
         """Start at nothing; what is dead in the nodes of `skips` counts as skipped."""
@@ -31,6 +34,7 @@ class Tally:
         self.edges: dict[str, int] = {}
         self.fresh: dict[str, tuple[int, int]] = {}
         self.flowed: dict[str, tuple[int, int]] = {}
+        self.entered: dict[tuple[str, int], int] = {}
         self.rejected: dict[str, tuple[int, str]] = {}
 
     def add(self, node: str, **rows: int) -> None:
@@ -48,6 +52,10 @@ class Tally:
         """Note rows that a node could not handle, with the reason of the first; they are counted apart."""
         before, first = self.rejected.get(node, (0, reason))
         self.rejected[node] = (before + rows, first)
+
+    def enter(self, operator: str, port: int, rows: int) -> None:
+        """Count rows by the input of an operator."""
+        self.entered[operator, port] = self.entered.get((operator, port), 0) + rows
 
     def edge(self, name: str, rows: int) -> None:
         """Count rows over an edge."""
@@ -159,9 +167,10 @@ class ChainOperator(RunningOperator):
             filtered = count.rows_in - count.rows_out - count.rejected
             tally.add(node, **{"in": count.rows_in, "out": count.rows_out, "filtered": filtered, dead: count.rejected})
         for rejected in result.rejected:
-            tally.reject(rejected.node, rejected.rows.num_rows, str(rejected.reasons[0]))
             if rejected.node in self._keeps:
                 yield rejected.node, "errors", batch.replace(rejected.as_errors(), "errors")
+            else:
+                tally.reject(rejected.node, rejected.rows.num_rows, str(rejected.reasons[0]))
         yield self.nodes[-1], "", batch.replace(result.rows, "")
 
 

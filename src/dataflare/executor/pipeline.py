@@ -203,6 +203,7 @@ class Pipeline:
 
     def _enter(self, operator: str, port: int, batch: Batch) -> None:
         self._entered[operator] = port
+        self.tally.enter(operator, port, batch.num_rows)
         with located(operator):
             self._follow(self._by_id[operator].process(batch, port, self.tally))
 
@@ -251,7 +252,7 @@ class Pipeline:
                 self._out.append((target.outlet, batch))
 
     def _note(self, node: str, batch: Batch) -> None:
-        if batch.num_rows and node not in self.tally.rejected:
+        if batch.num_rows:
             self.tally.reject(node, batch.num_rows, first_reason(batch))
 
     def _taken(self) -> Left:

@@ -44,7 +44,7 @@ def preview_rows(
     rows: int,
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Preview:
-    """Read the first thousand rows of each source, and return at most `rows` of what gets to each name.
+    """Read the first thousand rows of each source (of those behind lookups, far more); return `rows` of each name.
 
     A name is a node, `node.output` or a destination. Blocking; never on an event loop. Raises WorkflowError for a name
     that is not there.

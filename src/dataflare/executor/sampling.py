@@ -18,6 +18,7 @@ from dataflare.executor.faults import located, told
 from dataflare.executor.graph import task_graph
 from dataflare.executor.job import EpochTime, Job
 from dataflare.executor.runtime import LocalRuntime
+from dataflare.executor.turns import is_first, wanted_first
 from dataflare.plan import Node, NodeKind, Plan, Settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from dataflare.state.checkpoint import CheckpointManager
 
 ROWS_MAX = 1000
+LOOKUP_ROWS_MAX = 100_000
+"""So many rows of each source behind a lookup: one that is not there rejects the row that asks for it."""
 BATCHES_MAX = 100
 SPLITS_MAX = 10
 _MODES = ("full", "incremental")
@@ -71,6 +74,8 @@ class Sampling:
         self._time = EpochTime(runtime.clock.now())
         self._waiting: dict[int, deque[tuple[Exchange, Batch]]] = {s.index: deque() for s in graph.stages}
         self._sample = Sample()
+        self._first = {node: first for node, (first, _) in wanted_first(plan).items()}
+        self._cut: set[str] = set()
 
     async def run(self, rows_max: int) -> Sample:
         """Read at most so many rows of each source."""
@@ -92,9 +97,11 @@ class Sampling:
                 with located(node):
                     await _settled(component.open())
             if name is not None and built.source is not None:
-                async for batch in _rows_of(built.source, name, rows_max):
+                if any(name in first for first in self._first.values()):
+                    rows_max = max(rows_max, LOOKUP_ROWS_MAX)
+                async for batch in _rows_of(built.source, name, rows_max, self._cut):
                     self._pass_on(stage, built.pipeline.source_batch(name, batch))
-            for exchange, batch in self._waiting[stage.index]:
+            for exchange, batch in sorted(self._waiting[stage.index], key=self._comes_later):
                 edge = f"{exchange.node}{'.' if exchange.output else ''}{exchange.output} -> {exchange.operator}"
                 self._pass_on(stage, built.pipeline.incoming(exchange.operator, exchange.port, edge, batch))
             for left in built.pipeline.finish():
@@ -117,22 +124,35 @@ class Sampling:
         for outlet, batch in left:
             self._waiting[exchanges[outlet].to_stage].append((exchanges[outlet], batch))
 
+    def _comes_later(self, item: tuple[Exchange, Batch]) -> bool:
+        exchange = item[0]
+        return not (exchange.operator in self._first and is_first(self._plan.node(exchange.operator), exchange.port))
+
     def _count(self, built: Built) -> None:
         tally = built.pipeline.tally
-        for node, counts in tally.counts.items():
-            self._sample.rows[node, ""] = self._sample.rows.get((node, ""), 0) + counts.get("out", 0)
-        for node, (rows, reason) in tally.rejected.items():
-            place = self._plan.node(node).place
-            came = tally.counts.get(node, {}).get("in", 0)
-            what = f"{node}: {rows} of {came} sampled rows are rejected; the first: {reason}"
-            self._sample.findings.append(Finding("warning", "data.invalid", what, place=place))
+        for name, counts in tally.counts.items():
+            self._sample.rows[name, ""] = self._sample.rows.get((name, ""), 0) + counts.get("out", 0)
+        for name, (rows, reason) in tally.rejected.items():
+            node = self._plan.node(name)
+            came = tally.counts.get(name, {}).get("in", 0)
+            came -= sum(n for (at, port), n in tally.entered.items() if at == node.id and is_first(node, port))
+            what = f"{name}: {rows} of {came} sampled rows are rejected; the first: {reason}{self._unsure(name)}"
+            severity = "info" if self._unsure(name) else "warning"
+            self._sample.findings.append(Finding(severity, "data.invalid", what, place=node.place))
 
     def _tell(self, error: DataFlareError, stage: Stage) -> None:
         names = [n for o in stage.operators for n in o.nodes]
         name = next((n for n in names if error.place.path.split("/")[0] == n), names[0])
         what = f"{error.place}: {error.what}" if error.place.file else error.what
         place = self._plan.node(name).place
-        self._sample.findings.append(Finding("error", error.code, f"{name}: {what}", error.hint, place))
+        unsure = self._unsure(name)
+        severity = "info" if unsure else "error"
+        self._sample.findings.append(Finding(severity, error.code, f"{name}: {what}{unsure}", error.hint, place))
+
+    def _unsure(self, node: str) -> str:
+        """Return what is said where rows of a lookup were left out, one of which may be the one that is missing."""
+        cut = self._first.get(node, set()) & {*self._cut, *self._sample.left_out}
+        return f" (not all rows of {', '.join(sorted(cut))} were read)" if cut else ""
 
 
 def without_destinations(plan: Plan) -> Plan:
@@ -147,11 +167,12 @@ def without_destinations(plan: Plan) -> Plan:
     return replace(plan, nodes=nodes, edges=edges, guarantees={}, settings=settings)
 
 
-async def _rows_of(connector: SourceConnector[Any], name: str, rows_max: int) -> AsyncIterator[Batch]:
-    """Yield the first rows of each output of a source."""
+async def _rows_of(connector: SourceConnector[Any], name: str, rows_max: int, cut: set[str]) -> AsyncIterator[Batch]:
+    """Yield the first rows of each output of a source; add it to `cut` where there may be more."""
     rows: dict[str, int] = {}
-    batches = 0
+    batches = splits = 0
     async for split in _each(connector.splits(None), name, SPLITS_MAX):
+        splits += 1
         async for batch in _each(connector.read(split, None, None), name, BATCHES_MAX):
             batches += 1
             before = rows.get(batch.stream, 0)
@@ -159,9 +180,12 @@ async def _rows_of(connector: SourceConnector[Any], name: str, rows_max: int) ->
             if batch.num_rows and before < rows_max:
                 yield batch.replace(batch.rows.slice(0, rows_max - before), batch.stream)
             if batches >= BATCHES_MAX or rows[batch.stream] >= rows_max:
+                cut.add(name)
                 break
         if batches >= BATCHES_MAX:
             return
+    if splits >= SPLITS_MAX:
+        cut.add(name)
 
 
 async def _each(items: Any, name: str, number: int) -> AsyncIterator[Any]:

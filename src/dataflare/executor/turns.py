@@ -9,7 +9,7 @@ from dataflare.plan import NodeKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataflare.plan import Plan
+    from dataflare.plan import Node, Plan
 
 BOUNDED = frozenset({"full", "incremental"})
 
@@ -20,18 +20,37 @@ def turns(plan: Plan) -> dict[str, set[str]]:
     A source that feeds both sides of a node waits for nobody there, nor does anybody wait for one that never ends, and
     no two wait for each other: the node holds the rows that come early.
     """
-    behind = _sources(plan)
     waits: dict[str, set[str]] = {}
-    for node in plan.topological():
-        ports = node.traits.get("ports", ())
-        sides: dict[bool, set[str]] = {True: set(), False: set()}
-        for edge in plan.inputs_of(node.id) if ports else ():
-            sides[bool(ports[edge.port]["first"])] |= behind[edge.source]
-        for late in sorted(sides[False] - sides[True]):
-            for early in sorted(sides[True]):
+    for first, others in wanted_first(plan).values():
+        for late in sorted(others - first):
+            for early in sorted(first):
                 if plan.node(early).traits.get("mode", "full") in BOUNDED and late not in _all_before(early, waits):
                     waits.setdefault(late, set()).add(early)
     return waits
+
+
+def wanted_first(plan: Plan) -> dict[str, tuple[set[str], set[str]]]:
+    """Return the sources behind the inputs that a node wants first, and those behind its others, by node.
+
+    Nodes that want no input first are left out; they come in the order of the flow.
+    """
+    behind = _sources(plan)
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for node in plan.topological():
+        first: set[str] = set()
+        others: set[str] = set()
+        for edge in plan.inputs_of(node.id):
+            side = first if is_first(node, edge.port) else others
+            side |= behind[edge.source]
+        if first:
+            found[node.id] = first, others
+    return found
+
+
+def is_first(node: Node, port: int) -> bool:
+    """Tell whether a node wants the rows of an input before those of others."""
+    ports = node.traits.get("ports", ())
+    return bool(ports and ports[port]["first"])
 
 
 def _sources(plan: Plan) -> Mapping[str, set[str]]:
@@ -54,4 +73,4 @@ def _all_before(name: str, waits: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-__all__ = ["turns"]
+__all__ = ["is_first", "turns", "wanted_first"]
