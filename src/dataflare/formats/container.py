@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
-
-from dataflare.errors import DataError, Place
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
 PART_BYTES = 16 << 20
 
@@ -88,60 +87,6 @@ def infer(schema: pa.Schema) -> Schema:
     return Schema.from_arrow(schema)
 
 
-def fitted(rows: pa.Table, schema: Schema, file: str) -> pa.Table:
-    """Return the rows in the planned schema: columns by name, absent ones null, types widened; raise DataError else."""
-    columns = []
-    target = schema.to_arrow()
-    for field in target:
-        if field.name not in rows.column_names or rows.column(field.name).null_count == rows.num_rows:
-            columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
-            continue
-        column = rows.column(field.name)
-        try:
-            columns.append(column if column.type == field.type else _cast(column, field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(
-                f"column {field.name!r} is {column.type} in this file, and not all of it fits in "
-                f"{schema[field.name].type}",
-                hint="declare a wider type under `columns`",
-                place=Place(file),
-            ) from error
-    return pa.Table.from_arrays(columns, schema=target) if columns else rows.select([])
-
-
-def misfits(rows: pa.Table, schema: Schema) -> dict[int, str]:
-    """Return the numbers of the rows that `fitted` cannot fit, each with a reason that holds no value."""
-    found: dict[int, str] = {}
-    for field in schema.to_arrow():
-        if field.name in rows.column_names and rows.column(field.name).type != field.type:
-            column = rows.column(field.name)
-            reason = f"column {field.name!r}: a value of type {column.type} is no {schema[field.name].type}"
-            for number in _uncastable(column, field.type, 0):
-                found.setdefault(number, reason)
-    return dict(sorted(found.items()))
-
-
-def _uncastable(column: pa.ChunkedArray, kind: pa.DataType, first: int) -> Iterator[int]:
-    try:
-        _cast(column, kind)
-    except pa.ArrowNotImplementedError:  # no value is one, nulls apart
-        valid = column.is_valid().to_pylist()
-        yield from (first + n for n, there in enumerate(valid) if there)
-    except pa.ArrowInvalid:
-        if len(column) == 1:
-            yield first
-            return
-        middle = len(column) // 2
-        yield from _uncastable(column.slice(0, middle), kind, first)
-        yield from _uncastable(column.slice(middle), kind, first + middle)
-
-
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(kind, safe=False)  # microseconds are what DataFlare carries
-    return column.cast(kind)
-
-
 def parts(table: pa.Table, piece: int, after: int, bytes_max: int) -> Iterator[tuple[pa.Table, int, int, int]]:
     """Yield what `read` yields for a piece that is in memory already."""
     if table.nbytes <= bytes_max or table.num_rows == 0:
@@ -153,4 +98,4 @@ def parts(table: pa.Table, piece: int, after: int, bytes_max: int) -> Iterator[t
         yield table.slice(start, step), piece, start, after if last else piece
 
 
-__all__ = ["PART_BYTES", "Container", "Readable", "fitted", "infer", "misfits", "parts", "runs"]
+__all__ = ["PART_BYTES", "Container", "Readable", "infer", "parts", "runs"]

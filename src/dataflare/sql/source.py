@@ -6,12 +6,20 @@ A connector says how to connect, what its settings name, how wide a range is, an
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+import pyarrow as pa
 from pydantic import model_validator
 
+from dataflare.batch import Batch, Encoded
 from dataflare.component import Config, Field, SourceConnector, Split, Stream
+from dataflare.component.bad_rows import converted, with_bad_rows
+from dataflare.component.deviations import Contract
+from dataflare.component.judging import ERRORS, errors_of
 from dataflare.errors import DataError, DataFlareError, WorkflowError
+from dataflare.schema import Column, Schema, arrow_type, canonical
 from dataflare.sql.reading import ReadRelation
 from dataflare.sql.windows import Mark, Window
 
@@ -19,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
-    from dataflare.schema import Schema
 
 SPLITS_MAX = 256
+
+Convert = Callable[[Any, str, str], "pa.Array"]
+"""Makes an array of values, a type text and a name."""
 
 Range = tuple[int, int, int]
 """The least and the greatest number, and how many of them make a part."""
@@ -45,6 +55,9 @@ class SqlSourceConfig(Config):
     )
     types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
     split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
+    columns: dict[str, str] | None = Field(
+        None, description="Columns to read, with their types; default: all, with the types of the database."
+    )
     incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
 
     @model_validator(mode="before")
@@ -53,6 +66,16 @@ class SqlSourceConfig(Config):
         if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
             raise ValueError("name a table, tables or a query, and only one of the three")
         return value
+
+    @model_validator(mode="after")
+    def _of_one_table(self) -> Self:
+        if self.columns is not None and (self.tables or self.types):
+            raise ValueError("columns are those of one table, and say the types too: leave out tables and types")
+        return self
+
+    def told_types(self) -> dict[str, str]:
+        """Return the types by column that the settings say."""
+        return {name: canonical(kind) for name, kind in (self.columns or self.types).items()}
 
 
 class Closes(Protocol):
@@ -75,6 +98,7 @@ R = TypeVar("R", bound=ReadRelation)
 class SqlSource(SourceConnector[C], Generic[C, S, R]):
     """What SQL sources share."""
 
+    errors_schema: ClassVar[Schema] = ERRORS
     _session: S | None = None
 
     # ---- what a connector says ----------------------------------------------------------------------------------
@@ -90,6 +114,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
     @abstractmethod
     def numbers(self, relation: R) -> tuple[str, Range] | None:
         """Return the name and the range of the numbers by which a relation is cut; None: it is one split."""
+
+    @abstractmethod
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part after `since` up to `until`, in the order of its key, by `judged`."""
 
     @abstractmethod
     def newest(self, relation: R, low: Mark | None) -> Mark | None:
@@ -119,13 +147,25 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             self._check_mode(found)
         finally:
             session.close()
-        return {name: Stream(r.schema, key=r.unique, codecs=self.codecs(r)) for name, r in found.items()}
+        return {name: Stream(self._wanted(name, r), key=r.unique, codecs=self.codecs(r)) for name, r in found.items()}
 
     def open(self) -> None:
         """Connect."""
         self._session = self.connected()
         self._relations = self.relations(self._session)
         self._check_mode(self._relations)
+        self._contract = Contract(self.context, "table")
+        for name, relation in self._relations.items():
+            self._compare(name or self.config.table or "the query", name, relation)
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part; those that are not taken follow the others as batches of the stream `errors`."""
+        wanted = self._planned_schema(split.data["stream"])
+
+        def rows(since: Position | None, until: Position | None) -> Iterator[Batch]:
+            return (self._completed(batch, wanted) for batch in self.rows(split, since, until))
+
+        return with_bad_rows(rows, since, until)
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of each table; in mode incremental, a window of each table that has something new."""
@@ -156,10 +196,36 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Return what a split reads, and the columns that are wanted of it."""
         name = split.data["stream"]
         relation = self._relations[name]
-        schema = self.context.schemas.get(name, relation.schema)
-        if self.context.hints.columns is not None:
-            schema = schema.select(c for c in schema.names if c in self.context.hints.columns)
+        schema = self._planned_schema(name)
+        schema = schema.select(c for c in schema.names if c in relation.schema)
         return (relation.by_cursor(self.cursor()) if self.context.mode == "incremental" else relation), schema
+
+    def judged(
+        self, columns: Sequence[Any], schema: Schema, convert: Convert, stream: str, position: Position
+    ) -> Iterator[Batch]:
+        """Yield a batch of columns as the database gave them, and before it the rows of it that are not taken.
+
+        `convert` makes an array of (values, type text, name), and raises DataError where one does not fit.
+        """
+        aside, empty = self._contract.puts_aside(), self._contract.data_type == "discard"
+        arrays: list[Any] = []
+        reasons: dict[int, str] = {}
+        for values, column in zip(columns, schema, strict=True):
+            if not (aside or empty):
+                arrays.append(convert(values, column.type, column.name))
+                continue
+            bad: list[int] = []
+            arrays.append(converted(values, arrow_type(column.type), partial(_made, convert, column), bad))
+            if not (empty and column.nullable):
+                reasons |= {n: f"column {column.name!r} is not {column.type}" for n in bad if n not in reasons}
+        rows = pa.table(arrays, names=schema.names)
+        if reasons:
+            if not aside:
+                raise DataError(f"a row of {stream or 'the table'} does not fit: {next(iter(reasons.values()))}")
+            lost = [{c.name: _plain(v[n]) for c, v in zip(schema, columns, strict=True)} for n in reasons]
+            yield Batch(errors_of(lost, list(reasons.values()), stream), "errors", position)
+            rows = rows.filter(pa.array([n not in reasons for n in range(rows.num_rows)]))
+        yield Batch(rows, stream, position)
 
     def cursor(self) -> str:
         """Return the column by which new rows are found."""
@@ -170,6 +236,44 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Return the least value of the cursor that may be new after a mark; None: any."""
         assert self.config.incremental is not None
         return low.value if low is not None else self.config.incremental.cursor_value
+
+    # ---- what was planned ---------------------------------------------------------------------------------------
+
+    def _wanted(self, name: str, relation: R) -> Schema:
+        """Return the columns to plan: the declared ones, or all."""
+        if self.config.columns is None:
+            return relation.schema
+        declared = Schema.of(self.config.columns)
+        Contract(self.context, "table").lacks(declared, relation.schema.names, name)
+        return declared
+
+    def _planned_schema(self, name: str) -> Schema:
+        schema = self.context.schemas[name] if name in self.context.schemas else self._relations[name].schema
+        hints = self.context.hints.columns
+        return schema if hints is None else schema.select(c for c in schema.names if c in hints)
+
+    def _compare(self, shown: str, name: str, relation: R) -> None:
+        """Hold a table as it is now to the plan."""
+        planned, there = self._planned_schema(name), relation.schema.names
+        self._contract.tell_missing(self._contract.lacks(planned, there, shown), shown)
+        if self.config.columns is not None or self.context.hints.columns is None:
+            known = {*planned.names, *(self.config.columns or ())}
+            extra = [c for c in there if c not in known]
+            self._contract.has_more(extra, shown, tell=self.config.columns is None)
+        held = [c for c in planned.names if c not in self.config.types]
+        self._contract.check_types(planned.select(held), Schema.of(relation.found), shown)
+
+    @staticmethod
+    def _completed(batch: Batch, wanted: Schema) -> Batch:
+        """Return a batch with null for planned columns that are not there."""
+        if batch.stream == "errors" or isinstance(batch.payload, Encoded):
+            return batch
+        rows, target = batch.rows, wanted.to_arrow()
+        if rows.num_columns == len(target):
+            return batch
+        there = set(rows.column_names)
+        columns = [rows.column(f.name) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in target]
+        return batch.replace(pa.table(columns, names=target.names))
 
     # ---- small things -------------------------------------------------------------------------------------------
 
@@ -233,6 +337,14 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             if not relation.order:
                 message = f"mode: incremental needs a key to tell the rows of {name or 'it'} apart"
                 raise WorkflowError(message, hint="add key: [id]")
+
+
+def _made(convert: Convert, column: Column, values: Any) -> pa.Array:
+    return convert(values, column.type, column.name)
+
+
+def _plain(value: Any) -> Any:
+    return value.as_py() if isinstance(value, pa.Scalar) else value
 
 
 def no_key(relation: ReadRelation, what: str) -> DataError:

@@ -162,6 +162,7 @@ class Builder:
             on_error=draft.text.on_error.action.value,
             lookup=bool(getattr(draft.text, "lookup", None)),
             lookups=partial(self._registry.find, lookup),
+            contract=contract_of(draft.text),
         )
 
     def _state(self) -> None:
@@ -193,6 +194,13 @@ def mode(draft: Draft) -> str:
     return str(draft.text.mode or draft.cls.spec.traits.modes[0])
 
 
+def contract_of(text: Any) -> dict[str, str]:
+    """Return the words of a source's contract; nothing for other nodes."""
+    told = getattr(text, "contract", None)
+    said: dict[str, str] = told.contract.model_dump(exclude_none=True) if told is not None else {}
+    return said
+
+
 def write_mode(draft: Draft) -> str:
     """Return the write mode of a destination: as written, else append, else the first that its connector has."""
     if draft.kind is not NodeKind.DESTINATION or draft.cls is None:
@@ -201,4 +209,4 @@ def write_mode(draft: Draft) -> str:
     return str(draft.text.write_mode or ("append" if "append" in modes else modes[0]))
 
 
-__all__ = ["KEYED", "Builder", "PlanningRuntime", "mode", "settings_of", "write_mode"]
+__all__ = ["KEYED", "Builder", "PlanningRuntime", "contract_of", "mode", "settings_of", "write_mode"]

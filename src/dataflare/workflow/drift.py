@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import DataFlareError
 from dataflare.plan_words import NodeKind
+from dataflare.workflow.components import contract_of
 from dataflare.workflow.connecting import FOREIGN
 from dataflare.workflow.findings import near
 
@@ -52,23 +53,29 @@ class _Drift:
         self._draft, self._findings, self._faults = draft, findings, faults
 
     def tell(self, declared: Schema, observed: Schema) -> None:
+        words = contract_of(self._draft.text)
+        of_columns, of_types = (
+            self._findings.error if words.get(w) == "freeze" else self._findings.warning
+            for w in ("columns", "data_type")
+        )
         for column in declared:
             place = self._faults.place(self._draft, column.name, "")
             if column.name not in observed:
                 what = f"{self._draft.id}: the column {column.name!r} is declared, but not there"
-                self._findings.warning("drift", what, place, near(column.name, observed.names) or "it will be null")
+                of_columns("drift", what, place, near(column.name, observed.names) or "it will be null")
                 continue
             found = observed[column.name].type
             if not _holds(column.type, found):
                 what = (
                     f"{self._draft.id}: the column {column.name!r} is declared as {column.type}, and looks like {found}"
                 )
-                self._findings.warning("drift", what, place, "change its type, or the data")
+                of_types("drift", what, place, "change its type, or the data")
         more = [c.name for c in observed if c.name not in declared]
         if more:
             what = f"{self._draft.id}: there are columns that are not declared: {', '.join(more)}"
             place = self._faults.place(self._draft, "columns", "")
-            self._findings.info("drift", what, place, "declare them to read them")
+            tell = of_columns if words.get("columns") == "freeze" else self._findings.info
+            tell("drift", what, place, "declare them to read them")
 
 
 def _holds(declared: str, found: str) -> bool:

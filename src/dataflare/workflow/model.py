@@ -92,13 +92,17 @@ class _NodeText(Config):
 class ContractText(Config):
     """What becomes of data that is not as it was planned."""
 
-    columns: Literal["evolve", "discard", "freeze"] | None = Field(
+    columns: Literal["evolve", "discard", "discard_row", "freeze"] | None = Field(
         None,
         description="Columns that come or go: the next plan takes them up, and says so (evolve); nobody hears of new "
-        "ones (discard); either is an error (freeze). Default: the settings of the source.",
+        "ones (discard); rows that have new ones are left out (discard_row, where rows name their fields); either is "
+        "an error (freeze). Default: the settings of the source.",
     )
-    data_type: Literal["evolve", "freeze"] | None = Field(
-        None, description="Columns of another type: values that fit are taken (evolve, the default), or none (freeze)."
+    data_type: Literal["evolve", "discard", "discard_row", "freeze"] | None = Field(
+        None,
+        description="Values of another type: those that fit are taken, others are bad rows (evolve, the default); null "
+        "stands for those that do not fit (discard); their rows are left out (discard_row); a column of another type "
+        "is refused (freeze).",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.plan import Edge, ErrorPolicy, Guarantee, Node, Plan, Settings
 from dataflare.plan_words import NodeKind
-from dataflare.workflow.components import mode, write_mode
+from dataflare.workflow.components import contract_of, mode, write_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> d
         traits["parallelism"] = text.parallelism
     if draft.kind is NodeKind.SOURCE:
         traits["mode"] = mode(draft)
-        if contract := text.contract.contract.model_dump(exclude_none=True):
+        if contract := contract_of(text):
             traits["contract"] = contract
         if text.event_time is not None:
             traits["event_time"] = text.event_time.model_dump(mode="json", exclude_none=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import WorkflowError
 from dataflare.plan_words import NodeKind
+from dataflare.workflow.components import contract_of
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.wiring import ERRORS
@@ -56,7 +57,7 @@ def _narrowed(outline: Outline, flow: Flow, needed: Needed) -> Iterator[tuple[st
             continue
         outputs = [o for o in flow.outputs[name].values() if o.name != ERRORS]
         traits: Any = draft.cls.spec.traits
-        if "columns" not in traits.pushdown or len(outputs) != 1:
+        if "columns" not in traits.pushdown or len(outputs) != 1 or _looks_at_all(draft):
             continue
         wanted = needed.get((name, outputs[0].name), set())
         if wanted is None:
@@ -64,6 +65,12 @@ def _narrowed(outline: Outline, flow: Flow, needed: Needed) -> Iterator[tuple[st
         kept = [c.name for c in outputs[0].schema if c.name in wanted or c.name in outputs[0].key]
         if kept and len(kept) < len(outputs[0].schema.columns):
             yield name, kept
+
+
+def _looks_at_all(draft: Draft) -> bool:
+    """Tell whether a source must know all of its columns, to tell others from them."""
+    words = contract_of(draft.text)
+    return words.get("columns") in ("freeze", "discard_row") or bool(getattr(draft.component.config, "rest_column", ""))
 
 
 class _Needs:

@@ -42,10 +42,10 @@ class Hook:
     """A source that reads while its server listens, and somebody who sends to it."""
 
     def __init__(self, folder: Path, changes: dict[str, Any]) -> None:
-        on_error = changes.pop("on_error", "dead_letter")
+        context = {"on_error": changes.pop("on_error", "dead_letter"), "contract": changes.pop("contract", {})}
         self.port = changes.setdefault("port", free_port())
         config = WebhookConfig.model_validate({"columns": COLUMNS, **changes})
-        self.source = staged(WebhookSource(config), folder, on_error=on_error, mode="streaming")
+        self.source = staged(WebhookSource(config), folder, mode="streaming", **context)
         self.batches: list[Batch] = []
         self._came = asyncio.Event()
 

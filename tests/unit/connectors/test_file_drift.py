@@ -11,8 +11,8 @@ import pytest
 from tests.unit.connectors.test_file_arrow import write as write_arrow
 from tests.unit.connectors.test_file_source import OPENED, read, source
 
+from dataflare.component.judging import Judge
 from dataflare.errors import DataError, WorkflowError
-from dataflare.formats.container import misfits
 from dataflare.schema import Schema
 from dataflare.testing.source_suite import SourceSuite
 
@@ -119,7 +119,8 @@ def test_rows_of_arrow_that_do_not_fit_are_put_aside_too(tmp_path):
 
 def test_a_row_is_bad_once_and_nulls_are_never():
     rows = pa.table({"a": ["1", "x", None, "y"], "b": ["2026-01-01", "no", None, "2026-01-02"], "c": [dt.date.min] * 4})
-    found = misfits(rows, Schema.of({"a": "int64", "b": "date", "c": "date", "d": "int64"}))
+    schema = Schema.of({"a": "int64", "b": "date", "c": "date", "d": "int64"})
+    found = Judge(schema, "evolve", "file", "f").misfits(rows)
     assert list(found) == [1, 3]
     assert found[1].startswith("column 'a'")
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dataflare.component.judging import Judge
 from dataflare.errors import DataError
-from dataflare.formats.container import fitted, infer
+from dataflare.formats.container import infer
 from dataflare.formats.parquet.encode import ParquetEncoder, ParquetOptions
 from dataflare.schema import Schema
 
@@ -74,9 +75,9 @@ def test_rows_are_fitted_to_the_plan():
         "d": pa.array(["v"]).dictionary_encode(), "extra": [1],
     })  # fmt: skip
     schema = Schema.of({"d": "string", "i": "int64", "s": "string", "at": "timestamp", "absent": "date"})
-    found = fitted(rows, schema, "f")
+    found = Judge(schema, "evolve", "file", "f").fitted(rows)
     assert found.schema == schema.to_arrow()
     assert found["at"].cast(pa.int64()).to_pylist() == [1]
     assert str(infer(rows.schema)) == "i int16, s string, at timestamp, d string, extra int64"
     with pytest.raises(DataError, match="f: column 's' is large_string in this file"):
-        fitted(rows, Schema.of({"s": "int64"}), "f")
+        Judge(Schema.of({"s": "int64"}), "evolve", "file", "f").fitted(rows)

@@ -288,6 +288,17 @@ destinations:
   out: {type: file, inputs: [tens], config: {path: out, format: parquet}}
 """
 
+FROZEN = """
+id: w
+sources:
+  lines:
+    type: file
+    config: {path: in.jsonl, columns: {id: int64}}
+    schema: {contract: {columns: freeze, data_type: freeze}}
+destinations:
+  out: {type: file, inputs: [lines], config: {path: out, format: parquet}}
+"""
+
 
 def test_a_sample_tells_drift_and_what_becomes_of_rows_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -309,6 +320,18 @@ def test_a_sample_tells_drift_and_what_becomes_of_rows_and_writes_nothing(
     ]
     assert code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "w.yaml"]
+
+
+def test_drift_of_frozen_columns_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(FROZEN)
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "new": 1}\n')
+    assert main(["validate", str(file), "--level", "sample", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [f["message"] for f in found if f["severity"] == "error"][:2] == [
+        "lines: there are columns that are not declared: new",
+        "lines: the column 'id' is declared as int64, and looks like string",
+    ]
 
 
 def test_a_sampled_row_that_fails_the_run_is_an_error_with_its_node(

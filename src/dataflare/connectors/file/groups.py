@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.batch import Batch
+from dataflare.component.judging import Judge
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import DataError, Place, UnavailableError
-from dataflare.formats.container import fitted, misfits
-from dataflare.formats.rejected import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from dataflare.batch import Position
     from dataflare.component import Split
@@ -80,9 +78,10 @@ def _sound(path: str, name: str, what: Callable[[], str]) -> Iterator[None]:
 class GroupReader:
     """One open file; counts the bytes that it reads in `bytes_read`."""
 
-    def __init__(self, store: Store, name: str, kind: str, schema: Schema) -> None:
-        """Open; read the columns of `schema` that are there."""
-        self.name, self._schema, self._kind = name, schema, kind
+    def __init__(self, store: Store, name: str, kind: str, schema: Schema, data_type: str) -> None:
+        """Open; read the columns of `schema` that are there, by the contract's word about types."""
+        self.name, self._kind = name, kind
+        self._judge = Judge(schema, data_type, "file", name)
         self._file = open_container(store, name, kind)
         there = set(self._file.schema.names)
         self._columns = [c.name for c in schema if c.name in there]
@@ -107,24 +106,15 @@ class GroupReader:
                     continue
                 left = rows.slice(max(0, skip - before)) if piece == first else rows
                 position = {"group": after} if after != piece else {"group": piece, "row": done}
-                bad = misfits(left, self._schema) if put_aside else {}
+                bad = self._judge.misfits(left) if put_aside else {}
                 if bad:
                     if not rows_done:
                         begun = {"group": piece, "row": done - left.num_rows, "rows_done": True}
-                        good = left.filter(pa.array([n not in bad for n in range(left.num_rows)]))
-                        yield Batch(fitted(good, self._schema, self.name), position=begun)
-                    yield Batch(self._errors(left, bad), "errors", position)
+                        yield Batch(self._judge.without(left, bad), position=begun)
+                    yield Batch(self._judge.errors(left, bad), "errors", position)
                 else:
-                    yield Batch(fitted(left, self._schema, self.name), position=position)
+                    yield Batch(self._judge.fitted(left), position=position)
                 rows_done = False
-
-    def _errors(self, rows: pa.Table, bad: Mapping[int, str]) -> pa.Table:
-        texts = [json.dumps(row, default=str) for row in rows.take(list(bad)).to_pylist()]
-        lines: list[int | None] = [None] * len(bad)  # there are none in such files
-        columns = [list(bad.values()), [self.name] * len(bad), lines, texts]
-        schema = ERRORS.to_arrow()
-        arrays = [pa.array(c, t) for c, t in zip(columns, schema.types, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=schema)
 
     def bytes_read(self) -> int:
         """Return how many bytes were read since this was asked last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dataflare.component.deviations import wider_type
 from dataflare.connectors.file.documents import first_lines, is_document
 from dataflare.connectors.file.nature import check_lines
 from dataflare.connectors.file.partitions import NAMES_LOOKED_AT_MAX, placed_types
@@ -119,15 +120,4 @@ def _contained(stores: Stores, names: list[str], kind: str) -> Schema:
     return Schema.of(found)
 
 
-def wider_type(one: str, other: str) -> str | None:
-    """Return the type that holds both, as far as numbers widen; None where none does."""
-    if one == other:
-        return one
-    order = ("int8", "int16", "int32", "int64", "float32", "float64")
-    if one in order and other in order:
-        wide = max(order.index(one), order.index(other))
-        return "float64" if order[wide] == "float32" else order[wide]
-    return None
-
-
-__all__ = ["sampled_schema", "wider_type"]
+__all__ = ["sampled_schema"]

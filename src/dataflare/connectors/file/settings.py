@@ -123,6 +123,9 @@ class FileSourceConfig(TextConfig):
     records: str | list[str] = Field(
         "", description="JSON: the path to the array of records in a document, such as data.items."
     )
+    rest_column: str = Field(
+        "", description="JSON: a column of this name holds the fields that no other column does, as JSON."
+    )
     sheet: str | int = Field(1, description="Excel: the name of a sheet, or its number from 1.")
     range: str = Field("", description="Excel: the cells to read, such as B3:F100, B:F, or B3 for all from there on.")
     hive: bool = Field(default=False, description="Folders named column=value are columns.")
@@ -178,6 +181,12 @@ class FileSourceConfig(TextConfig):
         except WorkflowError as error:
             raise ValueError(str(error)) from error
         return value
+
+    @model_validator(mode="after")
+    def _another_rest(self) -> Self:
+        if self.rest_column and self.rest_column in {*(self.columns or {}), self.name_column}:
+            raise ValueError("rest_column is another column than those of columns")
+        return self
 
     @property
     def paths(self) -> list[str]:

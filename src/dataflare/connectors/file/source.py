@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import SourceConnector, Split, Stream, source
+from dataflare.component.deviations import Contract
+from dataflare.connectors.file.decoders import Decoders
 from dataflare.connectors.file.documents import DocumentReader
 from dataflare.connectors.file.enumeration import Enumerator
 from dataflare.connectors.file.gathering import read_many
@@ -18,9 +20,8 @@ from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import FILES_MAX
 from dataflare.connectors.file.text import BLOCK_BYTES_MAX, TextFile
 from dataflare.errors import WorkflowError
-from dataflare.formats.csv.decode import CsvDecoder
-from dataflare.formats.jsonl.decode import JsonlDecoder
-from dataflare.formats.rejected import ERRORS, Decoded, errors_table, failure
+from dataflare.formats.contract import Terms
+from dataflare.formats.rejected import ERRORS, Decoded, errors_table, refuse
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dataflare.connectors.file.store import Store
     from dataflare.errors import UnavailableError
 
-DECODERS_MAX = 8
 SPLIT = "follow"
 
 
@@ -66,7 +66,8 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     A row that cannot be read (too many or too few fields, text that is not of its type, broken encoding or JSON, a
     quote that is never closed) fails the run with file and line, or goes to the output `errors` by `on_error`:
-    columns `error`, `file`, `line`, `raw`. Values of columns that nobody reads are not judged.
+    columns `error`, `file`, `line`, `raw`. Values of columns that nobody reads are not judged. What becomes of columns
+    and values that are not as planned, the contract under `schema` says.
     """
 
     errors_schema: ClassVar[Schema] = ERRORS
@@ -76,8 +77,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
         super().__init__(config)
         self._file: TextFile | None = None
         self._groups: GroupReader | None = None
-        self._csv: dict[tuple[str, ...], CsvDecoder] = {}
-        self._jsonl: JsonlDecoder | None = None
+        self._decoders: Decoders | None = None
         self._placed: Placed | None = None
         self._known: tuple[str, list[Any] | None] = ("", None)
         self._stores: Stores | None = None
@@ -90,15 +90,18 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if self.config.columns is None:
             return None
         named = {self.config.name_column: "string"} if self.config.name_column else {}
-        return self._streams(Schema.of({**self.config.columns, **named}))
+        rest = {self.config.rest_column: "json"} if self.config.rest_column else {}
+        return self._streams(Schema.of({**self.config.columns, **rest, **named}))
 
     def streams(self) -> Mapping[str, Stream]:
         """Return the declared columns, or guess them from the files."""
-        return self.declared() or self._streams(sampled_schema(self.context, self.config))
+        return self.declared() or self._streams(self._with_rest(sampled_schema(self.context, self.config)))
 
     def observed(self) -> Mapping[str, Stream] | None:
         """Return the columns that the files have, where others may be declared."""
-        return self._streams(sampled_schema(self.context, self.config)) if self.config.columns is not None else None
+        if self.config.columns is None:
+            return None
+        return self._streams(self._with_rest(sampled_schema(self.context, self.config)))
 
     def check(self) -> list[UnavailableError]:
         """Look whether there are files, and whether they may be read."""
@@ -182,10 +185,9 @@ class FileSource(SourceConnector[FileSourceConfig]):
             self._file.close()
         if self._groups is not None:
             self._groups.close()
-        if self._jsonl is not None:
-            self._jsonl.close()
-        self._file = self._groups = self._jsonl = None
-        self._csv.clear()
+        if self._decoders is not None:
+            self._decoders.close()
+        self._file = self._groups = self._decoders = None
 
     def _recognise(self, split: Split) -> None:
         """Refuse a file that is not the one that was cut into splits; each is looked at once."""
@@ -199,8 +201,16 @@ class FileSource(SourceConnector[FileSourceConfig]):
             self._stores = Stores(self.context, self.config.s3)
         return self._stores.of(name)
 
+    def _with_rest(self, schema: Schema) -> Schema:
+        rest = self.config.rest_column
+        return Schema.of({**{c.name: c.type for c in schema}, rest: "json"}) if rest else schema
+
     def _streams(self, schema: Schema) -> Mapping[str, Stream]:
-        return {"": Stream(schema, unjudged=("jsonl",) if self._kinds() <= {"jsonl", "json"} else ())}
+        if self.config.rest_column and (others := self._kinds() - {"", "jsonl", "json", "json_array"}):
+            hint = "leave it out; other formats name their columns"
+            raise WorkflowError(f"rest_column is for JSON, not for {min(others)}", hint=hint)
+        plain = Terms(self.context.contract, rest=self.config.rest_column).are_plain()
+        return {"": Stream(schema, unjudged=("jsonl",) if plain and self._kinds() <= {"jsonl", "json"} else ())}
 
     def _kinds(self) -> set[str]:
         """Return the formats of the paths, as far as they are told."""
@@ -297,8 +307,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
             yield Batch(rows, position={"offset": end})
             return
         first_line = line if line is not None else file.line_at(start)
-        if self.context.on_error not in ("skip", "dead_letter"):
-            raise failure(decoded.rejected[0], file.name, first_line)
+        refuse(decoded.rejected, self.context.on_error, file.name, first_line)
         if not rows_done:
             yield Batch(rows, position={"offset": start, "rows_done": True})
         errors = errors_table(decoded.rejected, file.name, first_line)
@@ -340,20 +349,12 @@ class FileSource(SourceConnector[FileSourceConfig]):
         return self._placed
 
     def _decode(self, block: bytes, names: list[str], kind: str, name: str) -> Decoded:
-        schema = self._place().inner(name)
-        if kind == "jsonl":
-            if self._jsonl is None or self._jsonl.schema != schema:
-                if self._jsonl is not None:
-                    self._jsonl.close()
-                self._jsonl = JsonlDecoder(schema, self.context.budget.memory_bytes_max)
-            return self._jsonl.decode(block)
-        key = (*schema.names, "", *names)
-        decoder = self._csv.get(key)
-        if decoder is None:
-            if len(self._csv) >= DECODERS_MAX:
-                self._csv.clear()
-            decoder = self._csv[key] = CsvDecoder(schema, names, self.config.csv_options())
-        return decoder.decode(block)
+        return self._decoding().decode(block, kind, names, self._place().inner(name))
+
+    def _decoding(self) -> Decoders:
+        if self._decoders is None:
+            self._decoders = Decoders(self.context, self.config)
+        return self._decoders
 
     def _open(self, name: str) -> TextFile:
         if self._file is None or self._file.name != name:
@@ -371,8 +372,9 @@ class FileSource(SourceConnector[FileSourceConfig]):
         if self._groups is None or self._groups.name != name:
             if self._groups is not None:
                 self._groups.close()
-            self._groups = GroupReader(self._store(name), name, kind, self._place().inner(name))
-        aside = self.context.on_error in ("skip", "dead_letter")
+            word = self.context.contract.get("data_type", "evolve")
+            self._groups = GroupReader(self._store(name), name, kind, self._place().inner(name), word)
+        aside = Contract(self.context, "file").puts_aside()
         for batch in self._groups.read(split, since, self.context.budget.memory_bytes_max, put_aside=aside):
             yield batch if batch.stream else batch.replace(self._place().rows(batch.rows, name))
             self.bytes_read += self._groups.bytes_read()

@@ -192,7 +192,7 @@ class HttpLookup(Lookup[HttpLookupConfig]):
 
     def _decoded(self, lines: Sequence[Sequence[bytes]]) -> pa.Table:
         if self._records is None:
-            self._records = Records(self.declared(), "jsonl", CsvOptions(), self.context.budget.memory_bytes_max)
+            self._records = Records(self.declared(), self.context, None)
         text = b"".join(line + b"\n" for some in lines for line in some)
         decoded = self._records.decode(page_of_lines(text))
         if decoded.rejected:

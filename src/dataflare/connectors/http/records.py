@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import codecs
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dataflare.component.deviations import Contract
 from dataflare.connectors.http.exchange import Answer
 from dataflare.errors import DataError
+from dataflare.formats.contract import ContractDecoder, Form, Terms
 from dataflare.formats.csv import infer as csv_infer
 from dataflare.formats.csv import records as csv_records
-from dataflare.formats.csv.decode import CsvDecoder
+from dataflare.formats.csv.decode import CsvDecoder, numbered_records
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.jsonl import infer as jsonl_infer
-from dataflare.formats.jsonl.decode import JsonlDecoder
+from dataflare.formats.jsonl.decode import JsonlDecoder, numbered_lines
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataflare.component import StageContext
     from dataflare.formats.rejected import Decoded
 
 _NOTHING = b"null"
@@ -106,18 +112,33 @@ def _recoded(body: bytes, charset: str) -> bytes:
 class Records:
     """Makes tables of pages, all of one schema. Not for several threads at once; close it."""
 
-    def __init__(self, schema: Schema, form: str, options: CsvOptions, memory_bytes_max: int) -> None:
-        """Open nothing yet."""
-        self.schema, self._form, self._options, self._memory = schema, form, options, memory_bytes_max
-        self._jsonl: JsonlDecoder | None = None
+    def __init__(self, schema: Schema, context: StageContext, options: CsvOptions | None, rest: str = "") -> None:
+        """Open nothing yet. `options`: pages are CSV, else JSON, of which `rest` holds what no other column does."""
+        self.schema, self._options, self._context = schema, options, context
+        self._terms = Terms(context.contract, rest=rest)
+        self._contract = Contract(context, "answer")
+        self._jsonl: JsonlDecoder | ContractDecoder | None = None
 
     def decode(self, page: Page) -> Decoded:
-        """Return the rows, and those that cannot be read."""
-        if self._form == "csv":
-            return CsvDecoder(self.schema, page.names, self._options).decode(page.text)
+        """Return the rows, and those that cannot be read; raise DataError for columns that the contract refuses."""
+        plain = self._terms.are_plain()
+        if self._options is not None:
+            self._compare(page.names)
+            make: Any = partial(CsvDecoder, names=page.names, options=self._options)
+            records = Form(make, partial(numbered_records, options=self._options))
+            decoder = make(self.schema) if plain else ContractDecoder(self.schema, records, self._terms)
+            taken: Decoded = decoder.decode(page.text)
+            return taken
         if self._jsonl is None:
-            self._jsonl = JsonlDecoder(self.schema, self._memory)
+            make = partial(JsonlDecoder, memory_bytes_max=self._context.budget.memory_bytes_max)
+            lines = Form(make, numbered_lines, named=True)
+            self._jsonl = make(self.schema) if plain else ContractDecoder(self.schema, lines, self._terms)
         return self._jsonl.decode(page.text)
+
+    def _compare(self, names: Sequence[str]) -> None:
+        if names:
+            self._contract.tell_missing(self._contract.lacks(self.schema, names), "the answer")
+            self._contract.has_more([n for n in names if n not in self.schema], "the answer")
 
     def close(self) -> None:
         """Free what is open."""

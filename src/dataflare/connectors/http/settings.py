@@ -198,6 +198,9 @@ class HttpSourceConfig(HttpConfig):
     columns: dict[str, str] | None = Field(
         None, description="Columns to read, with their types; default: all of the first page, types guessed from it."
     )
+    rest_column: str = Field(
+        "", description="JSON: a column of this name holds the fields that no other column does, as JSON."
+    )
     key: list[str] = Field([], description="Columns that tell rows apart; for `mode: incremental`.")
     pagination: HttpPagination = Field(default_factory=HttpPagination, description="How the next page is asked for.")
     pages_max: int | None = Field(None, ge=1, description="Pages that one run reads at most.")
@@ -215,6 +218,8 @@ class HttpSourceConfig(HttpConfig):
             raise ValueError("name json or body, and only one of the two")
         if in_body and (self.body or not isinstance(self.json_body if self.json_body is not None else {}, dict)):
             raise ValueError("in_body needs a body that is a JSON object: name it under json")
+        if self.rest_column and (self.format == "csv" or self.rest_column in (self.columns or {})):
+            raise ValueError("rest_column is another column than those of columns, and for JSON")
         if self.format != "json" and (self.records or self._reads_answer()):
             raise ValueError(f"records, path, more_path and total_path stand in answers of JSON, not of {self.format}")
         return self

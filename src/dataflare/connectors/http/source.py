@@ -18,7 +18,7 @@ from dataflare.connectors.http.records import Page, Records, sampled
 from dataflare.connectors.http.settings import HttpRetry, HttpSourceConfig
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.formats.csv.options import CsvOptions
-from dataflare.formats.rejected import ERRORS, errors_table, failure
+from dataflare.formats.rejected import ERRORS, errors_table, refuse
 from dataflare.monitoring.events import Noticed
 from dataflare.schema import Schema
 
@@ -106,7 +106,7 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
 
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the declared columns, if they are declared."""
-        return {"": Stream(Schema.of(self.config.columns))} if self.config.columns is not None else None
+        return self._streams(Schema.of(self.config.columns)) if self.config.columns is not None else None
 
     async def streams(self) -> Mapping[str, Stream]:
         """Return the declared columns, or ask for the first page and guess them."""
@@ -116,7 +116,7 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
         """Return the columns of the first page."""
         async with HttpClient(self.config, self.context, self._who()) as client:
             page = self._page(await self._asked(client, Standing()))
-        return {"": Stream(sampled(page, self._options()))}
+        return self._streams(sampled(page, self._options()))
 
     async def check(self) -> Sequence[DataFlareError]:
         """Ask for the first page, once."""
@@ -163,6 +163,10 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
         if self._records is not None:
             await self.context.runtime.call(self._records.close)
             self._records = None
+
+    def _streams(self, schema: Schema) -> Mapping[str, Stream]:
+        rest = {self.config.rest_column: "json"} if self.config.rest_column else {}
+        return {"": Stream(Schema.of({**{c.name: c.type for c in schema}, **rest}))}
 
     # ---- asking -------------------------------------------------------------------------------------------------
 
@@ -211,16 +215,15 @@ class HttpSource(SourceConnector[HttpSourceConfig]):
         page = self._page(answer)
         walk = self._pager().onward(at.walk, answer, page.count, page.text)
         if self._records is None:
-            schema = self.context.schemas[""]
-            self._records = Records(schema, self.config.format, self._options(), self.context.budget.memory_bytes_max)
+            options = self._options() if self.config.format == "csv" else None
+            self._records = Records(self.context.schemas[""], self.context, options, self.config.rest_column)
         decoded = self._records.decode(page)
         rows, high = self._fresh(decoded.rows, at)
         after = Standing(walk, at.low, high) if walk is not None else Standing(BEGIN, high, high, done=True)
         if not decoded.rejected:
             return [Batch(rows, position=after.to_json())], after
         place = self.config.shown(answer.url)
-        if self.context.on_error not in ("skip", "dead_letter"):
-            raise failure(decoded.rejected[0], place, 1)
+        refuse(decoded.rejected, self.context.on_error, place, 1)
         batches = [Batch(errors_table(decoded.rejected, place, 1), "errors", after.to_json())]
         if not at.rows_done:
             batches.insert(0, Batch(rows, position=replace(at, rows_done=True).to_json()))

@@ -17,7 +17,7 @@ from dataflare.connectors.http.records import Page, Records, page_of_lines, with
 from dataflare.connectors.http.webhook_settings import WebhookConfig
 from dataflare.errors import DataError, StateError, UnavailableError
 from dataflare.formats.csv.options import CsvOptions
-from dataflare.formats.rejected import ERRORS, errors_table, failure
+from dataflare.formats.rejected import ERRORS, errors_table, refuse
 from dataflare.journal import GroupCommit, Journal
 from dataflare.listening.server import Address, serve
 from dataflare.schema import Schema
@@ -179,8 +179,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
         self.bytes_read += sum(map(len, stretch.records))
         text = b"".join(line for record in stretch.records for line in self._lines(record))
         if self._records is None:
-            memory = self.context.budget.memory_bytes_max
-            self._records = Records(self.context.schemas[""], "jsonl", CsvOptions(), memory)
+            self._records = Records(self.context.schemas[""], self.context, None, self.config.rest_column)
         decoded = self._records.decode(page_of_lines(text))
         after = {"journal": at["journal"], "record": stretch.last}
         if not decoded.rejected:
@@ -189,8 +188,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
 
     def _with_errors(self, at: Position, stretch: Stretch, decoded: Decoded, after: Position) -> list[Batch]:
         place = f"requests {stretch.first} to {stretch.last}"
-        if self.context.on_error not in ("skip", "dead_letter"):
-            raise failure(decoded.rejected[0], place, 1)
+        refuse(decoded.rejected, self.context.on_error, place, 1)
         errors = Batch(errors_table(decoded.rejected, place, 1), "errors", after)
         if "rows_to" in at:
             return [errors]
@@ -219,6 +217,8 @@ class WebhookSource(SourceConnector[WebhookConfig]):
 
     def _schema(self) -> Schema:
         columns = dict(self.config.columns) if self.config.columns is not None else {"body": "json"}
+        if self.config.rest_column:
+            columns[self.config.rest_column] = "json"
         columns |= dict.fromkeys(self.config.header_columns, "string")
         if self.config.received_column:
             columns[self.config.received_column] = "timestamp"

@@ -34,6 +34,9 @@ class WebhookConfig(Config):
     columns: dict[str, str] | None = Field(
         None, description="Columns to read, with their types; default: one column `body` of type json."
     )
+    rest_column: str = Field(
+        "", description="A column of this name holds the fields that no other column does, as JSON."
+    )
     header_columns: dict[str, str] = Field(
         {}, description="Columns that hold a header of the request, such as delivery: X-GitHub-Delivery."
     )
@@ -57,7 +60,9 @@ class WebhookConfig(Config):
             raise ValueError("whoever listens to a network needs auth, or anybody may send rows")
         if self.records and self.format != "json":
             raise ValueError("records is for format: json")
-        added = [*self.header_columns, *([self.received_column] if self.received_column else [])]
+        if self.rest_column and self.columns is None:
+            raise ValueError("rest_column is what is left beside columns: declare them")
+        added = [*self.header_columns, *(name for name in (self.received_column, self.rest_column) if name)]
         double = sorted({n for n in added if added.count(n) > 1} | (set(added) & set(self.columns or {"body": ""})))
         if double:
             raise ValueError(f"column {double[0]!r} is there twice")

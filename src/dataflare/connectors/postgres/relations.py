@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component.deviations import wider_type
 from dataflare.errors import WorkflowError
-from dataflare.schema import Column, Schema, canonical
+from dataflare.schema import Column, Schema
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
 from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import ReadRelation, Relation
@@ -66,29 +67,34 @@ class PostgresRelation(ReadRelation):
         return f"{literal(str(value))}::{POSTGRES.quote(kind)}" if kind else literal(str(value))
 
 
-def relations(session: Statements, config: PostgresSourceConfig) -> dict[str, PostgresRelation]:
-    """Return what the settings name, by output; raise WorkflowError for what is not there."""
+def relations(
+    session: Statements, config: PostgresSourceConfig, *, gently: bool = False
+) -> dict[str, PostgresRelation]:
+    """Return what the settings name, by output; raise WorkflowError for what is not there.
+
+    `gently`: values that shall become another type come as texts, for the server would fail at one that cannot.
+    """
     if config.query:
         from dataflare.connectors.postgres.session import PostgresSession
 
         assert isinstance(session, PostgresSession), "the catalogue does not describe a query"
         query = f"({config.query.rstrip().rstrip(';')}) as q"
-        found = {"": _relation(query, session.described(query), config)}
+        found = {"": _relation(query, session.described(query), config, gently=gently)}
     else:
-        found = {output: _named(session, name, config) for output, name in config.outputs().items()}
+        found = {output: _named(session, name, config, gently=gently) for output, name in config.outputs().items()}
     for column in config.types:
         if not any(column in r.schema for r in found.values()):
             raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
     return found
 
 
-def _named(session: Statements, name: str, config: PostgresSourceConfig) -> PostgresRelation:
+def _named(session: Statements, name: str, config: PostgresSourceConfig, *, gently: bool) -> PostgresRelation:
     table = session.resolved(*split_name(name))
     facts = session.run(_FACTS, (table.schema, table.name))
     if not facts:
         raise WorkflowError(f"there is no table {table}", hint="check its name, its schema and the database")
     ((_, rows, blocks),) = facts
-    found = _relation(POSTGRES.reference(table), session.attributes(table), config)
+    found = _relation(POSTGRES.reference(table), session.attributes(table), config, gently=gently)
     primary = session.primary_key(table)
     key = tuple(config.key) or primary
     order = {k: POSTGRES.quote(k) for k in key}
@@ -96,8 +102,10 @@ def _named(session: Statements, name: str, config: PostgresSourceConfig) -> Post
     return replace(found, order=order, unique=key, proven=proven, blocks=blocks, rows=max(rows, 0))
 
 
-def _relation(source: str, found: Sequence[Described], config: PostgresSourceConfig) -> PostgresRelation:
-    told = {c: canonical(t) for c, t in config.types.items()}
+def _relation(
+    source: str, found: Sequence[Described], config: PostgresSourceConfig, *, gently: bool
+) -> PostgresRelation:
+    told = config.told_types()
     names = [c.name for c in found]
     twice = [n for n in names if names.count(n) > 1]
     if twice:
@@ -105,15 +113,16 @@ def _relation(source: str, found: Sequence[Described], config: PostgresSourceCon
     lost = [k for k in config.key if k not in names]
     if lost:
         raise WorkflowError(f"there is no column {lost[0]} to be the key", hint=f"there are {', '.join(names)}")
-    schema = Schema(tuple(Column(c.name, told.get(c.name) or type_text(c.type, c.modifier)) for c in found))
-    columns = {c.name: _expression(c, schema[c.name].type) for c in found}
+    natural = {c.name: type_text(c.type, c.modifier) for c in found}
+    schema = Schema(tuple(Column(n, told.get(n) or kind) for n, kind in natural.items()))
+    texts = {n for n, kind in natural.items() if gently and wider_type(kind, schema[n].type) != schema[n].type}
+    columns = {c.name: _expression(c, "string" if c.name in texts else schema[c.name].type) for c in found}
     kinds = {c.name: "" if c.type.startswith("unnamed") else c.type for c in found}
-    copied = {c.name: text for c in found if (text := _copied(c, schema[c.name].type))}
+    copied = {c.name: text for c in found if c.name not in texts and (text := _copied(c, schema[c.name].type))}
     key = tuple(config.key)
     order = {k: POSTGRES.quote(k) for k in key}
-    return PostgresRelation(
-        source, columns, order, schema, kinds, copied if len(copied) == len(found) else {}, unique=key
-    )
+    copied = copied if len(copied) == len(found) else {}
+    return PostgresRelation(source, columns, order, schema, kinds, copied, unique=key, found=natural)
 
 
 def _expression(column: Described, text: str) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, source
+from dataflare.component.deviations import Contract
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
@@ -76,7 +77,8 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
 
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
-        return relations(session, self.config)
+        contract = Contract(self.context, "table")
+        return relations(session, self.config, gently=contract.puts_aside() or contract.data_type == "discard")
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
@@ -116,7 +118,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
         return Mark.after(low, value, [list(row) for row in session.run(sql)], most)
 
-    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
         relation, schema = self.planned(split)
         if self.context.hints.codec == CODEC:
@@ -170,7 +172,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
                 count += rows.num_rows
                 if rows.num_rows:
                     position = [rows.column(at[name])[-1].as_py() for name in relation.order]
-                    yield self._batch(rows, schema, split.data["stream"], {"key": position})
+                    yield from self._batch(rows, schema, split.data["stream"], {"key": position})
             if count < limit:
                 return
 
@@ -234,7 +236,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
             low = last + 1
             rows = pa.Table.from_batches(parts) if parts else None
             if rows is not None and rows.num_rows:
-                yield self._batch(rows, schema, split.data["stream"], {"block": low})
+                yield from self._batch(rows, schema, split.data["stream"], {"block": low})
 
     @staticmethod
     def _blocks(split: Split, between: Between) -> tuple[int, int]:
@@ -250,16 +252,13 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         for rows in self._arrow().stream(sql):
             if rows.num_rows:
                 done += rows.num_rows
-                yield self._batch(rows, schema, split.data["stream"], {"rows": done})
+                yield from self._batch(rows, schema, split.data["stream"], {"rows": done})
 
-    def _batch(self, rows: Any, schema: Schema, stream: str, position: Position) -> Batch:
+    def _batch(self, rows: Any, schema: Schema, stream: str, position: Position) -> Iterator[Batch]:
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-        columns = []
-        for number, column in enumerate(schema):
-            chunks = [incoming(chunk, column.type, column.name) for chunk in table.column(number).chunks]
-            columns.append(pa.chunked_array(chunks))
         self.bytes_read += table.nbytes
-        return Batch(pa.table(columns, names=schema.names), stream, position)
+        columns = [table.column(number).combine_chunks() for number in range(len(schema.names))]
+        return self.judged(columns, schema, incoming, stream, position)
 
     def _refuse_nulls(self, relation: PostgresRelation) -> None:
         """Refuse a key of the user's that some row lacks: it would be in no range and after no position."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,14 +12,16 @@ from pydantic import model_validator
 
 from dataflare.batch import Batch, Position
 from dataflare.component import Config, Field, SourceConnector, Split, Stream, source
+from dataflare.component.bad_rows import with_bad_rows
+from dataflare.component.deviations import Contract
+from dataflare.component.judging import ERRORS
 from dataflare.connectors.python.loading import loaded
+from dataflare.connectors.python.taking import Rows, Taker, as_found, gathered
 from dataflare.errors import DataError, WorkflowError
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import pyarrow as pa
 
 
 FUNCTION = "rows"
@@ -55,8 +58,11 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
     the same order. A function with a parameter `since` need not begin anew: it yields pairs of rows and a position (a
     JSON value), and is called with the position of the last pair that was committed, at first with None.
 
-    The function runs in the process of the engine, in a worker thread.
+    The function runs in the process of the engine, in a worker thread. Rows that do not fit the columns, and columns
+    beside them, are held to the contract under `schema`; bad rows go to the output `errors` by `on_error`.
     """
+
+    errors_schema: ClassVar[Schema] = ERRORS
 
     functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     """What `here:name` stands for."""
@@ -72,34 +78,39 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
         declared = self.declared()
         if declared is not None:
             return declared
-        for rows, _ in self._yielded(None, self.config.batch_rows, None):
-            return {"": Stream(Schema.from_arrow(rows.schema))}
+        for rows, _ in self._yielded(None, self.config.batch_rows):
+            return {"": Stream(Schema.from_arrow(as_found(rows, self._name).schema))}
         raise WorkflowError(
             f"{self._name} yields no rows: its columns are not known", hint="declare columns: {id: int64}"
         )
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
-        """Yield what the function yields, after `since`."""
+        """Yield what the function yields, after `since`; rows that are not taken follow as a batch of `errors`."""
         del split
-        schema = self.context.schemas[""].to_arrow()
+        taker = Taker(self.context.schemas[""], Contract(self.context, "function", rows=True), self._name)
+        return with_bad_rows(partial(self._taken, taker), since, until)
+
+    def _taken(self, taker: Taker, since: Position | None, until: Position | None) -> Iterator[Batch]:
         seen = since["row"] if since else 0
         end = until["row"] if until else None
-        for rows, position in self._yielded(since, self.config.batch_rows, schema):
+        for rows, at in self._yielded(since, self.config.batch_rows):
             if end is not None and seen >= end:
                 return
-            part = rows.slice(0, end - seen) if end is not None else rows
-            seen += part.num_rows
-            self.bytes_read += part.nbytes
-            yield Batch(part, position={"row": seen, **position})
+            part = rows[: end - seen] if end is not None else rows
+            seen += len(part)
+            position = {"row": seen, **at}
+            taken, bad = taker.taken(part)
+            if bad is not None:
+                yield Batch(bad, "errors", position)
+            self.bytes_read += taken.nbytes
+            yield Batch(taken, position=position)
 
     @property
     def _name(self) -> str:
         return self.config.function or f"{self.config.module}:{FUNCTION}"
 
-    def _yielded(
-        self, since: Position | None, rows_max: int, schema: pa.Schema | None
-    ) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
-        """Yield the tables after a position, with what a position has besides the number of the row."""
+    def _yielded(self, since: Position | None, rows_max: int) -> Iterator[tuple[Rows, dict[str, Any]]]:
+        """Yield the rows after a position, with what a position has besides the number of the row."""
         function = loaded(self.config.module, self.config.function or FUNCTION, self.context.directory, self.functions)
         resumable = SINCE in inspect.signature(function).parameters and SINCE not in self.config.arguments
         arguments = dict(self.config.arguments)
@@ -112,20 +123,20 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
             for pair in found:
                 if not (isinstance(pair, tuple) and len(pair) == 2):  # noqa: PLR2004 - a pair
                     raise DataError(f"{self._name} has a parameter since: it must yield pairs of rows and position")
-                yield self._table(pair[0], schema), {"at": pair[1]}
+                yield gathered(pair[0], self._name), {"at": pair[1]}
             return
         gone = since["row"] if since else 0
-        for table in self._tables(found, rows_max, schema):
-            if gone < table.num_rows:
-                yield table.slice(gone), {}
-            gone = max(0, gone - table.num_rows)
+        for rows in self._gathered(found, rows_max):
+            if gone < len(rows):
+                yield rows[gone:], {}
+            gone = max(0, gone - len(rows))
 
-    def _tables(self, found: Iterable[Any], rows_max: int, schema: pa.Schema | None) -> Iterator[pa.Table]:
-        """Gather records into tables; tables and lists of records stay as they are."""
+    def _gathered(self, found: Iterable[Any], rows_max: int) -> Iterator[Rows]:
+        """Gather records into lists; tables and lists of records stay as they are."""
         items = iter(found)
         for item in items:
             if not isinstance(item, Mapping):
-                yield self._table(item, schema)
+                yield gathered(item, self._name)
                 continue
             records, other = [item], None
             for following in islice(items, rows_max - 1):
@@ -133,30 +144,9 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
                     other = following
                     break
                 records.append(following)
-            yield self._table(records, schema)
+            yield records
             if other is not None:
-                yield self._table(other, schema)
-
-    def _table(self, rows: Any, schema: pa.Schema | None) -> pa.Table:
-        """Return rows of any form as a table of the planned columns."""
-        import pyarrow as pa
-
-        if isinstance(rows, pa.RecordBatch):
-            rows = pa.Table.from_batches([rows])
-        try:
-            if isinstance(rows, pa.Table):
-                return rows if schema is None else rows.select(schema.names).cast(schema)
-            records = [rows] if isinstance(rows, Mapping) else list(rows)
-            if schema is None and records:
-                names = dict.fromkeys(name for record in records for name in record)
-                return pa.table({name: [record.get(name) for record in records] for name in names})
-            return pa.Table.from_pylist(records, schema=schema)
-        except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError) as error:
-            kind = type(error).__name__
-            raise DataError(
-                f"{self._name} yielded {type(rows).__name__} that is no rows of the planned columns: {kind}",
-                hint="yield dicts, lists of dicts or pyarrow tables; declare other `columns`",
-            ) from error
+                yield gathered(other, self._name)
 
 
 __all__ = ["PythonSource", "PythonSourceConfig"]

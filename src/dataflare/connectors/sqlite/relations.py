@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.sqlite.values import inferred
 from dataflare.errors import WorkflowError
-from dataflare.schema import Column, Schema, canonical
+from dataflare.schema import Column, Schema
 from dataflare.sql.dialect import Table
 from dataflare.sql.quoting import quoted
 from dataflare.sql.reading import ReadRelation
 from dataflare.sql.sqlite_types import type_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from dataflare.connectors.sqlite.session import SqliteSession
     from dataflare.connectors.sqlite.settings import SqliteSourceConfig
@@ -70,15 +70,16 @@ def _query(session: SqliteSession, source: str, config: SqliteSourceConfig) -> S
 class _Columns:
     source: str
     schema: Schema
+    found: Mapping[str, str]
 
     def with_order(self, order: dict[str, str], rowid: str, key: tuple[str, ...]) -> SqliteRelation:
         columns = {c.name: quoted(c.name) for c in self.schema}
-        return SqliteRelation(self.source, columns, order, self.schema, rowid, unique=key)
+        return SqliteRelation(self.source, columns, order, self.schema, rowid, unique=key, found=self.found)
 
 
 def _relation(source: str, types: dict[str, str], config: SqliteSourceConfig) -> _Columns:
-    told = {c: canonical(t) for c, t in config.types.items()}
-    return _Columns(source, Schema(tuple(Column(c, told.get(c, t)) for c, t in types.items())))
+    told = config.told_types()
+    return _Columns(source, Schema(tuple(Column(c, told.get(c, t)) for c, t in types.items())), types)
 
 
 def _sampled(session: SqliteSession, source: str) -> dict[str, str]:

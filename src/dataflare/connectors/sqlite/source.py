@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from dataflare.batch import Batch, Position
 from dataflare.component import Split, source
 from dataflare.connectors.sqlite.relations import SqliteRelation, relations
 from dataflare.connectors.sqlite.session import SqliteSession
@@ -20,6 +17,7 @@ from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dataflare.batch import Batch, Position
     from dataflare.schema import Schema
     from dataflare.sql.source import Range
 
@@ -91,7 +89,7 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
         found = [[_jsonable(v) for v in row] for row in self.session.run(sql, (value,))]
         return Mark.after(low, _jsonable(value), found, most)
 
-    def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
         relation, schema = self.planned(split)
         if not relation.order:
@@ -124,7 +122,7 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
             if rows:
                 rows = rows[:limit]
                 position = [_jsonable(v) for v in rows[-1][-len(extra) :]]
-                yield self._batch(rows, schema, split.data["stream"], {"key": position})
+                yield from self._batch(rows, schema, split.data["stream"], {"key": position})
             if not more:
                 return
 
@@ -154,12 +152,11 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
             if not rows:
                 return
             done += len(rows)
-            yield self._batch(rows, schema, split.data["stream"], {"rows": done})
+            yield from self._batch(rows, schema, split.data["stream"], {"rows": done})
 
-    def _batch(self, rows: list[tuple[Any, ...]], schema: Schema, stream: str, position: Position) -> Batch:
+    def _batch(self, rows: list[tuple[Any, ...]], schema: Schema, stream: str, position: Position) -> Iterator[Batch]:
         columns = list(zip(*rows, strict=True))
-        arrays = [from_values(columns[n], c.type, c.name) for n, c in enumerate(schema)]
-        return Batch(pa.table(arrays, names=schema.names), stream, position)
+        return self.judged(columns[: len(schema.names)], schema, from_values, stream, position)
 
 
 def _jsonable(value: Any) -> Any:

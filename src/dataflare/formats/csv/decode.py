@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from dataflare.formats.csv.read import CsvReader
-from dataflare.formats.csv.records import quotes_in, without_comments
+from dataflare.formats.csv.records import quotes_in, records, without_comments
 from dataflare.formats.csv.salvage import salvage
 from dataflare.formats.rejected import Decoded
+
+if TYPE_CHECKING:
+    from dataflare.formats.csv.options import CsvOptions
 
 
 class CsvDecoder(CsvReader):
@@ -26,4 +31,14 @@ class CsvDecoder(CsvReader):
             return salvage(self, data)
 
 
-__all__ = ["CsvDecoder"]
+def numbered_records(data: bytes, options: CsvOptions) -> list[tuple[int, bytes]]:
+    """Return every record of a block, with the number of line ends before it."""
+    found, line, at = [], 0, 0
+    for record in records(data, options):
+        line += data.count(b"\n", at, record.start)
+        at = record.start
+        found.append((line, data[record.start : record.end]))
+    return found
+
+
+__all__ = ["CsvDecoder", "numbered_records"]

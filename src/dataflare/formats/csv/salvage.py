@@ -60,12 +60,12 @@ class _Salvage:
     def __init__(self, reader: CsvReader, data: bytes) -> None:
         self._reader, self._data = reader, data
         self.tables: list[pa.Table] = []
-        self._bad: list[tuple[Record, str]] = []
+        self._bad: list[tuple[Record, str, str]] = []
 
     def take(self, piece: list[Record]) -> None:
         """Read a piece of the block."""
         unclosed = [r for r in piece if not r.closed]
-        self._bad += [(r, "a quote is never closed") for r in unclosed]
+        self._bad += [(r, "a quote is never closed", "") for r in unclosed]
         piece = [r for r in piece if r.closed] if unclosed else piece
         if not self._whole(piece):
             self._halve(self._plausible(piece))
@@ -73,10 +73,10 @@ class _Salvage:
     def settled(self) -> list[Rejected]:
         """Return the bad rows in order, with the number of line ends before each."""
         settled, line, at = [], 0, 0
-        for record, reason in sorted(self._bad, key=lambda b: b[0].start):
+        for record, reason, column in sorted(self._bad, key=lambda b: b[0].start):
             line += self._data.count(b"\n", at, record.start)
             at = record.start
-            settled.append(Rejected(line, as_text(self._data[record.start : record.end]), reason))
+            settled.append(Rejected(line, as_text(self._data[record.start : record.end]), reason, column))
         return settled
 
     def _whole(self, piece: Sequence[Record]) -> bool:
@@ -92,7 +92,7 @@ class _Salvage:
         if self._whole(piece):
             return
         if len(piece) == 1:
-            self._bad.append((piece[0], self._why(piece[0])))
+            self._bad.append((piece[0], *self._why(piece[0])))
             return
         middle = len(piece) // 2
         self._halve(piece[:middle])
@@ -125,14 +125,14 @@ class _Salvage:
         if texts.num_rows + len(wrong) != len(piece):  # a lone carriage return: count nothing on it, halve
             return piece
         width = f"the row has not {len(self._reader.names)} columns"
-        self._bad += [(piece[n], width) for n in wrong]
+        self._bad += [(piece[n], width, "") for n in wrong]
         odd = set(wrong)
         left = [r for n, r in enumerate(piece) if n not in odd] if odd else piece
-        reasons: dict[int, str] = {}
+        reasons: dict[int, Column] = {}
         for column in self._reader.schema:
             for number in self._implausible(column, texts.column(column.name)):
-                reasons.setdefault(number, _reason(column))
-        self._bad += [(left[n], why) for n, why in reasons.items()]
+                reasons.setdefault(number, column)
+        self._bad += [(left[n], _reason(c), c.name) for n, c in reasons.items()]
         return [r for n, r in enumerate(left) if n not in reasons]
 
     def _implausible(self, column: Column, texts: pa.ChunkedArray) -> list[int]:
@@ -146,8 +146,8 @@ class _Salvage:
         numbers: list[int] = pc.indices_nonzero(bad).to_pylist()
         return numbers
 
-    def _why(self, record: Record) -> str:
-        """Return why one row is bad, without a value of it."""
+    def _why(self, record: Record) -> tuple[str, str]:
+        """Return why one row is bad, without a value of it, and the column whose value it is."""
         reader = self._reader
         try:
             reader.read(self._text([record]))
@@ -157,12 +157,12 @@ class _Salvage:
             if found is not None:
                 name = reader.names[int(found[1])]
                 if "UTF8" in message:
-                    return f"column {name!r} is not valid UTF-8"
-                return _reason(reader.schema[name])
+                    return f"column {name!r} is not valid UTF-8", name
+                return _reason(reader.schema[name]), name
             if "columns" in message:
-                return f"the row has not {len(reader.names)} columns"
-            return next((_reason(c) for c in reader.schema if not c.nullable), "the row cannot be read")
-        return "the row cannot be read beside its neighbours"
+                return f"the row has not {len(reader.names)} columns", ""
+            return next(((_reason(c), c.name) for c in reader.schema if not c.nullable), ("the row cannot be read", ""))
+        return "the row cannot be read beside its neighbours", ""
 
 
 def _is_utf8(data: bytes) -> bool:

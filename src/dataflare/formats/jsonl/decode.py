@@ -85,4 +85,9 @@ class JsonlDecoder(JsonlReader):
         return bool(pc.match_substring_regex(block, pattern=pattern)[0].as_py())
 
 
-__all__ = ["JsonlDecoder"]
+def numbered_lines(data: bytes) -> list[tuple[int, bytes]]:
+    """Return every line of a block that is not blank, with the number of line ends before it."""
+    return [(number, line) for number, line in enumerate(data.split(b"\n")) if line.strip()]
+
+
+__all__ = ["JsonlDecoder", "numbered_lines"]

@@ -43,11 +43,11 @@ class _Salvage:
         """Judge the lines of a piece, then read those that passed."""
         good = []
         for number, line in piece:
-            exact, reason = self._judge(line)
+            exact, reason, column = self._judge(line)
             if reason is None:
                 good.append((number, exact))
             else:
-                self.rejected.append(Rejected(number, as_text(line), reason))
+                self.rejected.append(Rejected(number, as_text(line), reason, column))
         self._halve(good)
 
     def _halve(self, piece: list[tuple[int, bytes]]) -> None:
@@ -59,33 +59,33 @@ class _Salvage:
             self.tables.append(self._reader.read(b"\n".join(line for _, line in piece) + b"\n"))
         except (duckdb.Error, pa.ArrowInvalid):
             if len(piece) == 1:
-                self.rejected.append(Rejected(piece[0][0], as_text(piece[0][1]), self._why(piece[0][1])))
+                self.rejected.append(Rejected(piece[0][0], as_text(piece[0][1]), *self._why(piece[0][1])))
                 return
             middle = len(piece) // 2
             self._halve(piece[:middle])
             self._halve(piece[middle:])
 
-    def _judge(self, line: bytes) -> tuple[bytes, str | None]:
-        """Return the line, decimals with many digits in quotes and integers plain, and what is wrong with it."""
+    def _judge(self, line: bytes) -> tuple[bytes, str | None, str]:
+        """Return the line, decimals with many digits in quotes and integers plain, what is wrong with it, and where."""
         value, reason = _parsed(line)
         if reason is not None:
-            return line, reason
+            return line, reason, ""
         quoted = False
         for column, field in zip(self._reader.schema, self._reader.target, strict=True):
             found = value.get(field.name)
             if found is None and not field.nullable:
-                return line, f"column {field.name!r} is null"
+                return line, f"column {field.name!r} is null", field.name
             if pa.types.is_decimal(field.type) and long_fraction(found):
                 value[field.name], quoted = format(found, "f"), True
             bad = misfit(value.get(field.name), field.type, f"column {field.name!r}") if column.type != "json" else None
             if bad:
-                return line, bad
+                return line, bad, field.name
             if column.type != "json" and (exact := plain(value.get(field.name), field.type)) != found:
                 value[field.name], quoted = exact, True
-        return json.dumps(value, default=float).encode() if quoted else line, None
+        return json.dumps(value, default=float).encode() if quoted else line, None, ""
 
-    def _why(self, line: bytes) -> str:
-        """Return which column of one bad line does not fit, trying them one by one; the text holds no value."""
+    def _why(self, line: bytes) -> tuple[str, str]:
+        """Return why one bad line does not fit, without a value, and which column; they are tried one by one."""
         import duckdb
 
         for column in self._reader.schema:
@@ -93,10 +93,10 @@ class _Salvage:
             try:
                 alone.read(line)
             except (duckdb.Error, pa.ArrowInvalid):
-                return f"column {column.name!r} is not {column.type}"
+                return f"column {column.name!r} is not {column.type}", column.name
             finally:
                 alone.close()
-        return "the line cannot be read"
+        return "the line cannot be read", ""
 
 
 def _parsed(line: bytes) -> tuple[dict[str, Any], str | None]:
