@@ -65,6 +65,15 @@ REFUSALS = {
 }
 
 
+def refusal(sort: Sort, name: str) -> tuple[str, str]:
+    """Return why a function of this sort is refused, and the cure."""
+    what, hint = REFUSALS[sort]
+    if not hint:
+        near = difflib.get_close_matches(name, sorted(offered()), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see the functions in docs/reference/functions.md"
+    return what.format(name if what.endswith("{}") else f"{name}()"), hint
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """An aggregate in an expression: its name and its place, in bytes of the UTF-8 text."""
@@ -345,19 +354,12 @@ class _Reading:
         elif sort is Sort.TIME and name in TIMES and not node["arguments"]:
             self._clock(node, name)
         elif sort is not Sort.PLAIN:
-            what, hint = REFUSALS[sort]
-            if not hint:
-                raise self._unoffered(node, name, what)
+            what, hint = refusal(sort, name)
             macro = catalogue(self._session).macros.get(name)
             aside = f"write it out: {macro}" if macro and sort is Sort.AGGREGATE and self._aggregates else hint
-            raise self._refused(node, what.format(f"{name}()"), aside)
+            raise self._refused(node, what, aside)
         elif name == "age" and len(node["arguments"]) == 1:
             raise self._refused(node, "age() of one time reads the clock by itself", "write age(current_date, time)")
-
-    def _unoffered(self, node: Tree, name: str, what: str) -> WorkflowError:
-        near = difflib.get_close_matches(name, sorted(offered()), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see the functions in docs/reference/functions.md"
-        return self._refused(node, what.format(name if what.endswith("{}") else f"{name}()"), hint)
 
     def _call(self, node: Tree, name: str, path: Sequence[str]) -> None:
         start, end = self._span(node)
@@ -388,4 +390,4 @@ class _Reading:
         return wrong_at(self._written, place_as_written(self._written, self._span(node)[0]), what, hint)
 
 
-__all__ = ["REFUSALS", "Call", "Checker", "Expression"]
+__all__ = ["REFUSALS", "Call", "Checker", "Expression", "refusal"]

@@ -1,7 +1,8 @@
 """Reads a user's SELECT alone before it is run: which tables it reads, and what it must not do.
 
-It reads the inputs of its node by their names, and nothing else: no file, no setting, no other table. Clocks stand for
-the epoch's time; chance, sampling and whatever tells of the session are refused, as in expressions.
+It reads the inputs of its node by their names, and nothing else: no file, no setting, no other table. It may call what
+expressions may, aggregates and window functions besides. Clocks stand for the epoch's time; chance, sampling and
+whatever tells of the session are refused, as in expressions.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
-from dataflare.expression.check import REFUSALS
+from dataflare.expression.check import REFUSALS, refusal
 from dataflare.expression.explain import misread, wrong, wrong_at
 from dataflare.expression.session import Session, folded, quoted
 from dataflare.expression.wording import spliced_text
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _NOWHERE = 1 << 62
 _TABLE_FUNCTIONS = ("range", "generate_series", "unnest", "json_each", "json_tree")
+_CALLED = (Sort.PLAIN, Sort.AGGREGATE, Sort.WINDOW, Sort.ROWS, Sort.RAISES)
+_OVER = (Sort.AGGREGATE, Sort.WINDOW)
 _PLACES = (
     "EMPTY",
     "BASE_TABLE",
@@ -36,6 +40,8 @@ _PLACES = (
     "COLUMN_DATA",
     "CTE",
 )
+_QUERIES = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
+_SELECTS = {"select", "with", "from", "values", "table", "pivot", "pivot_wider", "unpivot", "("}
 _PART = r'(?:"(?:[^"]|"")+"|[^\s.,;()"\']+)'
 _NAME = re.compile(rf"{_PART}(?:\s*\.\s*{_PART})*")
 _BEFORE, _BEHIND = "select * from (\n", "\n)"
@@ -72,6 +78,7 @@ class _Reading:
         self._known = {folded(name): number for number, name in enumerate(inputs)}
         self._columns = {folded(c) for schema in inputs.values() for c in schema.names}
         self._with: set[str] = set()
+        self._tables: set[int] = set()
         self._clocks: dict[tuple[int, int], str] = {}
         self._named: dict[tuple[int, int], str] = {}
 
@@ -102,15 +109,42 @@ class _Reading:
         if tree["error"]:
             what = str(tree.get("error_message", "this is no query")).splitlines()[0]
             if tree.get("error_type") == "not implemented" or "Only SELECT" in what:
-                raise wrong(self._text, "this is no SELECT", "write one SELECT over the inputs")
+                raise self._no_select()
             position = int(tree.get("position") or 0)
             raise wrong_at(
                 self._text, min(position, len(self._text.encode())), what, "write one SELECT over the inputs"
             )
         if len(tree["statements"]) != 1:
-            raise wrong(self._text, "this is more than one statement", "write one SELECT")
+            raise wrong_at(self._text, self._statements()[1][0], "this is more than one statement", "write one SELECT")
         found: Tree = tree["statements"][0]["node"]
         return found
+
+    def _tokens(self) -> list[tuple[int, str]]:
+        """Return the places of all words and signs, in bytes, with what they are if they are short."""
+        import duckdb
+
+        raw = self._text.encode()
+        found = [(start, raw[start : start + 16].decode(errors="ignore")) for start, _ in duckdb.tokenize(self._text)]
+        words = (
+            (start, re.match(r"\w+|.", text, re.DOTALL)) for start, text in found if not text.startswith(("--", "/*"))
+        )
+        return [(start, word[0].lower()) for start, word in words if word is not None]
+
+    def _statements(self) -> list[tuple[int, str]]:
+        """Return the first words of all statements."""
+        tokens = [(0, ";"), *self._tokens()]
+        return [token for (_, before), token in pairwise(tokens) if before == ";" and token[1] != ";"]
+
+    def _no_select(self, *words: str) -> WorkflowError:
+        """Return the error at the first of these words, or at the first statement that is something else."""
+        pivots = [at for at, word in self._tokens() if word in ("pivot", "pivot_wider")]
+        if pivots and not words and len(self._statements()) == 1:
+            what = "PIVOT has to name its values, so that the columns are known"
+            return wrong_at(self._text, pivots[0], what, "write pivot ... on column in ('a', 'b') using ...")
+        lowered = {word.lower() for word in words}
+        at = [t for t, word in self._tokens() if word in lowered] if words else []
+        at += [t for t, word in self._statements() if word not in _SELECTS] or [0]
+        return wrong_at(self._text, at[0], "this is no SELECT", "write one SELECT over the inputs")
 
     def _part(self, part: Tree) -> None:
         """Check what a FROM reads."""
@@ -119,16 +153,21 @@ class _Reading:
             hint = "take the rows by a condition, such as hash(id) % 10 = 0"
             raise self._refused(part, "a sample is drawn by chance, so a repeated epoch would differ", hint)
         if "query_location" not in part:
+            if kind not in _QUERIES:
+                raise self._no_select(kind.partition("_")[0])
             return
+        if part.get("at_clause"):
+            raise self._refused(part, "an input has no versions", "leave out AT")
         if kind == "BASE_TABLE":
             self._reference(part)
         elif kind == "TABLE_FUNCTION":
+            self._tables.add(id(part["function"]))
             name = str(part["function"]["function_name"]).lower()
             if name not in _TABLE_FUNCTIONS:
                 hint = f"read it with a source and name that in inputs; allowed are {', '.join(_TABLE_FUNCTIONS)}"
                 raise self._refused(part, f"{name}() reads something that is no input", hint)
         elif kind not in _PLACES:
-            raise self._refused(part, f"{kind.lower().replace('_', ' ')} has no meaning here", "write a SELECT")
+            raise self._no_select("DESCRIBE", "SHOW", "SUMMARIZE")
 
     def _reference(self, part: Tree) -> None:
         path = [str(p) for p in part["qualified_name"]["path"]]
@@ -140,7 +179,11 @@ class _Reading:
             known = list(self._inputs)
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"its inputs are {', '.join(map(_shown, known))}"
+            if int(part["query_location"]) >= _NOWHERE:  # TABLE name
+                raise wrong_at(self._text, self._text.encode().find(name.encode()), f"there is no input {name!r}", hint)
             raise self._refused(part, f"there is no input {name!r}", hint)
+        if int(part["query_location"]) >= _NOWHERE and len(path) > 1:
+            raise wrong(self._text, f"TABLE takes no output of a node, such as {name!r}", f"write from {_shown(name)}")
         start = int(part["query_location"])
         found = _NAME.match(self._text.encode()[start:].decode(errors="ignore"))
         if len(path) > 1 and found is not None:
@@ -160,18 +203,28 @@ class _Reading:
             elif catalogue(self._session).sort(name, self._session) is Sort.SESSION:
                 what, hint = REFUSALS[Sort.SESSION]
                 raise self._refused(node, what.format(name), hint)
-        elif kind == "FUNCTION" and not node["is_operator"]:
+        elif kind == "WINDOW":
+            self._call(node, node["function_name"].lower(), _OVER)
+        elif kind == "FUNCTION" and not node["is_operator"] and id(node) not in self._tables:
             self._function(node, node["function_name"].lower())
 
     def _function(self, node: Tree, name: str) -> None:
         sort = catalogue(self._session).sort(name, self._session)
         if sort is Sort.TIME and name in TIMES and not node["arguments"]:
             self._clock(node, name)
-        elif sort in (Sort.TIME, Sort.CHANCE, Sort.SESSION):
-            what, hint = REFUSALS[sort]
-            raise self._refused(node, what.format(f"{name}()"), hint)
         elif name == "age" and len(node["arguments"]) == 1:
             raise self._refused(node, "age() of one time reads the clock by itself", "write age(current_date, time)")
+        else:
+            self._call(node, name, _CALLED)
+
+    def _call(self, node: Tree, name: str, sorts: Sequence[Sort]) -> None:
+        """Check that a function is of one of these sorts."""
+        sort = catalogue(self._session).sort(name, self._session)
+        if sort in sorts:
+            return
+        if sort in _CALLED:
+            raise self._refused(node, f"{name}() looks at no other rows", "write it without OVER")
+        raise self._refused(node, *refusal(sort, name))
 
     def _clock(self, node: Tree, name: str) -> None:
         start = int(node["query_location"])

@@ -52,8 +52,11 @@ class Sql(BoundedProcessor[SqlConfig]):
     then on disk, and what the answer takes more of lies on disk, too.
 
     `validate` reads the query and types its columns. It reads nothing but the inputs: files, the network, settings and
-    other tables are refused, and so is what differs from one try to the next: `random()`, `uuid()`, samples. `now()` is
-    the time of the epoch. Without ORDER BY rows come in no order. A value that fails, such as a cast, fails the run.
+    other tables are refused, and so is what differs from one try to the next: `random()`, `uuid()`, samples. It may
+    call the functions of expressions, aggregates among them, and the window functions `row_number`, `rank`,
+    `dense_rank`, `percent_rank`, `cume_dist`, `ntile`, `lag`, `lead`, `first_value`, `last_value`, `nth_value` and
+    `fill`; tables are made by `range`, `generate_series`, `unnest`, `json_each` and `json_tree`. `now()` is the time of
+    the epoch. Without ORDER BY rows come in no order. A value that fails, such as a cast, fails the run.
     """
 
     tells_tags = True

@@ -72,7 +72,7 @@ def test_clocks_stand_for_the_time_of_the_epoch_wherever_they_are() -> None:
         ("copy orders to 'x'", "this is no SELECT", ""),
         ("attach 'x.db'", "this is no SELECT", ""),
         ("set threads = 4", "this is no SELECT", ""),
-        ("describe orders", "show ref has no meaning here", "write a SELECT"),
+        ("describe orders", "this is no SELECT", "write one SELECT over the inputs"),
         ("select 1; select 2", "this is more than one statement", "write one SELECT"),
         ("select id, ID from orders", "two columns are called", "give one another name"),
         ("select *, * from orders", "two columns are called 'id'", "give one another name"),
