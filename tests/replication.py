@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.connectors.postgres.relations import relations
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
+from dataflare.connectors.postgres.replication.frames import Frames
 from dataflare.connectors.postgres.replication.messages import Decoded, Message, TablePlan
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresConfig, PostgresSourceConfig
@@ -58,17 +59,22 @@ class Stream:
         for statement in text.split(";"):
             self.spot.run(statement)
 
-    def events(self, bytes_max: int = 1 << 20) -> Iterator[Event]:
-        """Yield what comes up to now."""
+    def received(self, bytes_max: int = 1 << 20) -> Iterator[Frames]:
+        """Yield what comes up to now, as it comes."""
         if not self.begun:
             self.start()
         token = secrets.token_hex(8)
         self.spot.run(f"select pg_logical_emit_message(true, 'end', '{token}')::text")
-        while True:
-            for event in self.decoder.feed(self.connection.receive(10, bytes_max)):
-                if isinstance(event, Message) and event.content == token.encode():
-                    return
-                yield event
+        found = None
+        while found is None or token.encode() not in found.data:
+            found = self.connection.receive(10, bytes_max)
+            yield found
+
+    def events(self) -> list[Event]:
+        """Return what comes up to now, decoded at once."""
+        messages = [f.data[a:b] for f in self.received() for a, b in zip(f.starts, f.ends, strict=True)]
+        found = list(self.decoder.feed(Frames.of(messages)))
+        return [e for e in found if not isinstance(e, Message) or e.prefix != "end"]
 
     def decoded(self) -> list[Decoded]:
         """Return the batches that come up to now."""
