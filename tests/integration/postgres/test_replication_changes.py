@@ -241,8 +241,9 @@ def test_a_stream_may_be_ahead_of_the_others(spot: Place, log: Stream) -> None:
     spot.run("create table {}.t (id int primary key)")
     spot.run("create table {}.u (id int primary key)")
     log.script("insert into {}.t values (-1); insert into {}.u values (-1)")
+    assert [d.stream for d in log.decoded()] == ["t", "u"]
     log.script("begin; insert into {}.t values (1), (2); insert into {}.u values (1), (2); commit")
-    first, second = log.decoded()[2:]
+    first, second = log.decoded()
     assert (first.stream, first.settled) == ("t", None)
     assert second.settled is not None
     assert second.ends

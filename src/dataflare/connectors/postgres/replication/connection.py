@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflare.clock import SystemClock
-from dataflare.connectors.postgres.replication.frames import Frames
 from dataflare.connectors.postgres.replication.messages import EPOCH_MICROSECONDS, lsn_number, lsn_text
 from dataflare.connectors.postgres.replication.refusals import refusal
 from dataflare.errors import ExternalError, UnavailableError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dataflare.clock import Clock
+    from dataflare.connectors.postgres.replication.frames import Frames
     from dataflare.connectors.postgres.settings import PostgresConfig
 
 SILENCE_SECONDS_MAX = 60.0
@@ -69,11 +69,14 @@ class ReplicationConnection:
         """
         try:
             import psycopg
+
+            from dataflare.connectors.postgres.replication.frames import Frames
         except ImportError as error:
             raise UnavailableError(
-                "the connector needs the PostgreSQL drivers", hint="pip install 'dataflare[postgres]'"
+                "change capture needs the PostgreSQL drivers and numpy", hint="pip install 'dataflare[cdc]'"
             ) from error
         self._psycopg: Any = psycopg
+        self._frames = Frames
         self._config, self._where, self._clock = config, config.shown(), clock or SystemClock()
         self._silence = silence_seconds
         self._flushed = self._written = 0
@@ -155,7 +158,7 @@ class ReplicationConnection:
                     raise self._ended()
                 elif not self._more(0.0 if found or wal_end else deadline - self._clock.monotonic()):
                     break
-        return Frames.of(found, head=_HEAD_BYTES, wal_end=wal_end, reply_wanted=wanted)
+        return self._frames.of(found, head=_HEAD_BYTES, wal_end=wal_end, reply_wanted=wanted)
 
     def acknowledge(self, flushed_lsn: int, written_lsn: int = 0) -> None:
         """Tell the server what is durable here, and what has arrived: it may forget the former, and never gets less."""
