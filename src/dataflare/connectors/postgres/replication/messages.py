@@ -107,8 +107,8 @@ class Decoded:
 
     @property
     def ends(self) -> bool:
-        """Tell whether the transaction of the last change is known to end with what was yielded up to here."""
-        return self.settled is not None and not self.settled.is_open
+        """Tell whether nothing more can come of the transaction of the last change, for any stream."""
+        return self.settled is not None and self.settled.end_lsn > self.last.commit_lsn
 
 
 @dataclass(frozen=True, slots=True)
