@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
@@ -25,13 +25,16 @@ class Split:
 
     `id` is unique within the source and stable over restarts. `data` and `resume` are JSON values of the connector:
     what it needs to read the split, and where enumeration goes on after it (None: the engine counts splits).
-    `bytes_estimate` feeds progress.
+    `bytes_estimate` feeds progress. `before` names a split that comes behind this one and others: it is handed out when
+    they have been read, and after a barrier, so that none of their rows comes later than one of its own. Read for the
+    first time, its `since` is {"splits": their last positions by id}.
     """
 
     id: str
     data: Mapping[str, Any] = field(default_factory=dict)
     resume: Position | None = None
     bytes_estimate: int = 0
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class SourceConnector(Component[C]):
     them as one. `bytes_read` is a running total for progress.
     """
 
-    waits: ClassVar[bool] = False
+    waits: bool = False
     bytes_read: int = 0
 
     def declared(self) -> Mapping[str, Stream] | None:

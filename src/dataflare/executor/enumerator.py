@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataflare.actor.cell import Actor
 from dataflare.component import SourceConnector, Split
 from dataflare.errors import Place, WorkflowError
+from dataflare.executor.behind import Behind
 from dataflare.executor.faults import invoke
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ class Grant:
     def to_json(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         position = dict(self.position) if self.position is not None else None
-        return {"id": self.split.id, "data": dict(self.split.data), "position": position}
+        before = {"before": self.split.before} if self.split.before else {}
+        return {"id": self.split.id, "data": dict(self.split.data), "position": position, **before}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Grant:
         """Read what `to_json` wrote."""
-        return cls(Split(value["id"], value["data"]), value["position"])
+        return cls(Split(value["id"], value["data"], before=value.get("before", "")), value["position"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class _Given:
     after_round: int
     grant: Grant
     number: int
+
+
+Given = Grant | Literal["later"] | None
+"""A split to read; `later`: ask again after the next barrier; None: there are no more."""
 
 
 class EnumeratorActor(Actor):
@@ -65,6 +71,8 @@ class EnumeratorActor(Actor):
         self._granted = self._count
         self._waiting = deque(Grant.from_json(v) for v in (state["open"] if state else ()))
         self._given: list[_Given] = []
+        self._behind = Behind(state.get("ahead", {}) if state else {}, [g.split for g in self._waiting])
+        self._peeked: Split | None = None
         self._iterator: Iterator[Split] | AsyncIterator[Split] | None = None
         self._connector: SourceConnector[Any] | None = None
 
@@ -97,24 +105,34 @@ class EnumeratorActor(Actor):
         found: Mapping[str, Position] = await invoke(self._job.runtime, self._node, self._connector.ends)
         return found
 
-    async def take(self, after_round: int) -> Grant | None:
-        """Hand out the next split to a task that has passed barrier `after_round`; None when there are no more.
+    async def take(self, after_round: int, read: Grant | None = None) -> Given:
+        """Hand out the next split to a task that has passed barrier `after_round`, and has read another to its end.
 
         A source that a replay does not read hands out none, and stays where it is.
         """
+        if read is not None:
+            self._behind.ended(after_round, read.split, read.position)
         replay = self._job.replay
         if replay is not None and self._node not in replay.sources:
             return None
+        for grant in self._waiting:
+            if self._behind.may_begin(grant.split, after_round):
+                self._waiting.remove(grant)
+                return self._give(after_round, grant, 0)
         if self._waiting:
-            grant = self._waiting.popleft()
-            self._given.append(_Given(after_round, grant, 0))
-            return grant
-        split = await self._next()
+            return "later"
+        split = self._peeked = self._peeked or await self._next()
         if split is None:
             return None
+        if not self._behind.may_begin(split, after_round):
+            return "later"
+        self._peeked = None
         self._granted += 1
-        grant = Grant(split)
-        self._given.append(_Given(after_round, grant, self._granted))
+        return self._give(after_round, Grant(split, self._behind.told(split)), self._granted)
+
+    def _give(self, after_round: int, grant: Grant, number: int) -> Grant:
+        self._behind.began(grant.split)
+        self._given.append(_Given(after_round, grant, number))
         return grant
 
     async def snapshot(self, barrier_round: int) -> dict[str, Any]:
@@ -127,9 +145,11 @@ class EnumeratorActor(Actor):
         for given in before:
             if given.number > self._count:
                 self._since, self._count = given.grant.split.resume, given.number
+        ahead = self._behind.snapshot(barrier_round, [g.grant.split.id for g in before])
         unread = [g.grant for g in self._given if g.number <= self._count]
         open_splits = [g.to_json() for g in [*unread, *self._waiting]]
-        return {"since": self._since, "count": self._count, "open": open_splits}
+        state = {"since": self._since, "count": self._count, "open": open_splits}
+        return state | ({"ahead": ahead} if ahead else {})
 
     async def _next(self) -> Split | None:
         if self._iterator is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
     from dataflare.batch import Batch, Position
     from dataflare.component import Runtime, SourceConnector
+    from dataflare.executor.enumerator import Given
 
 
 class SourceReader:
@@ -37,6 +38,7 @@ class SourceReader:
         self.grant: Grant | None = None
         self.pending: asyncio.Task[Batch | None] | None = None
         self._position: Position | None = None
+        self._read_ahead: Grant | None = None
         self._finished: dict[str, Position] = {}
         self._iterator: Iterator[Batch] | AsyncIterator[Batch] | None = None
 
@@ -49,14 +51,18 @@ class SourceReader:
         self._stopped, self.grant = True, None
 
     async def take(self, after_round: int) -> bool:
-        """Open the next split; False when there are no more."""
+        """Open the next split, if there is one before the next barrier; False when there are no more."""
         if self._stopped:
             self.ended = True
             return False
-        self.grant = await self._enumerator.ask("take", after_round)
-        if self.grant is None:
+        given: Given = await self._enumerator.ask("take", after_round, self._read_ahead)
+        self._read_ahead = None
+        if given is None:
             self.ended = True
             return False
+        if given == "later":
+            return True
+        self.grant = given
         self._position = self.grant.position
         with located(self.node):
             until = self._ends.get(self.grant.split.id)
@@ -84,6 +90,8 @@ class SourceReader:
         assert self.grant is not None
         if self.grant.split.id in self._ends or self.connector.keeps_open():
             self._caught_up.append(Grant(self.grant.split, self._position))
+        if self.grant.split.before:  # open, until the enumerator knows where it ended
+            self._read_ahead = Grant(self.grant.split, self._position)
         if self._position is not None:
             self._finished[self.grant.split.id] = self._position
         self.grant = self._iterator = None
@@ -92,7 +100,7 @@ class SourceReader:
         """Return the open splits as a checkpoint keeps them, and all positions to acknowledge; forget finished ones."""
         positions = {**self._finished}
         self._finished = {}
-        opened = [*self._caught_up]
+        opened = [*self._caught_up, *([self._read_ahead] if self._read_ahead is not None else ())]
         if self.grant is not None:
             opened.append(Grant(self.grant.split, self._position))
             if self._position is not None:

@@ -151,6 +151,9 @@ class TaskActor(WatchedTask):
             await self._end(self._parts.pipeline.end_source(reader.node))
             self._tell("idle", self.name)
             return
+        if reader.grant is None:  # what comes next comes behind a barrier
+            self._flowed()
+            return
         if reader.waits:
             reader.start_read(lambda: self.context.note("arrived"))
             return
@@ -281,10 +284,10 @@ class TaskActor(WatchedTask):
         self._round, self._told, self._easing.opened = barrier.round, False, False
         self._time.microseconds, self._time.number = barrier.next_time or self._time.microseconds, barrier.epoch + 1
         self._held = holds_after_barrier(built)
-        self._tell(
-            "prepared",
-            Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, saved, counts, edges),
-        )
+        if not self._held:
+            self._wake()
+        report = Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, saved, counts, edges)
+        self._tell("prepared", report)
 
     async def commit(self, node: str, epoch: Epoch, handles: list[Handle]) -> None:
         """Commit an epoch at a destination that this task heads."""
@@ -305,9 +308,8 @@ class TaskActor(WatchedTask):
     async def acknowledge(self, barrier_round: int) -> None:
         """The epoch of this barrier is committed everywhere: tell the source (invariant 1)."""
         assert self._reader is not None
-        rounds = sorted(r for r in self._positions if r <= barrier_round)
         positions: dict[str, Any] = {}
-        for number in rounds:
+        for number in sorted(r for r in self._positions if r <= barrier_round):
             positions |= self._positions.pop(number)
         if positions:
             await invoke(self._job.runtime, self._reader.node, self._reader.connector.acknowledge, positions)

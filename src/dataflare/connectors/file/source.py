@@ -165,7 +165,7 @@ class FileSource(SourceConnector[FileSourceConfig]):
 
     def open(self) -> None:
         """Learn whether rows are waited for; raise WorkflowError for files that cannot be followed."""
-        self.waits = self.context.mode == "streaming"  # type: ignore[misc]
+        self.waits = self.context.mode == "streaming"
         whole = self._kinds() & {*CONTAINERS, "json_array", "excel"}
         if self.waits and whole:
             hint = "read them with mode: incremental, which takes up new files"

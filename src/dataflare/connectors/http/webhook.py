@@ -67,7 +67,7 @@ class WebhookSource(SourceConnector[WebhookConfig]):
     """
 
     errors_schema: ClassVar[Schema] = ERRORS
-    waits: ClassVar[bool] = True
+    waits = True
     _journal: Journal | None = None
     _records: Records | None = None
 
