@@ -6,7 +6,9 @@ import random
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from dataflare.connectors.file.partitions import values_of
@@ -46,6 +48,9 @@ def content(folder: Path) -> dict[str, list[Any]]:
 
 APPENDED, OVERWRITTEN = (Trial(HEAD + FILES.replace("WRITE_MODE", mode), content) for mode in ("append", "overwrite"))
 
+PARTITIONS = FILES.replace("WRITE_MODE", "overwrite").replace("partition_by", "overwrite: partitions, partition_by")
+REPLACED = Trial(HEAD + PARTITIONS, content)
+
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
@@ -69,6 +74,25 @@ def test_random_kills_of_an_overwrite_change_nothing(case: Case, expected: dict[
     rng = random.Random(17)
     kills = [f"{when}:{step}:{rng.randint(1, 4)}" for when, step in rng.choices(KILLED, k=6)]
     OVERWRITTEN.changes_nothing(case, kills, 4, expected)
+
+
+@pytest.mark.parametrize("step", names(KILLED))
+def test_a_kill_while_written_partitions_are_replaced_changes_nothing_else(
+    case: Case, expected: dict[str, list[Any]], step: str
+) -> None:
+    there = [case.folder / "out" / "rows" / name / "part-000001-1-0-0.parquet" for name in ("name=other", "name=n7")]
+    for path in there:
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"id": [-1]}), path)
+    case.folder.joinpath("out", "rows", "name=other", "note.txt").write_text("mine")
+    REPLACED.prepare(case)
+    assert case.run_through([f"{step}:{call}" for call in (1, 2)], 4) >= 1
+    other, twice = there
+    assert pq.read_table(other, partitioning=None).to_pylist() == [{"id": -1}]
+    assert not twice.exists()
+    assert (other.parent / "note.txt").exists()
+    shutil.rmtree(other.parent)
+    assert content(case.folder) == expected
 
 
 def test_kills_at_random_moments_change_nothing(case: Case, expected: dict[str, list[Any]]) -> None:

@@ -124,6 +124,16 @@ def test_other_objects_stay_when_a_folder_is_overwritten(bucket, tmp_path):
     assert [r["id"] for r in read(bucket, tmp_path, "out/part*")] == [2]
 
 
+def test_only_partitions_that_are_written_are_replaced(bucket, tmp_path):
+    config = {"partition_by": ["id"], "overwrite": "partitions"}
+    run(destination(bucket, tmp_path, "out", {"partition_by": ["id"]}), [1, 2, 3])
+    before = {*bucket.all_keys()}
+    run(destination(bucket, tmp_path, "out", config, attempt=2, write_mode="overwrite"), [2, 4])
+    kept = {k for k in bucket.all_keys() if "part-" in k}
+    assert {k.split("/")[1] for k in kept} == {"id=1", "id=2", "id=3", "id=4"}
+    assert {k.split("/")[1] for k in kept & before} == {"id=1", "id=3"}
+
+
 @pytest.mark.parametrize("path", ["out", "out.csv"])
 def test_an_attempt_that_does_not_know_that_it_is_dead_undoes_nothing(bucket, tmp_path, path):
     config = {} if "." in path else {"format": "csv"}

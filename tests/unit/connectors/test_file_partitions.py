@@ -114,6 +114,42 @@ def test_values_that_make_no_folder_are_told(tmp_path):
         made.write(Batch(pa.table({"id": [1], "day": [None], "land": ["x" * 300]})))
 
 
+def written(tmp_path, rows, attempt, **config):
+    changes = {"write_mode": "overwrite", "attempt": attempt}
+    settings = {"format": "csv", "partition_by": ["land"], "overwrite": "partitions", **config}
+    return destination(tmp_path, changes=changes, **settings), rows
+
+
+def lands(tmp_path):
+    return sorted((f.parent.name, f.read_text().split()[-1]) for f in (tmp_path / "out").rglob("part-*.csv"))
+
+
+def test_only_those_partitions_are_replaced_that_are_written(tmp_path):
+    schema = {"id": [1, 2, 3], "day": pa.array([None] * 3, pa.date32()), "land": ["DE", "FR", "IT"]}
+    first = pa.table(schema)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.csv").write_text("mine")
+    write_all(destination(tmp_path, format="csv", partition_by=["land"]), first)
+    write_all(*written(tmp_path, pa.table({**schema, "id": [4, 5, 6], "land": ["DE", "DE", "US"]}), 2), epoch=2)
+    assert lands(tmp_path) == [("land=DE", "5,"), ("land=FR", "2,"), ("land=IT", "3,"), ("land=US", "6,")]
+    write_all(*written(tmp_path, first.slice(0, 0), 3), epoch=3)
+    assert len(lands(tmp_path)) == 4
+    write_all(*written(tmp_path, first.slice(1, 1), 4, overwrite="all"), epoch=4)
+    assert lands(tmp_path) == [("land=FR", "2,")]
+    assert (tmp_path / "out" / "notes.csv").read_text() == "mine"
+
+
+def test_partitions_are_replaced_only_where_there_are_some_and_something_is_replaced(tmp_path):
+    with pytest.raises(ValidationError, match="needs partition_by"):
+        FileDestinationConfig(path="out", overwrite="partitions")
+    made = destination(tmp_path, partition_by=["land"], overwrite="partitions")
+    with pytest.raises(WorkflowError, match="what write_mode: overwrite replaces"):
+        made.open()
+    with pytest.raises(WorkflowError, match="what write_mode: overwrite replaces"):
+        made.check()
+    made.close()
+
+
 def test_overwrite_removes_partitions_that_are_no_more(tmp_path):
     write_all(destination(tmp_path, format="csv", partition_by=["land"]), some())
     (tmp_path / "out" / "land=DE" / "README").write_text("mine")

@@ -69,12 +69,14 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     `__HIVE_DEFAULT_PARTITION__`), and these columns stand in the names only: the source reads them back with
     `hive: true`. A task has at most `open_files_max` partitions open, and more files where there are more.
 
-    `overwrite` replaces what earlier runs wrote when the run ends, and not before; other files in a folder stay.
+    `overwrite` replaces what earlier runs wrote when the run ends, and not before; other files in a folder stay. With
+    `overwrite: partitions` only those partitions are replaced that the run writes; all others stay as they are.
     Files that are not finished are hidden (`.staged-*`), and left-overs of crashes are removed by the next run.
     """
 
     def check(self) -> list[UnavailableError]:
         """Look whether there is a place for the files."""
+        self._check_overwrite()
         if self.config.path.startswith(SCHEME):
             self._bucket().check()
             return []
@@ -86,6 +88,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         """Create folders; refuse to append to a file with other columns."""
         config = self.config
         path, remote = self.context.path(config.path), config.path.startswith(SCHEME)
+        self._check_overwrite()
         single = extension_of(path.name) in EXTENSIONS and (remote or not path.is_dir())
         kind = format_of(config.path, config.format or (None if single else "jsonl"))
         self._format = "jsonl" if kind == "json" else kind
@@ -139,19 +142,25 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if hasattr(self, "_texts"):
             self._texts.close()
 
+    def _check_overwrite(self) -> None:
+        if self.config.overwrite == "partitions" and self.context.write_mode != "overwrite":
+            hint = "add write_mode: overwrite beside config, or leave it out"
+            raise WorkflowError("overwrite: partitions says what write_mode: overwrite replaces", hint=hint)
+
     def _choose_layout(self, *, single: bool) -> Layout:
         path, extension = self.context.path(self.config.path), self._extension()
+        only_written = self.config.overwrite == "partitions"
         if self.config.path.startswith(SCHEME):
             from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
 
             bucket, url = self._bucket(), self.config.path
             if not single:
-                return ObjectFolder(bucket, url, extension, self.context)
+                return ObjectFolder(bucket, url, extension, self.context, only_written=only_written)
             if self._format in AT_END:
                 return SingleObject(bucket, url, self.context, b"", self._put_together)
             return SingleObject(bucket, url, self.context, self._beginning(), None)
         if not single:
-            return Folder(path, extension, self.context)
+            return Folder(path, extension, self.context, only_written=only_written)
         if self._format in AT_END:
             return SingleAtEnd(path, self.context, self._put_together, alone=self._format != "excel")
         return SingleText(path, self.context, self._beginning())

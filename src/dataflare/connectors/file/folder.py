@@ -1,8 +1,8 @@
 """A folder as a destination: one file for each task and epoch, published by renames.
 
 `overwrite` publishes into a hidden folder first (a generation). `finish` moves its files into place, then removes
-the published files that were there before, and only those: other files in the folder are left alone. For the few
-milliseconds in between readers see both.
+the published files that were there before, and only those: other files in the folder are left alone, and other
+partitions too where only those that were written are replaced. For the few milliseconds in between readers see both.
 
 Files of partitions lie in folders below, such as `year=2026/month=1`; they go by their path from the folder.
 """
@@ -24,6 +24,7 @@ from dataflare.connectors.file.staging import (
     publish,
     read_note,
     remove_files,
+    replaced,
     write_note,
 )
 from dataflare.connectors.file.storage import storage
@@ -43,9 +44,10 @@ class Folder:
 
     header_in_parts = True
 
-    def __init__(self, path: Path, extension: str, context: StageContext) -> None:
-        """Touch nothing yet."""
+    def __init__(self, path: Path, extension: str, context: StageContext, *, only_written: bool = False) -> None:
+        """Touch nothing yet. `only_written`: partitions of which nothing is written are left as they are."""
         self._path, self._extension, self._context = path, extension, context
+        self._only_written = only_written
         self.staging = Staging(path, context)
         self._overwrites = context.write_mode == "overwrite"
         self._generation: str | None = None
@@ -129,7 +131,7 @@ class Folder:
                     (source / name).replace(self._path / name)
             for folder in sorted(folders, reverse=True):
                 make_durable(self._path / folder)
-            old = _parts(self._path) - set(names)
+            old = replaced(_parts(self._path), names, only_written=self._only_written)
             remove_files(self._path, old)
             for folder in sorted({os.path.dirname(name) for name in old}, reverse=True):  # noqa: PTH120
                 self._remove_empty(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.file.object_staging import ObjectStaging, Prefix
-from dataflare.connectors.file.staging import PART, StagedFile, checked_folder, checked_name
+from dataflare.connectors.file.staging import PART, StagedFile, checked_folder, checked_name, replaced
 from dataflare.connectors.file.storage import storage
 from dataflare.errors import StateError
 
@@ -116,10 +116,12 @@ class ObjectFolder(_Layout):
 
     header_in_parts = True
 
-    def __init__(self, bucket: Bucket, url: str, extension: str, context: StageContext) -> None:
-        """Touch nothing yet."""
+    def __init__(
+        self, bucket: Bucket, url: str, extension: str, context: StageContext, *, only_written: bool = False
+    ) -> None:
+        """Touch nothing yet. `only_written`: partitions of which nothing is written are left as they are."""
         super().__init__(Prefix(bucket, url), context)
-        self._extension = extension
+        self._extension, self._only_written = extension, only_written
         self._has_generations = self._overwrites
         self._epoch = 0
 
@@ -133,8 +135,8 @@ class ObjectFolder(_Layout):
             if not self._prefix.copy(folder + name, name):
                 hint = "was the output folder cleaned by hand? start anew with another state or path"
                 raise StateError(f"{self._prefix.url}/{folder}{name} is gone", hint=hint)
-        new = set(names)
-        self._prefix.delete([n for n in self._prefix.names() if _is_published(n) and n not in new])
+        there = (n for n in self._prefix.names() if _is_published(n))
+        self._prefix.delete(replaced(there, names, only_written=self._only_written))
 
     def _final(self, epoch: Epoch, folder: str) -> str:
         """Return a final name that nobody has, also where the state (and with it the epochs) began anew."""

@@ -246,7 +246,18 @@ class FileDestinationConfig(TextConfig):
     partition_by: list[str] = Field(
         [], description="Columns that become folders named column=value, in this order; they are left out of the files."
     )
+    overwrite: Literal["all", "partitions"] = Field(
+        "all",
+        description="With `write_mode: overwrite`: what is replaced, all that earlier runs wrote, or only partitions "
+        "that this run writes (which others call dynamic).",
+    )
     open_files_max: int = Field(64, ge=1, le=10_000, description="How many partitions a task has open at once.")
+
+    @model_validator(mode="after")
+    def _some_partitions(self) -> Self:
+        if self.overwrite == "partitions" and not self.partition_by:
+            raise ValueError("overwrite: partitions needs partition_by")
+        return self
 
     @model_validator(mode="after")
     def _levels_that_are(self) -> Self:

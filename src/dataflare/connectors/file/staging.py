@@ -212,6 +212,16 @@ def checked_folder(name: object) -> str:
     return name
 
 
+def replaced(there: Iterable[str], new: Iterable[str], *, only_written: bool) -> list[str]:
+    """Return which published files make way for new ones: all others, or the others in their folders.
+
+    Files go by their paths from the destination's own folder.
+    """
+    names = {*new}
+    folders = {name.rpartition("/")[0] for name in names}
+    return [n for n in there if n not in names and (not only_written or n.rpartition("/")[0] in folders)]
+
+
 def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove files that may be gone already."""
     for name in names:
@@ -230,5 +240,6 @@ __all__ = [
     "publish",
     "read_note",
     "remove_files",
+    "replaced",
     "write_note",
 ]
