@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataflare.batch import RESERVED
 from dataflare.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -15,13 +14,21 @@ if TYPE_CHECKING:
 
 
 def create_table(
-    dialect: Dialect, table: Table, schema: Schema, key: Sequence[str] = (), *, kind: str = "table"
+    dialect: Dialect,
+    table: Table,
+    schema: Schema,
+    key: Sequence[str] = (),
+    *,
+    kind: str = "table",
+    numbered: bool = False,
 ) -> str:
     """Return the statement that makes a table unless it is there; `kind` may be `temporary table`.
 
-    Key columns are `not null` and the primary key.
+    Key columns are `not null` and the primary key. A `numbered` table numbers its rows in the dialect's `ordinal`.
     """
     lines = [_defined(dialect, c, required=c.name in key or not c.nullable) for c in schema]
+    if numbered:
+        lines.append(f"{dialect.ordinal} {dialect.numbering}")
     if key:
         lines.append(f"primary key ({dialect.listed(tuple(key))})")
     return f"create {kind} if not exists {dialect.reference(table)} ({', '.join(lines)})"
@@ -56,7 +63,7 @@ def check_key(schema: Schema, key: Sequence[str], node: str) -> None:
 def merged_schemas(schemas: Mapping[str, Schema], node: str) -> Schema:
     """Return the columns of all inputs of a destination; columns of one name must be of one type.
 
-    Raises WorkflowError where they are not, and where an input carries changes, which no write mode applies yet.
+    Raises WorkflowError where they are not.
     """
     columns: dict[str, Column] = {}
     for schema in schemas.values():
@@ -67,12 +74,6 @@ def merged_schemas(schemas: Mapping[str, Schema], node: str) -> Schema:
                     f"the inputs of {node} disagree on {column.name}: {first.type} and {column.type}",
                     hint="cast it in a mapping before the destination",
                 )
-    reserved = [name for name in columns if name in RESERVED]
-    if reserved:
-        raise WorkflowError(
-            f"{node} gets changes ({', '.join(reserved)}), which it cannot apply yet",
-            hint="read the source with mode: full or incremental",
-        )
     from dataflare.schema import Schema as Columns
 
     return Columns(tuple(columns.values()))

@@ -12,20 +12,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from dataflare.batch import Encoded
+from dataflare.changes import COMMIT_TS, OP, TX
 from dataflare.component import DestinationConnector, Epoch
-from dataflare.component.contract import C
 from dataflare.errors import DataFlareError, StateError
 from dataflare.plan_words import Mechanism
-from dataflare.sql.ddl import add_column, check_key, create_table, drop_table, merged_schemas, missing
+from dataflare.sql.change_rows import as_log, staged_changes
+from dataflare.sql.ddl import add_column, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
 from dataflare.sql.fitting import conformed
+from dataflare.sql.merging import Merge
 from dataflare.sql.naming import EPOCHS, Owner, attempt_of, fresh_table, stage_prefix, stage_table
+from dataflare.sql.settings import SqlDestinationConfig
+from dataflare.sql.shape import shape_of
+from dataflare.sql.staged_rows import StagedRows
 from dataflare.sql.surroundings import Wishes, no_column, no_index, no_table, table_problems
 from dataflare.sql.writing import Move, move
 
@@ -34,19 +39,21 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.component import Handle
-    from dataflare.schema import Schema
+    from dataflare.schema import Column, Schema
     from dataflare.sql.session import Session
+    from dataflare.sql.shape import Shape
 
+D = TypeVar("D", bound=SqlDestinationConfig)
 LOAD_ROWS_MAX = 1 << 17
 LOAD_BYTES_MAX = 32 << 20
 
 
-class SqlDestination(DestinationConnector[C]):
+class SqlDestination(DestinationConnector[D]):
     """What SQL destinations share."""
 
     dialect: Dialect
 
-    def __init__(self, config: C) -> None:
+    def __init__(self, config: D) -> None:
         """Connect later."""
         super().__init__(config)
         self._session: Session | None = None
@@ -90,21 +97,14 @@ class SqlDestination(DestinationConnector[C]):
     def prepare_session(self) -> None:
         """Do what a connector needs once tables are there."""
 
-    def conversions(self) -> dict[str, str]:
-        """Return SQL expressions by column for what the database does not convert by itself from staging to target."""
-        return {}
+    def expression(self, column: Column, into: str) -> str:
+        """Return the SQL expression that makes of a staged column what a column of the target takes."""
+        del into
+        return self.dialect.quote(column.name)
 
     def load_encoded(self, rows: Encoded) -> None:
         """Take rows as bytes into what the epoch has so far; for the codecs of the connector's spec."""
         raise TypeError(f"{type(self).__name__} takes no {rows.codec}")
-
-    def may_create(self) -> bool:
-        """Tell whether a target that is not there is made."""
-        return True
-
-    def may_add_columns(self) -> bool:
-        """Tell whether a target that lacks columns gets them."""
-        return True
 
     def looking(self) -> Session | None:
         """Return a connection that changes nothing by being there; None where there is nothing to look at yet."""
@@ -124,18 +124,16 @@ class SqlDestination(DestinationConnector[C]):
             return []
         try:
             table = self.target()
-            wishes = Wishes(self.context, self.may_create(), self.may_add_columns())
-            return [*table_problems(self._session, table, wishes), *self.privileges(table)]
+            return [*table_problems(self._session, table, Wishes(self.context, self.config)), *self.privileges(table)]
         finally:
             self.close()
 
     def open(self) -> None:
         """Connect, raise the fence, make or complete the tables."""
         context = self.context
-        self.schema: Schema = merged_schemas(context.schemas, context.node)
+        self.shape: Shape = shape_of(context, self.config)
+        self.schema: Schema = self.shape.staged
         self.arrow_schema: pa.Schema = self.schema.to_arrow()
-        self.key: tuple[str, ...] = context.key if context.write_mode != "overwrite" else ()
-        check_key(self.schema, context.key, context.node)
         self._owner = Owner(context.tenant, context.workflow, context.node)
         self._session = self.connect()
         self.table = self.target()
@@ -168,7 +166,7 @@ class SqlDestination(DestinationConnector[C]):
         rows = batch.rows
         if rows.num_rows == 0:
             return
-        rows = conformed(rows, self.arrow_schema, self.table)
+        rows = self._fitted(rows)
         self._held.append(rows)
         self._held_rows += rows.num_rows
         self._held_bytes += rows.nbytes
@@ -202,8 +200,12 @@ class SqlDestination(DestinationConnector[C]):
         with self._transaction():
             if self._is_repeated(epoch):
                 return
-            for handle in handles:
-                self._move(Table(handle["table"], self.table.schema), epoch)
+            stages = [Table(handle["table"], self.table.schema) for handle in handles]
+            for stage in stages:
+                self._find(stage, epoch)
+            self.move_from(stages)
+            for stage in stages:
+                self.session.run(drop_table(self.dialect, stage))
             self._epochs.write(epoch, self.context.attempt)
 
     def abort(self, keep: Sequence[Handle]) -> None:
@@ -251,13 +253,25 @@ class SqlDestination(DestinationConnector[C]):
             self._fresh_is_there = True
         return self._fresh
 
-    def movement(self) -> Move:
-        """Return how rows get from a staging table into the destination table."""
-        return Move(tuple(self.schema.names), self.merge_key(), self.conversions())
+    def move_from(self, stages: Sequence[Table], *, unique: bool = False) -> None:
+        """Bring the rows of staging tables into the target as the write mode says; `unique`: no key is in it twice."""
+        if not stages:
+            return
+        if self.shape.changes:
+            rows = StagedRows(self.dialect, stages, tuple(self.schema.names), self.session.run)
+            self._merge().apply(rows, may_be_unchanged=self.shape.may_be_unchanged)
+            return
+        told = Move(self.shape.values, self.merge_key(), {c.name: self.expression(c, c.name) for c in self.schema})
+        for stage in stages:
+            self.session.run(move(self.dialect, told, stage, self.destination_table(), unique=unique))
 
     def merge_key(self) -> tuple[str, ...]:
         """Return the key by which rows are merged; nothing where they are inserted."""
-        return self.key if self.context.write_mode == "merge" else ()
+        return self.shape.key if self.context.write_mode == "merge" else ()
+
+    def numbers_rows(self) -> bool:
+        """Tell whether staging tables number their rows: where the last one of a key must be told."""
+        return self.shape.changes or (bool(self.merge_key()) and not self.dialect.repeats)
 
     # ---- small things -------------------------------------------------------------------------------------------
 
@@ -265,17 +279,17 @@ class SqlDestination(DestinationConnector[C]):
         """Make the target, add its missing columns; `renew`: the fresh table of `overwrite` begins anew."""
         session, dialect = self.session, self.dialect
         found = session.columns(self.table)
-        if found is None and not self.may_create():
+        if found is None and not self.config.create:
             raise no_table(self.table)
-        lacking = missing(self.schema, found) if found is not None else []
-        if lacking and not self.may_add_columns():
+        lacking = missing(self.shape.target, found) if found is not None else []
+        if lacking and self.config.new_columns == "error":
             raise no_column(self.table, lacking[0].name)
         if found is None:
-            session.run(create_table(dialect, self.table, self.schema, self.context.key))
+            session.run(create_table(dialect, self.table, self.shape.target, self.shape.key))
         for column in lacking:
             session.run(add_column(dialect, self.table, column))
-        if self.merge_key() and not session.unique(self.table, self.merge_key()):
-            raise no_index(self.table, self.merge_key())
+        if self.shape.unique and not session.unique(self.table, self.shape.unique):
+            raise no_index(self.table, self.shape.unique)
         if self.context.write_mode != "overwrite" or renew:
             session.run(drop_table(dialect, self._fresh))
         else:
@@ -298,14 +312,34 @@ class SqlDestination(DestinationConnector[C]):
             raise StateError(f"epoch {epoch.number} is committed, but rows were written after it")
         return row.epoch >= epoch.number
 
-    def _move(self, stage: Table, epoch: Epoch) -> None:
+    def _find(self, stage: Table, epoch: Epoch) -> None:
         if self.session.columns(stage) is None:
             raise StateError(
                 f"the rows of epoch {epoch.number} that were staged in {stage} are gone",
                 hint="roll back to an older checkpoint: dataflare checkpoint rollback",
             )
-        self.session.run(move(self.dialect, self.movement(), stage, self.destination_table()))
-        self.session.run(drop_table(self.dialect, stage))
+
+    def _fitted(self, rows: pa.Table) -> pa.Table:
+        """Return rows in the columns of a staging table."""
+        if self.shape.changes:
+            return staged_changes(rows, self.shape, self.arrow_schema, self.table, self.context.epoch_time())
+        logged = as_log(rows, self.config.changes.named()) if OP in rows.column_names else rows
+        return conformed(logged, self.arrow_schema, self.table)
+
+    def _merge(self) -> Merge:
+        """Return how changes are applied to the target."""
+        staged, kept = self.schema, dict(self.shape.kept)
+        soft, name = self.config.deletes == "soft", self.config.deleted_at
+        return Merge(
+            self.dialect,
+            self.table,
+            self.shape.key,
+            {c: self.expression(staged[c], c) for c in self.shape.values},
+            {into: self.expression(staged[c], into) for c, into in kept.items()},
+            (name, self.expression(staged[COMMIT_TS], name)) if soft else None,
+            ignores_deletes=self.config.deletes == "ignore",
+            place=kept.get(TX, ""),
+        )
 
     def _flush(self) -> None:
         if not self._held:

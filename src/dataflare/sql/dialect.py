@@ -27,8 +27,10 @@ class Table:
 class Dialect:
     """One database. `column_type` gives the SQL type of a type text, `parameter` the n-th parameter from 1 on.
 
-    `ordinal` is the column by which rows of a staging table are numbered; "" where none is needed, because one upsert
-    may meet a key several times and takes rows in the order of the table.
+    `numbering` defines the column `ordinal`, by which rows of a staging table are numbered. `repeats`: one upsert may
+    meet a key several times, and takes rows in the order of the table, so that nothing need be numbered for it.
+    `bytewise` makes a text compare by its bytes. `holds` tells whether a staged list of texts has a literal; `each`
+    yields its texts, for a `from` clause, as the column `value` of `_dataflare_each`.
     """
 
     name: str
@@ -36,6 +38,11 @@ class Dialect:
     parameter: Callable[[int], str]
     identifier_bytes_max: int = 0
     row_locks: bool = False
+    repeats: bool = False
+    numbering: str = "bigint generated always as identity"
+    bytewise: str = ' collate "C"'
+    holds: Callable[[str, str], str] = lambda column, text: f"{text} = any({column})"
+    each: Callable[[str], str] = lambda column: f"unnest({column}) as _dataflare_each(value)"
     ordinal: str = "_dataflare_n"
 
     def quote(self, name: str) -> str:

@@ -73,4 +73,13 @@ def type_text(declared: str) -> str:
     return "float64"
 
 
-SQLITE = Dialect("sqlite", column_type, lambda n: f"?{n}", ordinal="")
+SQLITE = Dialect(
+    "sqlite",
+    column_type,
+    lambda n: f"?{n}",
+    repeats=True,
+    numbering="integer primary key",
+    bytewise=" collate binary",
+    holds=lambda column, text: f"exists (select 1 from json_each({column}) j where j.value = {text})",  # noqa: S608
+    each=lambda column: f"json_each({column}) as _dataflare_each",
+)

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataFlareError, WorkflowError
-from dataflare.sql.ddl import check_key, merged_schemas, missing
+from dataflare.sql.ddl import missing
+from dataflare.sql.shape import shape_of, unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataflare.component import StageContext
-    from dataflare.schema import Schema
     from dataflare.sql.dialect import Table
     from dataflare.sql.session import Session
+    from dataflare.sql.settings import SqlDestinationConfig
+    from dataflare.sql.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +24,11 @@ class Wishes:
     """What a destination wants of its table, and what it may do where that is not so."""
 
     context: StageContext
-    may_create: bool
-    may_add_columns: bool
+    config: SqlDestinationConfig
 
-    @property
-    def merge_key(self) -> tuple[str, ...]:
-        """The key by which rows are merged; nothing where they are inserted."""
-        return self.context.key if self.context.write_mode == "merge" else ()
-
-    def schema(self) -> Schema | None:
+    def shape(self) -> Shape | None:
         """Return the columns that reach it; None where they are not known yet. Raises WorkflowError for bad ones."""
-        if not self.context.schemas:
-            return None
-        schema = merged_schemas(self.context.schemas, self.context.node)
-        check_key(schema, self.context.key, self.context.node)
-        return schema
+        return shape_of(self.context, self.config) if self.context.schemas else None
 
 
 def no_table(table: Table) -> WorkflowError:
@@ -62,20 +54,21 @@ def no_index(table: Table, columns: tuple[str, ...]) -> WorkflowError:
 
 def table_problems(session: Session, table: Table, wishes: Wishes) -> Iterator[DataFlareError]:
     """Yield what stops rows from getting into the table."""
+    shape = None
     try:
-        schema = wishes.schema()
+        shape = wishes.shape()
     except WorkflowError as error:
         yield error
-        schema = None
     found = session.columns(table)
     if found is None:
-        if not wishes.may_create:
+        if not wishes.config.create:
             yield no_table(table)
         return
-    if schema is not None and not wishes.may_add_columns:
-        yield from (no_column(table, column.name) for column in missing(schema, found))
-    if wishes.merge_key and not session.unique(table, wishes.merge_key):
-        yield no_index(table, wishes.merge_key)
+    if shape is not None and wishes.config.new_columns == "error":
+        yield from (no_column(table, column.name) for column in missing(shape.target, found))
+    unique = shape.unique if shape is not None else unique_key(wishes.context)
+    if unique and not session.unique(table, unique):
+        yield no_index(table, unique)
 
 
 __all__ = ["Wishes", "no_column", "no_index", "no_table", "table_problems"]

@@ -46,7 +46,7 @@ def move(dialect: Dialect, move: Move, stage: Table, target: Table, *, unique: b
     insertion = f"insert into {dialect.reference(target)} ({names}) {select}"
     if not move.key:
         return insertion
-    condition = "true" if unique or not dialect.ordinal else _newest(dialect, move, stage)
+    condition = "true" if unique or dialect.repeats else _newest(dialect, move, stage)
     return f"{insertion} where {condition} {_conflict(dialect, move)}"
 
 

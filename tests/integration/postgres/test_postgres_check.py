@@ -9,7 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from tests.postgres import Place, place
 
+from dataflare.changes import changing
 from dataflare.component import Registry
+from dataflare.connectors.postgres.destination import PostgresDestination
+from dataflare.connectors.postgres.settings import PostgresDestinationConfig
+from dataflare.schema import Schema
+from dataflare.testing.stage import staged
 from dataflare.workflow import load
 
 if TYPE_CHECKING:
@@ -62,6 +67,22 @@ def test_a_wrong_login_is_told_by_each_who_has_it(spot: Place, guest: tuple[str,
     found = told(url, "table: x", target("y"), "not-the-one")
     assert [(code, node) for code, node, _ in found] == [("environment", "there"), ("environment", "here")]
     assert all(f'password authentication failed for user "{name}"' in message for *_, message in found)
+
+
+def test_changes_need_the_right_to_delete_unless_deletes_are_soft(spot: Place, guest: tuple[str, str]) -> None:
+    name, url = guest
+    spot.run(f"grant usage, create on schema {{}} to {name}")
+    spot.run("create table {}.b (id bigint primary key)")
+    spot.run(f"grant insert, select, update on {{}}.b to {name}")
+
+    def messages(**settings: str) -> list[str]:
+        config = PostgresDestinationConfig(url=url, password=PASSWORD, table=spot.table("b"), **settings)
+        schemas = {"0": changing(Schema.of({"id": "int64"}), ("id",))}
+        made = staged(PostgresDestination(config), schemas=schemas, write_mode="merge", key=("id",))
+        return [error.what.replace(spot.schema, "S") for error in made.check()]
+
+    assert messages() == ["the user may not delete S.b"]
+    assert messages(deletes="soft") == []
 
 
 def test_what_the_user_may_not_do_is_told_and_vanishes_with_each_grant(spot: Place, guest: tuple[str, str]) -> None:

@@ -165,11 +165,6 @@ def test_inputs_may_differ_in_columns_but_not_in_types() -> None:
         merged_schemas({"0": one, "1": Schema.of({"a": "string"})}, "out")
 
 
-def test_changes_are_refused_until_they_can_be_applied() -> None:
-    with pytest.raises(WorkflowError, match="gets changes"):
-        merged_schemas({"0": Schema.of({"id": "int64", "_op": "string"})}, "out")
-
-
 def test_statements_have_parameters_for_values() -> None:
     assert insert(POSTGRES, Table("t"), ["a", "b"]) == 'insert into "t" ("a", "b") values ($1, $2)'
     assert insert(SQLITE, Table("t"), ["a"]) == 'insert into "t" ("a") values (?1)'

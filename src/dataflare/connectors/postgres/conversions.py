@@ -13,9 +13,7 @@ from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dataflare.schema import Schema
+    from dataflare.schema import Column
 
 
 _TEXTUAL = re.compile(r"(text|character|bpchar|name)(?!.*\[)")
@@ -25,17 +23,13 @@ _FLOATS = ("real", "double precision")
 """What is no exact number may be rounded to one of fewer decimals, as the destination's page says."""
 
 
-def conversions(schema: Schema, found: Mapping[str, str]) -> dict[str, str]:
-    """Return the expressions of the columns whose bytes in a staging table are not those of the column that is there.
+def conversion(column: Column, found: str) -> str:
+    """Return the expression of a staged column for a target's column of another type; "" where the bytes are the same.
 
-    `found` are the types of the target's columns as `format_type` writes them.
+    `found` is the type of the target's column as `format_type` writes it.
     """
-    told = {}
-    for column in schema:
-        mine, theirs = POSTGRES_STAGING.column_type(column.type), found[column.name]
-        if not _same_bytes(mine, theirs):
-            told[column.name] = _converted(column.name, mine, theirs)
-    return told
+    mine = POSTGRES_STAGING.column_type(column.type)
+    return "" if _same_bytes(mine, found) else _converted(column.name, mine, found)
 
 
 def _same_bytes(mine: str, theirs: str) -> bool:
@@ -57,4 +51,4 @@ def _converted(name: str, mine: str, theirs: str) -> str:
     return f"case when {back} is distinct from {column} then {failing} else cast({column} as {theirs}) end"
 
 
-__all__ = ["conversions"]
+__all__ = ["conversion"]

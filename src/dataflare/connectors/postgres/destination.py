@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from dataflare.changes import OP
 from dataflare.component import destination
-from dataflare.connectors.postgres.conversions import conversions
+from dataflare.connectors.postgres.conversions import conversion
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.privileges import refused
 from dataflare.connectors.postgres.session import PostgresSession
@@ -25,7 +26,6 @@ from dataflare.sql.dialect import Table
 from dataflare.sql.naming import stage_table
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
-from dataflare.sql.writing import move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,38 +87,35 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
 
     def privileges(self, table: Table) -> Iterator[DataFlareError]:
         """Ask the server what this user may do."""
-        return refused(self._statements(), table, self.context.write_mode, create=self.config.create)
-
-    def may_create(self) -> bool:
-        """As set."""
-        return self.config.create
-
-    def may_add_columns(self) -> bool:
-        """As set."""
-        return self.config.new_columns == "add"
+        mode, schemas = self.context.write_mode, self.context.schemas.values()
+        deletes = mode == "merge" and self.config.deletes == "hard" and any(OP in s for s in schemas)
+        return refused(self._statements(), table, "deletes" if deletes else mode, create=self.config.create)
 
     def prepare_session(self) -> None:
         """Learn the types of the target, and how rows get there: straight, or over a temporary table."""
-        session, names = self.session, POSTGRES.listed(self.schema.names)
-        there = session.columns(self.table) or {}
+        session = self.session
+        self._there = session.columns(self.table) or {}
         if isinstance(session, CopySession):
             self._staging = Schema(tuple(replace(c, nullable=True) for c in self.schema))
-            self._conversions = conversions(self._staging, there)
-            self._make_detour(needed=bool(self._conversions))
+            self._make_detour(needed=any(self._expression(c, c.name) for c in self._staging))
             return
         session = self._postgres()
-        target = session.described(f"(select {names} from {POSTGRES.reference(self.table)}) t")  # noqa: S608
-        self._staging = Schema(tuple(_staging(c, d) for c, d in zip(self.schema, target, strict=True)))
+        names = POSTGRES.listed(self.shape.target.names)
+        told = session.described(f"(select {names} from {POSTGRES.reference(self.table)}) t")  # noqa: S608
+        types = {d.name: d for d in told}
+        self._staging = Schema(tuple(_staging(c, types.get(c.name)) for c in self.schema))
         kinds = [(POSTGRES_STAGING.column_type(c.type), POSTGRES.quote(c.name)) for c in self._staging]
         own = session.described(f"(select {', '.join(f'null::{kind} as {name}' for kind, name in kinds)}) t")
-        self._direct = [ingest_type(c.type, d) for c, d in zip(self.schema, target, strict=True)]
         self._own = [ingest_type(c.type, d) for c, d in zip(self._staging, own, strict=True)]
-        self._conversions = conversions(self._staging, there)
+        self._direct = [ingest_type(c.type, types[c.name]) if c.name in types else None for c in self.schema]
         self._make_detour(needed=None in self._direct)
 
-    def conversions(self) -> dict[str, str]:
-        """Return those of columns whose types are not those of staging tables."""
-        return self._conversions
+    def expression(self, column: Column, into: str) -> str:
+        """Convert where the type of the column is not that of staging tables."""
+        return self._expression(self._staging[column.name], into) or POSTGRES.quote(column.name)
+
+    def _expression(self, column: Column, into: str) -> str:
+        return conversion(column, self._there[into])
 
     def load(self, rows: pa.Table) -> None:
         """Send rows by COPY, into the target or to where they wait."""
@@ -196,29 +193,25 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         else:
             self._unique = False
             yield _ROWS
-            session.run(move(POSTGRES, self.movement(), _ROWS, self.destination_table(), unique=self._unique))
+            self.move_from([_ROWS], unique=self._unique)
             session.run(f"truncate {POSTGRES.reference(_ROWS)}")
 
     def _make_detour(self, *, needed: bool) -> None:
         """Make a temporary table where rows cannot go straight: they are merged, or the server converts them."""
-        self._detour = needed or bool(self.merge_key())
+        self._detour = needed or self.shape.changes or bool(self.merge_key())
         if self._detour and self.context.mechanism is Mechanism.DIRECT:
-            self.session.run(create_table(POSTGRES_STAGING, Table(_ROWS.name), self._staging, kind="temporary table"))
-            self._number(_ROWS)
+            self._make_staging(Table(_ROWS.name), "temporary table")
 
     def _staging_table(self) -> Table:
         if self._stage is None:
             part = f"{self.context.index}_open"
             self._stage = Table(stage_table(self._owner, self.context.attempt, 0, part), self.table.schema)
-            self.session.run(create_table(POSTGRES_STAGING, self._stage, self._staging))
-            self._number(self._stage)
+            self._make_staging(self._stage, "table")
         return self._stage
 
-    def _number(self, table: Table) -> None:
-        """Let a staging table number its rows, where the last of a key must be told."""
-        if self.merge_key():
-            ordinal = f"{POSTGRES.ordinal} bigint generated always as identity"
-            self.session.run(f"alter table {POSTGRES.reference(table)} add column {ordinal}")
+    def _make_staging(self, table: Table, kind: str) -> None:
+        numbered = self.numbers_rows()
+        self.session.run(create_table(POSTGRES_STAGING, table, self._staging, kind=kind, numbered=numbered))
 
     def _outgoing(self, rows: pa.Table, kinds: list[pa.DataType | None]) -> pa.Table:
         columns = []
@@ -265,9 +258,10 @@ from pg_class c where c.oid = to_regclass($1::text)
 """
 
 
-def _staging(column: Column, target: Described) -> Column:
+def _staging(column: Column, target: Described | None) -> Column:
     """Return the staging column of a column: an array that becomes JSON waits as JSON."""
-    becomes_json = pa.types.is_nested(arrow_type(column.type)) and target.type in ("json", "jsonb")
+    nested = pa.types.is_nested(arrow_type(column.type))
+    becomes_json = nested and target is not None and target.type in ("json", "jsonb")
     return replace(column, nullable=True, type="json" if becomes_json else column.type)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _NEEDED = {
     "append": ("insert",),
     "merge": ("insert", "select", "update"),
+    "deletes": ("insert", "select", "update", "delete"),
     "overwrite": ("insert", "select", "delete"),
 }
 _SCHEMA = (
@@ -30,8 +31,11 @@ _TABLE = (
 _CURE = "give the user of the connection the privilege: grant {} to ..."
 
 
-def refused(session: Statements, table: Table, write_mode: str, *, create: bool) -> Iterator[DataFlareError]:
-    """Yield what would stop a destination from writing the table and its own table of epochs beside it."""
+def refused(session: Statements, table: Table, action: str, *, create: bool) -> Iterator[DataFlareError]:
+    """Yield what would stop a destination from writing the table and its own table of epochs beside it.
+
+    `action` is its write mode, or `deletes`: a merge that removes rows as well.
+    """
     ((standby,),) = session.run("select pg_is_in_recovery()")
     if standby:
         yield UnavailableError("the server is a standby, which can only be read", hint="write to the primary")
@@ -49,7 +53,7 @@ def refused(session: Statements, table: Table, write_mode: str, *, create: bool)
     if not making and (epochs not in there or (create and table not in there)):
         what = f"the user may not make tables in schema {table.schema}"
         yield UnavailableError(what, hint=_CURE.format(f"create on schema {table.schema}"))
-    wanted = {table: _NEEDED.get(write_mode, ("insert",)), epochs: ("insert", "select", "update")}
+    wanted = {table: _NEEDED.get(action, ("insert",)), epochs: ("insert", "select", "update")}
     for name in there:
         lacking = [p for p in wanted[name] if not _may(session, name, p)]
         if lacking:

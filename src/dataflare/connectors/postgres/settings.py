@@ -9,6 +9,7 @@ from dataflare.component import Config, Duration, Field
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.quoting import split_name
+from dataflare.sql.settings import SqlDestinationConfig
 from dataflare.sql.source import SqlSourceConfig
 
 _DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
@@ -100,9 +101,7 @@ class PostgresLookupConfig(SqlLookupConfig, PostgresConfig):
     table: str = Field("", description="The table or view to look in, as schema.table.")
 
 
-class PostgresDestinationConfig(PostgresConfig):
+class PostgresDestinationConfig(PostgresConfig, SqlDestinationConfig):
     """Settings of the PostgreSQL destination."""
 
     table: str = Field(description="The table to write, as schema.table.")
-    create: bool = Field(default=True, description="Make the table if it is not there.")
-    new_columns: Literal["add", "error"] = Field("add", description="What becomes of columns that the table lacks.")

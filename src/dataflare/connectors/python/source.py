@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from dataflare.batch import Batch, Position
+from dataflare.batch import RESERVED, Batch, Position
+from dataflare.changes import BEFORE, OP, UNCHANGED, changing
 from dataflare.component import Config, Field, SourceConnector, Split, Stream, source
 from dataflare.component.bad_rows import with_bad_rows
 from dataflare.component.deviations import Contract
 from dataflare.component.judging import ERRORS
 from dataflare.connectors.python.loading import loaded
 from dataflare.connectors.python.taking import Rows, Taker, as_found, gathered
-from dataflare.errors import DataError, WorkflowError
+from dataflare.errors import DataError, Place, WorkflowError
+from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ class PythonSourceConfig(Config):
     )
     arguments: dict[str, Any] = Field({}, description="What the function is called with, by name.")
     columns: dict[str, str] | None = Field(None, description="Column types; default: those of the first rows.")
+    key: list[str] = Field(
+        [],
+        description="The function yields changes of rows, which these columns tell apart; `_op` tells what happened.",
+    )
     batch_rows: int = Field(1000, ge=1, le=1_000_000, description="Rows of a batch that is made of records at most.")
 
     @model_validator(mode="after")
@@ -58,6 +64,9 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
     the same order. A function with a parameter `since` need not begin anew: it yields pairs of rows and a position (a
     JSON value), and is called with the position of the last pair that was committed, at first with None.
 
+    With a `key` the rows are changes: `_op` is read, insert, update, delete or truncate, `_commit_ts` when it happened,
+    `_tx` a text that grows with the log; a deleted row needs its key only. The other columns may be null.
+
     The function runs in the process of the engine, in a worker thread. Rows that do not fit the columns, and columns
     beside them, are held to the contract under `schema`; bad rows go to the output `errors` by `on_error`.
     """
@@ -71,7 +80,7 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
         """Return the columns where the settings tell them."""
         if self.config.columns is None:
             return None
-        return {"": Stream(Schema.of(self.config.columns))}
+        return {"": self._stream(Schema.of(self.config.columns))}
 
     def streams(self) -> Mapping[str, Stream]:
         """Return the columns of the first rows that the function yields."""
@@ -79,7 +88,7 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
         if declared is not None:
             return declared
         for rows, _ in self._yielded(None, self.config.batch_rows):
-            return {"": Stream(Schema.from_arrow(as_found(rows, self._name).schema))}
+            return {"": self._stream(Schema.from_arrow(as_found(rows, self._name).schema))}
         raise WorkflowError(
             f"{self._name} yields no rows: its columns are not known", hint="declare columns: {id: int64}"
         )
@@ -104,6 +113,21 @@ class PythonSource(SourceConnector[PythonSourceConfig]):
                 yield Batch(bad, "errors", position)
             self.bytes_read += taken.nbytes
             yield Batch(taken, position=position)
+
+    def _stream(self, schema: Schema) -> Stream:
+        """Return the output: rows, or changes of rows by key."""
+        key = tuple(self.config.key)
+        if not key:
+            return Stream(schema)
+        lost = next((name for name in (*key, OP) if name not in schema), None)
+        if lost is not None:
+            raise WorkflowError(
+                f"changes of rows need the column {lost}", hint="yield it, and name it in columns if these are declared"
+            ).at(Place(path="key"))
+        values = Schema(tuple(c for c in schema if c.name not in RESERVED))
+        told = changing(values, key, unchanged=UNCHANGED in schema)
+        before = [schema[BEFORE]] if BEFORE in schema else []
+        return Stream(Schema((*told, *before)), EdgeKind.UPSERT, key)
 
     @property
     def _name(self) -> str:

@@ -16,7 +16,7 @@ from dataflare.sql.ddl import create_table
 from dataflare.sql.destination import SqlDestination
 from dataflare.sql.dialect import Table
 from dataflare.sql.sqlite_types import SQLITE
-from dataflare.sql.writing import insert, move
+from dataflare.sql.writing import insert
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,17 +70,9 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
         """Return the table; SQLite has no schemas."""
         return Table(self.config.table)
 
-    def may_create(self) -> bool:
-        """As set."""
-        return self.config.create
-
-    def may_add_columns(self) -> bool:
-        """As set."""
-        return self.config.new_columns == "add"
-
     def prepare_session(self) -> None:
         """Make the temporary table; it is not in the file, so filling it locks nobody out."""
-        self.session.run(create_table(SQLITE, _ROWS, self.schema))
+        self.session.run(create_table(SQLITE, _ROWS, self.schema, numbered=self.numbers_rows()))
         self._rows = 0
 
     def load(self, rows: pa.Table) -> None:
@@ -96,7 +88,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     def bring(self) -> None:
         """Move the rows of the temporary table into the target."""
         if self._rows:
-            self.session.run(move(SQLITE, self.movement(), _ROWS, self.destination_table()))
+            self.move_from([_ROWS])
 
     def stage(self, table: Table) -> int:
         """Move the rows of the temporary table into a staging table of the file."""
@@ -105,7 +97,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
             session = self.session
             session.begin()
             names = SQLITE.listed(self.schema.names)
-            session.run(create_table(SQLITE, table, self.schema))
+            session.run(create_table(SQLITE, table, self.schema, numbered=self.numbers_rows()))
             into = f"insert into {SQLITE.reference(table)} ({names})"
             session.run(f"{into} select {names} from {SQLITE.reference(_ROWS)} order by rowid")  # noqa: S608
             session.commit()

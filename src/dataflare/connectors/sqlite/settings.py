@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from dataflare.component import Config, Duration, Field
 from dataflare.sql.lookup import SqlLookupConfig
+from dataflare.sql.settings import SqlDestinationConfig
 from dataflare.sql.source import SqlSourceConfig
 
 
@@ -34,9 +33,8 @@ class SqliteLookupConfig(SqlLookupConfig, SqliteConfig):
     """Settings of the SQLite lookup."""
 
 
-class SqliteDestinationConfig(SqliteConfig):
+class SqliteDestinationConfig(SqliteConfig, SqlDestinationConfig):
     """Settings of the SQLite destination."""
 
     table: str = Field(description="The table to write.")
     create: bool = Field(default=True, description="Make the file and the table if they are not there.")
-    new_columns: Literal["add", "error"] = Field("add", description="What becomes of columns that the table lacks.")

@@ -1,0 +1,135 @@
+"""What a destination stages of its rows, and which columns the target must have for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dataflare.batch import RESERVED
+from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED
+from dataflare.errors import WorkflowError
+from dataflare.schema import Column, Schema
+from dataflare.sql.ddl import check_key, merged_schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.component import StageContext
+    from dataflare.sql.settings import SqlDestinationConfig
+
+APPLIED = ("merge",)
+"""Modes that apply changes of rows."""
+_UNIQUE = ("merge",)
+"""Modes in which a unique index on the key decides what happens to a row."""
+_TYPES = {OP: "string", COMMIT_TS: "timestamp", TX: "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The columns of rows on their way into a table.
+
+    `staged`: those of staging tables. `target`: those that the table must have. `kept`: the column of the table by
+    reserved column whose values it keeps. `changes`: rows are changes that are applied by `key`. `unique`: the columns
+    that must have a unique index.
+    """
+
+    staged: Schema
+    target: Schema
+    key: tuple[str, ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
+    changes: bool = False
+    unique: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns of the rows themselves, which staging tables and the target share."""
+        return tuple(c.name for c in self.staged if not (self.changes and c.name in RESERVED))
+
+    @property
+    def may_be_unchanged(self) -> bool:
+        """Whether the source may leave values out."""
+        return self.changes and UNCHANGED in self.staged
+
+
+def shape_of(context: StageContext, config: SqlDestinationConfig) -> Shape:
+    """Return the shape for the inputs and the settings; raise WorkflowError where they do not go together."""
+    schema, mode = merged_schemas(context.schemas, context.node), context.write_mode
+    check_key(schema, context.key, context.node)
+    unique = unique_key(context)
+    if OP not in schema:
+        return Shape(schema, schema, context.key, unique=unique)
+    if mode == "append":
+        logged = _logged(schema, config.changes.named(), context.node)
+        return Shape(logged, logged)
+    if mode not in APPLIED:
+        raise WorkflowError(
+            f"write_mode {mode} cannot apply the changes that {context.node} gets",
+            hint="use write_mode: merge with a key, or keep them as a log: write_mode: append with changes",
+        )
+    return _applied(schema, context, config)
+
+
+def unique_key(context: StageContext) -> tuple[str, ...]:
+    """Return the columns on which the table needs a unique index in this mode."""
+    return context.key if context.write_mode in _UNIQUE else ()
+
+
+def kept_as(reserved: str, name: str, schema: Schema) -> Column:
+    """Return the column of the table that keeps a reserved one."""
+    return replace(schema[reserved], name=name, nullable=True)
+
+
+def _logged(schema: Schema, named: Mapping[str, str], node: str) -> Schema:
+    """Return the columns of a log of changes."""
+    if not named.get(OP):
+        raise WorkflowError(
+            f"{node} gets changes, and write_mode append would take a deleted row for a new one",
+            hint="apply them: write_mode: merge with a key; or keep them as a log: "
+            f"changes: {{op: {OP}, commit_ts: {COMMIT_TS}, tx: {TX}}}",
+        )
+    values = Schema(tuple(replace(c, nullable=True) for c in schema if c.name not in RESERVED))
+    lost = next((name for reserved, name in named.items() if reserved not in schema), None)
+    if lost is not None:
+        raise WorkflowError(f"the changes that {node} gets have nothing for {lost}", hint="leave it out of changes")
+    return _with(values, [kept_as(reserved, name, schema) for reserved, name in named.items()], node)
+
+
+def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig) -> Shape:
+    """Return the shape of changes that are applied by key."""
+    values = Schema(tuple(c for c in schema if c.name not in RESERVED))
+    named = config.changes.named()
+    extra = [name for reserved, name in named.items() if reserved not in _TYPES]
+    if extra:
+        raise WorkflowError(
+            f"{extra[0]} is what a change says beside the row: a merged table has no place for it",
+            hint="leave it out of changes, or keep a log: write_mode: append",
+        )
+    own = [Column(name, _TYPES[reserved]) for reserved, name in named.items()]
+    if config.deletes == "soft":
+        own.append(Column(config.deleted_at, "timestamp"))
+    staged = [replace(c, nullable=True) for c in values]
+    staged += [Column(name, kind) for name, kind in _TYPES.items()]
+    staged += [Column(UNCHANGED, "list<string>")] if UNCHANGED in schema else []
+    return Shape(
+        Schema(tuple(staged)),
+        _with(values, own, context.node),
+        context.key,
+        tuple(named.items()),
+        changes=True,
+        unique=unique_key(context),
+    )
+
+
+def _with(values: Schema, own: list[Column], node: str) -> Schema:
+    """Return columns of rows together with those that the destination adds; no name may be there twice."""
+    names = [*values.names, *(c.name for c in own)]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise WorkflowError(
+            f"{node} would write {twice} twice: as a column of the rows and as one that it adds",
+            hint="give it another name in the settings, or drop it in a mapping before",
+        )
+    return Schema((*values, *own))
+
+
+__all__ = ["APPLIED", "Shape", "kept_as", "shape_of", "unique_key"]
