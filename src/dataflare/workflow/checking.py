@@ -10,11 +10,11 @@ from pydantic import AliasChoices, BaseModel, ValidationError, create_model
 
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.workflow.document import Document, Path, Value, dotted
-from dataflare.workflow.findings import near
+from dataflare.workflow.findings import near, nearest
 from dataflare.workflow.references import has_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from dataflare.workflow.findings import Findings
 
@@ -38,6 +38,8 @@ _PLAINLY = {
     "mapping_type": "must be a map",
 }
 _ONE_OF = ("literal_error", "enum", "union_tag_invalid")
+_ALIKE = 0.7
+"""By what share a key must be like the one that it is taken for: `imput` is like `inputs`, `steps` not like `tests`."""
 _ONE_OF_WORDS = re.compile(r"'([^']*)'")
 
 
@@ -70,20 +72,60 @@ class Checker:
             self._findings.error(code, error.what, self._document.place(path, key=True), error.hint)
             return None, {""}
         except ValidationError as error:
-            wrong: set[str] = set()
-            seen: set[tuple[Path, str]] = set()
-            for detail in [*error.errors(include_url=False), *_hidden_errors(model, value, error)]:
-                where = self._deepest(path, detail["loc"])
-                if detail["type"] not in ("extra_forbidden", "missing") and self._waits(where):
-                    continue
-                wrong.add(str(detail["loc"][0]) if detail["loc"] else "")
-                if (where, detail["type"]) not in seen:
-                    seen.add((where, detail["type"]))
-                    self._report(model, detail, where, others or {})
+            details = [*error.errors(include_url=False), *_hidden_errors(model, value, error)]
+            words = self._respelled(model, path, _strange(details, others or {}))
+            details = _without_meant(model, details)
+            if words:  # what is said of the whole may follow from them
+                details = [d for d in details if d["loc"] and d["loc"][0] not in words]
+            wrong = self._tell(model, details, path, others or {})
+            if words:
+                found, more = self.check(model, {words.get(k, k): v for k, v in value.items()}, path, others)
+                return found, wrong | more
             self._ambiguous(_rest(model, value, wrong), value, wrong, path)
             return None, wrong
         self._ambiguous(checked, value, set(), path)
         return checked, set()
+
+    def _tell(self, model: type[BaseModel], details: Sequence[Any], path: Path, others: Mapping[str, str]) -> set[str]:
+        """Report what pydantic found; return the keys that are wrong."""
+        wrong: set[str] = set()
+        seen: set[tuple[Path, str]] = set()
+        for detail in details:
+            where = self._deepest(path, detail["loc"])
+            if detail["type"] not in ("extra_forbidden", "missing") and self._waits(where):
+                continue
+            wrong.add(str(detail["loc"][0]) if detail["loc"] else "")
+            if (where, detail["type"]) not in seen:
+                seen.add((where, detail["type"]))
+                self._report(model, detail, where, others)
+        return wrong
+
+    def respell(self, model: type[BaseModel], path: Path, others: Container[str] = ()) -> bool:
+        """Report misspelled keys of a map, and take them for those that they mean; tell whether there were any.
+
+        So they do not come again as keys that are missing, nor do things that follow from that. `others` are right.
+        """
+        value, names = self._document.at(path), _names([model])
+        strange = [k for k in value.map if k not in names and k not in others] if value is not None else []
+        return bool(self._respelled(model, path, strange))
+
+    def _respelled(self, model: type[BaseModel], path: Path, strange: Sequence[str]) -> dict[str, str]:
+        """Put the keys that are meant in the place of strange ones, where they are not there; return them by those."""
+        value = self._document.at(path)
+        if value is None or not strange:
+            return {}
+        free = [name for name in _names([model]) if name not in value.map]
+        words: dict[str, str] = {}
+        for key in strange:
+            meant = nearest(key, free, _ALIKE) if key in value.map else None
+            if meant is not None:
+                place, hint = self._document.place((*path, key), key=True), near(key, free)
+                self._findings.error("unknown_key", f"unknown key {key!r}", place, hint)
+                words[key] = meant
+                free.remove(meant)
+        if words:
+            value.data = {words.get(k, k): v for k, v in value.map.items()}
+        return words
 
     def ambiguous(self, path: Path) -> None:
         """Report every unquoted on, off, yes and no below a path where text or a truth value may be meant."""
@@ -190,6 +232,19 @@ def _without_validators(model: type[BaseModel]) -> type[BaseModel]:
     """Return a model of the same fields that checks each by its annotation alone."""
     fields: dict[str, Any] = {n: (f.annotation, f) for n, f in model.model_fields.items()}
     return create_model(f"{model.__name__}Fields", __config__=model.model_config, **fields)
+
+
+def _strange(details: Sequence[Any], others: Container[str]) -> list[str]:
+    """Return the keys of the model itself that it does not know, but for those that belong elsewhere."""
+    found = [str(d["loc"][0]) for d in details if d["type"] == "extra_forbidden" and len(d["loc"]) == 1]
+    return [key for key in found if key not in others]
+
+
+def _without_meant(model: type[BaseModel], details: Sequence[Any]) -> list[Any]:
+    """Leave out what is missing where a key that is not known means it."""
+    unknown = [d["loc"] for d in details if d["type"] == "extra_forbidden"]
+    meant = {(*loc[:-1], nearest(str(loc[-1]), _names(_models_at(model, loc[:-1])), _ALIKE)) for loc in unknown}
+    return [d for d in details if d["type"] != "missing" or tuple(d["loc"]) not in meant]
 
 
 def _rest(model: type[M], value: Any, wrong: set[str]) -> M | None:

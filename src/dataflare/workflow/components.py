@@ -12,6 +12,7 @@ from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.plan_words import Action, NodeKind
 from dataflare.workflow.document import Value
 from dataflare.workflow.findings import near
+from dataflare.workflow.misplaced import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,12 +139,13 @@ class Builder:
         plain = config.plain() if config is not None and config.data is not None else {}
         if not isinstance(plain, dict):
             return  # told already
-        beside = {k: "put it beside config, not inside" for k in type(draft.text).model_fields if k != "config"}
+        beside = {k: BESIDE for k in type(draft.text).model_fields if k != "config"}
         checked, wrong = self._checker.check(draft.cls.spec.config, plain, (*draft.path, "config"), beside)
         if wrong:
             return
         try:
             if checked is None or resolve is not dict:
+                plain = config.plain() if config is not None and config.data is not None else {}
                 checked = draft.cls.spec.config.model_validate(resolve(plain))
             draft.component = draft.cls(checked)
         except DataFlareError as error:
@@ -184,7 +186,7 @@ def settings_of(registry: Registry, kind: NodeKind, name: str) -> list[str]:
         found = registry.find(_KINDS[kind], name)
     except (DataFlareError, ImportError, AttributeError):
         return []
-    return list(found.spec.config.model_fields)
+    return [f.alias or n for n, f in found.spec.config.model_fields.items()]
 
 
 def mode(draft: Draft) -> str:

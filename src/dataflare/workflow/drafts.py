@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflare.plan_words import Action, NodeKind
+from dataflare.workflow.aliases import rewrite
+from dataflare.workflow.document import Value
 from dataflare.workflow.example_text import ExampleText
 from dataflare.workflow.findings import near
+from dataflare.workflow.misplaced import INSIDE, move
 from dataflare.workflow.model import (
     NAME,
     DestinationText,
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from dataflare.errors import Place
     from dataflare.plan import Edge
     from dataflare.workflow.checking import Checker
-    from dataflare.workflow.document import Document, Path, Value
+    from dataflare.workflow.document import Document, Path
     from dataflare.workflow.findings import Findings
 
 SECTIONS: dict[str, NodeKind] = {
@@ -97,6 +100,8 @@ class _Outlining:
         self._outline = Outline(document)
 
     def run(self) -> Outline:
+        if self._respelled():
+            rewrite(self._document, self._findings)  # shorter forms may be under the keys that were misspelled
         out, plain = self._outline, self._document.plain()
         apart = ("runtime", "schedule", "secrets", "tests", *SECTIONS)
         out.head = self._checker.salvage(WorkflowText, {k: v for k, v in plain.items() if k not in apart}, ())
@@ -116,6 +121,32 @@ class _Outlining:
         for section, kind in SECTIONS.items():
             self._section(section, kind)
         return out
+
+    def _respelled(self) -> bool:
+        """Take misspelled and misplaced sections and keys of nodes for those that are meant; tell whether any were."""
+        found = self._checker.respell(WorkflowText, ())
+        for section, kind in SECTIONS.items():
+            nodes = self._document.at((section,))
+            for name, value in nodes.map.items() if nodes is not None else ():
+                found = self._respelled_node(kind, (section, name), value) or found
+        return found
+
+    def _respelled_node(self, kind: NodeKind, path: Path, value: Value) -> bool:
+        model = _TEXTS[kind]
+        words = [f.alias or n for n, f in model.model_fields.items()]
+        config = value.map.get("config", Value({})).map
+        found = False
+        if value.map.keys() - words or config.keys() & words:
+            found = self._checker.respell(model, path, self._inside(kind, value))
+            settings = self._inside(kind, value)
+            if settings:
+                found = move(self._document, path, words, settings, self._findings) or found
+        return found
+
+    def _inside(self, kind: NodeKind, value: Value) -> dict[str, str]:
+        """Return what to do with keys of a node that belong into its config."""
+        named = value.map.get("type")
+        return dict.fromkeys(self._settings_of(kind, str(named.data)), INSIDE) if named is not None else {}
 
     def _entries(self, section: str) -> Iterator[tuple[str, Value]]:
         found = self._document.at((section,))
@@ -156,10 +187,8 @@ class _Outlining:
                     "duplicate_name", message, self._document.place(path, key=True), "give one of them another name"
                 )
                 continue
-            inside: dict[str, str] = {}
-            named = value.map.get("type")
-            if value.map.keys() - {"config", *_TEXTS[kind].model_fields} and named is not None:
-                inside = dict.fromkeys(self._settings_of(kind, str(named.data)), "put it inside config")
+            strange = value.map.keys() - {"config", *_TEXTS[kind].model_fields}
+            inside = self._inside(kind, value) if strange else {}
             text = self._checker.salvage(_TEXTS[kind], self._node(value), path, inside)
             if text is not None:
                 self._outline.drafts[name] = Draft(name, kind, text, path)

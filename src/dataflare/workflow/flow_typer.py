@@ -137,7 +137,8 @@ class FlowTyper:
     def _processor(self, draft: Draft) -> Outputs | None:
         if draft.component is None:
             return None
-        if not self._flow.typed(draft.id) or not self._flow.edges[draft.id]:
+        lacks = draft.id in self._wiring.lacking and not self._steps.takes(draft)
+        if lacks or not self._flow.typed(draft.id) or not self._flow.edges[draft.id]:
             self._check_kinds(draft)
             return self._names_only(draft)
         kind = self._check_kinds(draft)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def check_unused(outline: Outline, wiring: Wiring, flow: Flow, findings: Findings) -> None:
-    """Report to `findings`; an output of a node that leads nowhere at all is not told again."""
+    """Report to `findings`; an output of a node that leads nowhere at all is not told again.
+
+    Nothing where inputs are wrong: what seems to lead nowhere may be meant there.
+    """
+    if not wiring.all_known:
+        return
     edges = {(e.source, e.output) for edges in flow.edges.values() for e in edges}
     meant = [r for references in wiring.references.values() for r in references]
     written = {r.node for r in meant if not r.glob or (r.node in flow.nameless and r.output != ERRORS)}

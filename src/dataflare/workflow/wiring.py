@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dataflare.plan_words import NodeKind
+from dataflare.workflow.document import dotted
 from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
@@ -34,11 +35,15 @@ class Reference:
 class Wiring:
     """References by node, in the order of its inputs, and the nodes in an order in which inputs come first.
 
-    `order` leaves out nodes that are part of a cycle or fed by one.
+    `order` leaves out nodes that are part of a cycle or fed by one. `lacking` are the nodes of which an input is wrong
+    or missing; where there are such, or nodes that are wrong altogether, not `all_known`, nobody can say what leads
+    nowhere.
     """
 
     references: dict[str, list[Reference]] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
+    all_known: bool = True
 
 
 def wire(outline: Outline, findings: Findings) -> Wiring:
@@ -68,14 +73,20 @@ class _Wirer:
             if draft.kind is not NodeKind.SOURCE:
                 self._inputs(draft)
         self._order()
+        self._wiring.all_known = not self._wiring.lacking and not self._lost()
         return self._wiring
+
+    def _lost(self) -> bool:
+        """Tell whether there are nodes in the text that are none."""
+        sections = (self._outline.document.at((s,)) for s in ("sources", "transformations", "destinations"))
+        return any(name not in self._drafts for s in sections if s is not None for name in s.map)
 
     def _inputs(self, draft: Draft) -> None:
         found: list[Reference] = []
-        failed = False
         for text, path in self._written(draft):
             references = list(self._resolved(draft, text, path))
-            failed = failed or not references
+            if not references:
+                self._wiring.lacking.add(draft.id)
             for reference in references:
                 same = [r for r in found if (r.node, r.output) == (reference.node, reference.output)]
                 if not same:
@@ -84,11 +95,22 @@ class _Wirer:
                     message = f"{text!r} is an input twice"
                     place = self._outline.document.place(path)
                     self._findings.error("duplicate_input", message, place, "remove one of them")
+                    self._wiring.lacking.add(draft.id)
         self._wiring.references[draft.id] = found
-        if not found and not failed:
-            message = f"{draft.id!r} has no inputs"
-            place = self._outline.place(draft, key=True)
-            self._findings.error("missing_inputs", message, place, "name the node that feeds it: inputs: [...]")
+        if not found and draft.id not in self._wiring.lacking:
+            self._wiring.lacking.add(draft.id)
+            if not self._wrong_words(draft):
+                message = f"{draft.id!r} has no inputs"
+                place = self._outline.place(draft, key=True)
+                self._findings.error("missing_inputs", message, place, "name the node that feeds it: inputs: [...]")
+
+    def _wrong_words(self, draft: Draft) -> bool:
+        """Tell whether inputs may be under a key that is not known, or were told to be no inputs."""
+        node = self._outline.document.at(draft.path)
+        names = {f.alias or n for n, f in type(draft.text).model_fields.items()}
+        return node is not None and any(
+            self._findings.told(dotted((*draft.path, key))) for key in node.map if key == "inputs" or key not in names
+        )
 
     def _written(self, draft: Draft) -> Iterator[tuple[str, Path]]:
         document = self._outline.document
@@ -115,6 +137,8 @@ class _Wirer:
             hint = "read from the node that feeds the destination"
             self._findings.error("destination_as_input", f"{node!r} is a destination: nothing comes out", place, hint)
         elif output == ERRORS and not target.keeps_errors:
+            if self._findings.told(dotted((*target.path, "on_error"))):
+                return  # it may be meant to have that output
             message = f"{node!r} has no output 'errors'"
             hint = f"give {node} on_error: {{action: dead_letter}}"
             self._findings.error("unknown_output", message, place, hint)
@@ -136,6 +160,7 @@ class _Wirer:
             if name in behind or target.kind is NodeKind.DESTINATION or not fnmatchcase(name, pattern):
                 continue
             if output == ERRORS and not target.keeps_errors:
+                matched = matched or self._findings.told(dotted((*target.path, "on_error")))
                 continue
             matched = True
             yield Reference(name, output, path, text, glob=True)
@@ -178,6 +203,7 @@ class _Wirer:
         message = f"nodes feed each other in a circle: {' <- '.join(turned)}"
         place = self._outline.place(draft, "inputs")
         self._findings.error("cycle", message, place, "take one of these inputs out")
+        self._wiring.lacking.update(cycle)
 
 
 def _cycle(start: str, feeds: Mapping[str, set[str]], walked: set[str]) -> list[str]:
