@@ -47,6 +47,42 @@ def history(
 
 
 @app.command()
+def verify(  # noqa: PLR0913 - users name what they mean
+    file: File,
+    destinations: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only these; all that can be read by default.",
+            show_default=False,
+            autocompletion=completion.complete_node,
+        ),
+    ] = None,
+    *,
+    key: Annotated[
+        str, typer.Option(help="Columns that tell rows apart; the key of the destination by default.", metavar="A,B")
+    ] = "",
+    columns: Annotated[str, typer.Option(help="Only these columns.", metavar="A,B")] = "",
+    leave_out: Annotated[str, typer.Option("--except", help="Not these columns.", metavar="A,B")] = "",
+    where: Annotated[str, typer.Option(help="Only rows that fulfil it, in SQL.", metavar="CONDITION")] = "",
+    sample: Annotated[str, typer.Option(help="Only a share of the keys, such as 5%.", metavar="SHARE")] = "",
+    looks: Annotated[int, typer.Option(min=1, max=100, help="How often rows that differ are read.", metavar="N")] = 2,
+    pause: Annotated[str, typer.Option(help="How long to wait between looks.", metavar="TIME")] = "0s",
+    examples: Annotated[int, typer.Option(min=0, max=10_000, help="So many are named at most.", metavar="N")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """Prove that nothing was lost.
+
+    Reads the sources as a whole, passes the rows through the workflow, reads what the destinations hold, and compares
+    row by row. Writes nothing and keeps no state. Rows that differ are read again, as others may be on their way. Ends
+    with 1 where rows differ.
+    """
+    from dataflare.cli.verifying import options_of, verify_command
+
+    options = options_of((key, columns, leave_out), where, sample, (examples, looks), pause)
+    return verify_command(file, destinations or [], options, as_json=as_json)
+
+
+@app.command()
 def trigger(
     event: Annotated[str, typer.Argument(help="The name of the event.", show_default=False)],
     *,

@@ -11,6 +11,7 @@ from dataflare.component.contract import C, Component, MaybeAsync
 
 if TYPE_CHECKING:
     from dataflare.batch import Batch, DataRecord
+    from dataflare.schema import Schema
 
 Handle = Mapping[str, Any]
 """What was staged at `prepare`: a JSON value of the connector, named by attempt, enough to commit it from nothing."""
@@ -42,6 +43,15 @@ class DestinationConnector(Component[C]):
     def codecs(self) -> Sequence[str]:
         """Return the codecs of the spec that go with these settings; asked while planning, touches nothing."""
         return tuple(type(self).spec.traits.codecs)
+
+    @classmethod
+    def read_back(cls, config: Mapping[str, Any], schema: Schema) -> tuple[str, Mapping[str, Any]] | None:
+        """Return type and settings of a source that reads what is written here, as rows of a schema; None: none does.
+
+        `config` are settings as a plan holds them, references to secrets and all. For `dataflare verify`.
+        """
+        del config, schema
+        return None
 
     def open(self) -> MaybeAsync[None]:
         """Connect, create what is missing, and raise the fence to `context.attempt`.

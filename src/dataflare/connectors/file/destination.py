@@ -12,7 +12,14 @@ from dataflare.connectors.file.dividing import check_columns, divided
 from dataflare.connectors.file.encoders import check_schema, container_encoder, packing_for
 from dataflare.connectors.file.folder import Folder
 from dataflare.connectors.file.object_settings import SCHEME
-from dataflare.connectors.file.settings import CONTAINERS, EXTENSIONS, FileDestinationConfig, extension_of, format_of
+from dataflare.connectors.file.settings import (
+    CONTAINERS,
+    EXTENSIONS,
+    FileDestinationConfig,
+    as_source,
+    extension_of,
+    format_of,
+)
 from dataflare.connectors.file.single import SingleAtEnd, SingleText
 from dataflare.connectors.file.stores import Stores
 from dataflare.connectors.file.surroundings import unwritable
@@ -26,7 +33,7 @@ from dataflare.formats.recoding import Recoder, mark_of, recoded
 from dataflare.plan_words import Mechanism
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.file.object_layouts import ObjectFolder, SingleObject
     from dataflare.connectors.file.object_store import Bucket
     from dataflare.formats.encoder import Encoder, Sink
+    from dataflare.schema import Schema
 
     Layout: TypeAlias = Folder | SingleText | SingleAtEnd | ObjectFolder | SingleObject
 
@@ -73,6 +81,11 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
     `overwrite: partitions` only those partitions are replaced that the run writes; all others stay as they are.
     Files that are not finished are hidden (`.staged-*`), and left-overs of crashes are removed by the next run.
     """
+
+    @classmethod
+    def read_back(cls, config: Mapping[str, Any], schema: Schema) -> tuple[str, Mapping[str, Any]]:
+        """Read the files that are there, also such as others have put into the folder."""
+        return "file", as_source(config, schema)
 
     def check(self) -> list[UnavailableError]:
         """Look whether there is a place for the files."""

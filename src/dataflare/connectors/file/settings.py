@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -12,6 +12,11 @@ from dataflare.connectors.file.object_settings import ObjectStoreConfig
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.schema import Schema
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow", "arrow_stream", "avro", "json_array", "excel"]
 CONTAINERS = ("parquet", "arrow", "arrow_stream", "avro")
@@ -277,3 +282,13 @@ class FileDestinationConfig(TextConfig):
             line_end="\n" if self.line_end == "lf" else "\r\n",
             quote_all=self.quote_all,
         )
+
+
+def as_source(config: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return settings of a source that reads what a destination of these settings writes."""
+    shared = {k: v for k, v in config.items() if k in (*TextConfig.model_fields, "path", "s3")}
+    kind = format_of(config["path"], config.get("format") or ("jsonl" if not extension_of(config["path"]) else None))
+    nulls = {"null_values": [config["null_value"]]} if config.get("null_value") else {}
+    hive = {"hive": True, "path": f"{config['path'].rstrip('/')}/**/part-*"} if config.get("partition_by") else {}
+    columns = {"columns": {c.name: c.type for c in schema}}
+    return {**shared, "format": kind, **nulls, **hive, **columns, "allow_empty": True}

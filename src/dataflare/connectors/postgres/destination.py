@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ from dataflare.connectors.postgres.conversions import conversion
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.privileges import refused
 from dataflare.connectors.postgres.session import PostgresSession
-from dataflare.connectors.postgres.settings import PostgresDestinationConfig
+from dataflare.connectors.postgres.settings import PostgresConfig, PostgresDestinationConfig
 from dataflare.connectors.postgres.statements import Described, Statements
 from dataflare.connectors.postgres.values import ingest_type, outgoing
 from dataflare.errors import WorkflowError
@@ -28,7 +28,7 @@ from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.batch import Encoded
     from dataflare.errors import DataFlareError
@@ -64,6 +64,12 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     """
 
     dialect = POSTGRES
+
+    @classmethod
+    def read_back(cls, config: Mapping[str, Any], schema: Schema) -> tuple[str, Mapping[str, Any]]:
+        """Read the table, as the types that were written."""
+        shared = {k: v for k, v in config.items() if k in (*PostgresConfig.model_fields, "table")}
+        return "postgres", {**shared, "types": {c.name: c.type for c in schema}}
 
     def codecs(self) -> Sequence[str]:
         """Take bytes wherever their driver understands the address."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.component import destination
 from dataflare.connectors.sqlite.session import SqliteSession
-from dataflare.connectors.sqlite.settings import SqliteDestinationConfig
+from dataflare.connectors.sqlite.settings import SqliteConfig, SqliteDestinationConfig
 from dataflare.connectors.sqlite.values import to_values
 from dataflare.errors import UnavailableError
 from dataflare.formats.jsonl.encode import JsonTexts
@@ -19,9 +19,12 @@ from dataflare.sql.sqlite_types import SQLITE
 from dataflare.sql.writing import insert
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pyarrow as pa
+
+    from dataflare.schema import Schema
 
 _ROWS = Table("_dataflare_rows", "temp")
 _PART_ROWS = 1 << 14
@@ -49,6 +52,12 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     """
 
     dialect = SQLITE
+
+    @classmethod
+    def read_back(cls, config: Mapping[str, Any], schema: Schema) -> tuple[str, Mapping[str, Any]]:
+        """Read the table, as the types that were written."""
+        shared = {k: v for k, v in config.items() if k in (*SqliteConfig.model_fields, "table")}
+        return "sqlite", {**shared, "types": {c.name: c.type for c in schema}}
 
     def connect(self) -> SqliteSession:
         """Open the file."""
