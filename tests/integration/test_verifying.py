@@ -110,7 +110,7 @@ def test_rows_that_are_on_their_way_are_not_told(shop: Path, monkeypatch: pytest
 
     again = WORKFLOW.replace("id: shop", "id: again").replace("mode: incremental", "mode: full")
     (shop / "again.yaml").write_text(again)
-    monkeypatch.setattr("dataflare.operate.verifying.looks.pause", arrive)
+    monkeypatch.setattr("dataflare.operate.verifying.looks.wait_blocking", arrive)
     registry = Registry.installed()
     plan = plan_or_raise(shop / "again.yaml", registry=registry, environ={}, level="sample")
     report = verify(plan, registry, "table", Options(pause_seconds=1.0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import RESERVED
+from dataflare.clock import wait_blocking
 from dataflare.component import Config, DestinationConnector, destination, source, state_store
 from dataflare.errors import WorkflowError
 from dataflare.executor.contract import RunContext, executor
@@ -86,7 +87,7 @@ class _Looks:
         counts, settled, looks = comparison.counts(), 0, 1
         while counts and looks < options.looks:
             if options.pause_seconds:
-                pause(options.pause_seconds)
+                wait_blocking(options.pause_seconds)
             comparison.look_again()
             self._look()
             settled += comparison.settle()
@@ -138,13 +139,6 @@ class _Taker(DestinationConnector[Config]):
     def write(self, batch: Batch) -> None:
         """Take the rows."""
         self.comparison.take(self.side, batch.rows)
-
-
-def pause(seconds: float) -> None:
-    """Wait between two looks."""
-    import time
-
-    time.sleep(seconds)
 
 
 def _destination(plan: Plan, name: str) -> Node:
