@@ -36,8 +36,8 @@ MAY_CATCH_ALL = {
     "executor/faults.py",  # the border to connectors and processors, whose failures get a node and a code
     "executor/runtime.py",  # an observer that fails must not end a run
     "monitoring/observers.py",
-    "operate/scheduler.py",  # what becomes of one workflow must not touch the others
     "operate/starter.py",  # where the failure of a run becomes its record
+    "operate/upkeep.py",  # what becomes of one workflow must not touch the others
     "processors/python_lines.py",  # the border to a user's function, whose block is then worked on row by row
     "processors/python_modes.py",  # the border to a user's function, whose failure is a row's
     "processors/python_worker.py",  # the border to a user's module, while it is imported

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from dataflare.clock import Clock
-    from dataflare.operate.scheduler import Scheduler, Standing
+    from dataflare.operate.scheduler import Scheduler
+    from dataflare.operate.upkeep import Standing
 
 HEAD = ("workflow", "status", "rows", "rows/s", "last run", "ended (UTC)", "next run (UTC)")
 RIGHT = (2, 3)

@@ -94,6 +94,13 @@ def run_(  # noqa: PLR0913 - users name what they mean
     listen: Annotated[
         str, typer.Option(help="A folder: where calls come in that start runs.", metavar="HOST:PORT")
     ] = "127.0.0.1:8090",
+    restart_changed: Annotated[
+        bool,
+        typer.Option(
+            "--restart-changed",
+            help="A folder: runs without a schedule go on from their checkpoint with a file that has changed.",
+        ),
+    ] = False,
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
     dev: Annotated[
         bool,
@@ -112,7 +119,7 @@ def run_(  # noqa: PLR0913 - users name what they mean
         return dev_command(path, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
-    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max, listen)
+    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max, listen, restart_changed)
     if path.is_dir():
         from dataflare.cli.folder import run_folder
 

@@ -40,14 +40,18 @@ def write_json(value: Mapping[str, Any] | Sequence[Any], *, stream: TextIO | Non
 
 def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     """Tell on stderr what is wrong, where, and what to do; a workflow's findings all of them."""
-    findings: list[Finding] = getattr(error, "findings", [])
     if as_json:
-        for finding in findings or [error.as_finding()]:
+        for finding in getattr(error, "findings", []) or [error.as_finding()]:
             write_json(in_language(finding).as_json(), stream=sys.stderr)
         return
+    sys.stderr.write(error_text(error) + "\n")
+
+
+def error_text(error: DataFlareError) -> str:
+    """Return what is wrong, where, and what to do, as it is told on stderr; a workflow's findings all of them."""
+    findings: list[Finding] = getattr(error, "findings", [])
     if findings:
-        sys.stderr.write(findings_text(findings, sys.stderr) + "\n")
-        return
+        return findings_text(findings, sys.stderr)
     place = str(error.place)
     if error.place.file and error.place.path:
         place = f"{place} ({error.place.path})"
@@ -55,7 +59,7 @@ def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     lines = [f"{painted(_word('error') + ':', RED, sys.stderr)} {told.message}"]
     lines += [f"  at {place}"] if place else []
     lines += [f"  {painted(_word('hint:'), DIM, sys.stderr)} {told.hint}"] if told.hint else []
-    sys.stderr.write("\n".join(lines) + "\n")
+    return "\n".join(lines)
 
 
 def say_warning(finding: Finding, *, as_json: bool) -> None:

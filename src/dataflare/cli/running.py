@@ -47,8 +47,9 @@ LISTEN = "127.0.0.1:8090"
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max` and `listen` are for folders.
-    `observers` hear of everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
+    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max`, `listen` and `restart_changed` are
+    for folders. `observers` hear of everything besides; `counters` are those of this process; with `bytes_total`
+    progress has a bar.
     """
 
     as_json: bool = False
@@ -59,6 +60,7 @@ class RunOptions:
     run_id: str = ""
     runs_max: int = RUNS_MAX
     listen: str = LISTEN
+    restart_changed: bool = False
     replay: Replay | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0

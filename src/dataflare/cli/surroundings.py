@@ -11,9 +11,10 @@ from dataflare.executor.surroundings import STATE, StateOf
 if TYPE_CHECKING:
     from dataflare.component import Registry
     from dataflare.plan import Plan
+    from dataflare.workflow import Written
 
 
-def plan_of(file: Path, registry: Registry, *, level: str = "sample", parallelism: int | None = None) -> Plan:
+def plan_of(file: Path | Written, registry: Registry, *, level: str = "sample", parallelism: int | None = None) -> Plan:
     """Return the plan of a workflow file; raise InvalidWorkflowError with all findings."""
     from dataflare.workflow import plan_or_raise
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.cli.console import GREEN, RED, YELLOW, painted, write_json
 from dataflare.cli.running import Warnings
-from dataflare.monitoring.events import CallsTaken, RunBegun, RunRecorded, RunRetried, RunSkipped
+from dataflare.monitoring.events import CallsTaken, RunBegun, RunRecorded, RunRetried, RunSkipped, WorkflowFollowed
 from dataflare.schedule import text_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class FolderTeller(Warnings):
                 self._line(
                     event, event.run, f"begins ({event.trigger}{tries})", {"event": "begun", "tries": event.tries}
                 )
+            case WorkflowFollowed():
+                self._line(event, "", event.message, {"event": event.change, "message": event.message})
             case RunRecorded():
                 self._recorded(event)
             case RunSkipped():

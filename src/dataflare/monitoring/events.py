@@ -152,4 +152,12 @@ class CallsTaken(Event):
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowFollowed(Event):
+    """The file of a workflow came, changed or went; `change` is `added`, `changed` or `removed`."""
+
+    change: str
+    message: str
+
+
 Observer = Callable[[Event], None]

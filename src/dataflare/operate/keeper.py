@@ -75,11 +75,12 @@ class Keeper:
         self._agenda = Agenda(0, 0, "")
         self._task: asyncio.Task[RunRecord] | None = None
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._draining = False
         self._not_before = 0.0
         self._sensed = -SENSE_SECONDS
         self._break_at: float | None = None
         self._calls = Calls()
+        self._changed: tuple[Schedule, History, Sequence[Sense]] | None = None
 
     @property
     def agenda(self) -> Agenda:
@@ -99,11 +100,20 @@ class Keeper:
         self._wake.set()
         return await self._calls.put(key)
 
-    def stop(self) -> None:
-        """Begin no more; drain the run that is under way, which goes on when the schedule is kept again."""
+    def change(self, schedule: Schedule, history: History, senses: Sequence[Sense]) -> None:
+        """Go on by other rules; what was planned by those before, and the run that is under way, are kept."""
+        self._changed = schedule, history, senses
+        self._wake.set()
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Begin no more; drain the run that is under way, which goes on when the schedule is kept again.
+
+        Without `drain` that run ends by itself.
+        """
         self._stopping = True
-        if self._task is not None:
-            self._starter.drain()
+        self._draining = self._draining or drain
+        if drain and self._task is not None:
+            self._drain()
         self._wake.set()
 
     async def keep(self) -> None:
@@ -114,9 +124,13 @@ class Keeper:
         try:
             await self._open()
             while True:
+                if self._changed is not None:
+                    (self._schedule, self._history, self._senses), self._changed = self._changed, None
+                    await self._open()
                 wake = await self._plan()
                 await self._begin()
-                if self._task is None and (self._stopping or (wake is None and self._done())):
+                ended = wake is None and self._changed is None and self._done()
+                if self._task is None and (self._stopping or ended):
                     return
                 await self._wait(wake)
                 await self._settle()
@@ -125,6 +139,10 @@ class Keeper:
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait([self._task])
+
+    def _drain(self) -> None:
+        """Have the run drained that is under way; its task may not have come to its first step, and does so before."""
+        asyncio.get_running_loop().call_soon(self._starter.drain)
 
     def _done(self) -> bool:
         return self._schedule.timed and self._agenda.active is None and not self._agenda.queue
@@ -185,7 +203,7 @@ class Keeper:
             self._runtime.emit(RunSkipped(self._workflow, run.id, why))
         if self._task is not None and agenda.active is not None and agenda.active.stopping and self._break_at is None:
             self._break_at = self._runtime.clock.monotonic() + CANCEL_SECONDS
-            self._starter.drain()
+            self._drain()
 
     async def _sense(self, now: int) -> None:
         """Ask the senses for events; they wait where no run could follow: outside the dates, or behind a full queue."""
@@ -231,6 +249,8 @@ class Keeper:
         self._break_at = None
         self._task = asyncio.get_running_loop().create_task(self._starter.run(active, record))
         self._task.add_done_callback(lambda _: self._wake.set())
+        if self._draining:  # it was asked to stop while this was written
+            self._drain()
         self._told(record)
 
     async def _settle(self) -> None:
@@ -247,7 +267,7 @@ class Keeper:
             return
         except asyncio.CancelledError:
             record = await self._broken_off(active)
-        if record.open or (self._stopping and record.status == "stopped" and not record.more):
+        if record.open or (self._draining and record.status == "stopped" and not record.more):
             return
         if record.status == "failed" and self._may_retry(active, record):
             pause = self._schedule.retries.pause(active.tries)

@@ -1,7 +1,7 @@
 """From workflow text to plan: read the document, say everything that is wrong with it, freeze the plan."""
 
 from dataflare.workflow.description import describe
-from dataflare.workflow.loading import LEVELS, Loaded, importable, load, plan_or_raise
+from dataflare.workflow.loading import LEVELS, Loaded, Written, importable, load, plan_or_raise
 from dataflare.workflow.model import WorkflowText
 from dataflare.workflow.picture import picture
 from dataflare.workflow.references import resolve_secrets, secret_references
@@ -10,6 +10,7 @@ __all__ = [
     "LEVELS",
     "Loaded",
     "WorkflowText",
+    "Written",
     "describe",
     "importable",
     "load",

@@ -64,8 +64,16 @@ class Loaded:
         return not any(f.severity == "error" for f in self.findings)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The text of a file as it was read: what is planned of it does not hang on what the file holds by then."""
+
+    path: Path
+    text: bytes
+
+
 def load(
-    source: Path | str,
+    source: Path | str | Written,
     *,
     registry: Registry,
     environ: Mapping[str, str],
@@ -75,13 +83,13 @@ def load(
 ) -> Loaded:
     """Read a workflow and return its plan and everything there is to say about it; never raises for a bad workflow.
 
-    `source` is the path of a file, or (a str of more than one line, or that starts with `{`) the text itself. The
-    levels: `static` reads that file and checks its words; `plan` also types it by what it declares, and opens nothing;
-    `connect` also asks every component to look around (`Component.check`); `sample` asks sources for their columns
-    instead, or besides with `check`. The last two open files and connections and use secrets: call them in a worker
-    thread, never on an event loop. `overrides` are values by dotted path, such as `sources.shop.config.path`. The
-    folder of a file is put on `sys.path` when the workflow names Python code, so that `python:` components beside the
-    workflow are found.
+    `source` is the path of a file, what was written in one, or (a str of more than one line, or that starts with `{`)
+    the text itself. The levels: `static` reads that file and checks its words; `plan` also types it by what it
+    declares, and opens nothing; `connect` also asks every component to look around (`Component.check`); `sample` asks
+    sources for their columns instead, or besides with `check`. The last two open files and connections and use secrets:
+    call them in a worker thread, never on an event loop. `overrides` are values by dotted path, such as
+    `sources.shop.config.path`. The folder of a file is put on `sys.path` when the workflow names Python code, so that
+    `python:` components beside the workflow are found.
     """
     text, file, directory = _text(source)
     findings = Findings(file)
@@ -127,7 +135,9 @@ def load_document(document: Document, findings: Findings, around: Around) -> Loa
     return _Loading(document, findings, around).run()
 
 
-def plan_or_raise(source: Path | str, *, registry: Registry, environ: Mapping[str, str], **options: Any) -> Plan:
+def plan_or_raise(
+    source: Path | str | Written, *, registry: Registry, environ: Mapping[str, str], **options: Any
+) -> Plan:
     """Return the plan; raise InvalidWorkflowError with all findings where there is an error. Options as for `load`."""
     loaded = load(source, registry=registry, environ=environ, **options)
     if loaded.plan is None:
@@ -218,8 +228,10 @@ class _Loading:
         return [replace(f, message=hidden(f.message), hint=hidden(f.hint)) for f in found]
 
 
-def _text(source: Path | str) -> tuple[str | bytes | Finding, str, Path]:
+def _text(source: Path | str | Written) -> tuple[str | bytes | Finding, str, Path]:
     """Return the text, the name of its file and its folder."""
+    if isinstance(source, Written):
+        return source.text, str(source.path), source.path.parent
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
         return source, "", Path()
     path = Path(source)

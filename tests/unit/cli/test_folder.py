@@ -11,10 +11,9 @@ from rich.console import Console
 
 from dataflare.cli.board import Board
 from dataflare.cli.main import main
-from dataflare.errors import WorkflowError
 from dataflare.monitoring.events import NodeProgressed, RunBegun
 from dataflare.operate.history import RunRecord
-from dataflare.operate.scheduler import Standing
+from dataflare.operate.upkeep import Standing
 from dataflare.testing.clock import ManualClock
 from dataflare.workflow.folder import workflow_files
 
@@ -316,23 +315,3 @@ def shown(board: Board) -> list[str]:
     console = Console(file=io.StringIO(), width=120, record=True)
     console.print(board.render())
     return [" ".join(line.split()) for line in console.export_text().splitlines()]
-
-
-def test_a_file_that_no_longer_holds_its_workflow_fails_its_run(tmp_path: Path) -> None:
-    from dataflare.cli.folder import Fleet
-    from dataflare.cli.running import RunOptions
-    from dataflare.component import Registry
-    from dataflare.operate.agenda import PlannedRun
-
-    file = write(tmp_path, "one")
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        fleet = Fleet(Registry.installed(), RunOptions())
-        fleet.take_in(file, stack)
-        file.write_text(file.read_text().replace("id: one", "id: other"))
-        with (
-            pytest.raises(WorkflowError, match="now holds the workflow 'other'"),
-            fleet.members[0].prepare(PlannedRun("r", 0, "x")),
-        ):
-            pass

@@ -216,6 +216,49 @@ def test_a_schedule_with_other_rules_begins_anew_and_keeps_what_was_planned() ->
     assert world.keeper.agenda.next == START + 2 * HOUR * MICROSECONDS
 
 
+def test_other_rules_are_taken_up_without_an_end_and_the_run_under_way_goes_on() -> None:
+    world = World(START, every(MINUTE, overlap="queue"), Works(seconds=lambda _: 70.0))
+
+    async def change() -> None:
+        await asyncio.sleep(MINUTE + 10)
+        assert world.keeper is not None
+        world.keeper.change(every(HOUR), world.history, ())
+
+    assert world.live(2 * HOUR + 10 * MINUTE, during=change())
+    assert world.works.done == ["2026-01-01T00:01:00Z", "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"]
+    assert world.works.begun == world.works.done
+    assert {r.tries for r in world.records()} == {1}
+
+
+def test_a_keeper_that_is_to_leave_lets_its_run_end_and_begins_no_other() -> None:
+    world = World(START, every(MINUTE, overlap="queue"), Works(seconds=lambda _: 200.0))
+
+    async def leave() -> None:
+        await asyncio.sleep(2 * MINUTE + 10)
+        assert world.keeper is not None
+        world.keeper.stop(drain=False)
+
+    assert world.live(HOUR, during=leave())
+    assert world.runs() == [("2026-01-01T00:01:00Z", "succeeded")]
+    assert world.keeper is not None
+    assert [run.id for run in world.keeper.agenda.queue] == ["2026-01-01T00:02:00Z"]
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_stop_while_a_run_is_begun_drains_it(steps: int) -> None:
+    world = World(START, every(MINUTE), Works(seconds=lambda _: 1000.0))
+
+    async def stop() -> None:
+        await asyncio.sleep(MINUTE)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        assert world.keeper is not None
+        world.keeper.stop()
+
+    assert world.live(HOUR, during=stop())
+    assert world.loop.time() < 2 * MINUTE
+
+
 def test_a_schedule_that_has_ended_ends_its_keeper() -> None:
     world = World(START, Schedule.of({"type": "once", "start_date": "2026-01-01T00:10"}))
     assert world.live(DAY)
