@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 VARIABLE = "DATAFLARE_TEST_POSTGRES"
+SERVICES = Path(__file__).resolve().parents[1] / "scripts" / "services.py"
 
 
 class Place:
@@ -51,3 +57,44 @@ def place() -> Iterator[Place]:
     finally:
         found.run("drop schema {} cascade")
         found.close()
+
+
+class Server:
+    """A server of its own, for one test: others must not lose theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        port = 36_400 + os.getpid() % 90 * 50  # far from those that other workers look at
+        own = {"DATAFLARE_SERVICES_DIR": str(folder), "DATAFLARE_SERVICES_PORT_BASE": str(port)}
+        self._environ = {**os.environ, **own}
+        self.do("start")
+        self.url = self.do("env").strip().partition("=")[2]
+        assert self.url != os.environ.get(VARIABLE), "it is the server of the other tests"
+
+    def do(self, command: str) -> str:
+        """Let scripts/services.py do something with it."""
+        ran = [sys.executable, str(SERVICES), command, "postgres"]
+        done = subprocess.run(ran, env=self._environ, capture_output=True, text=True, check=True, timeout=120)
+        return done.stdout
+
+    def ask(self, sql: str) -> str:
+        """Execute statements; return the first value of the answer."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            found = connection.execute(sql)
+            return str(found.fetchone()[0]) if found.description else ""
+
+
+@contextmanager
+def own_server() -> Iterator[Server]:
+    """Give a new server, removed afterwards; skip where there is none for the other tests."""
+    if not os.environ.get(VARIABLE):
+        pytest.skip(f"{VARIABLE} is not set: python scripts/services.py start, then env")
+    folder = Path(tempfile.mkdtemp(prefix="dataflare-server-"))
+    folder.chmod(0o755)  # the account of the server must reach it
+    try:
+        found = Server(folder)
+        yield found
+        found.do("wipe")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

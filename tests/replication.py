@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from dataflare.connectors.postgres.relations import relations
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 class Stream:
     """What is written to tables of a schema, as it comes by logical replication."""
 
-    def __init__(self, spot: Place) -> None:
+    def __init__(self, spot: Place, options: str = "") -> None:
         self.spot, self.name = spot, f"{spot.schema}_{secrets.token_hex(4)}"
-        self.config = PostgresConfig(url=spot.url)
+        url = f"{spot.url}{'&' if '?' in spot.url else '?'}options={quote(options)}" if options else spot.url
+        self.config = PostgresConfig(url=url)
         self.connection = ReplicationConnection(self.config, "dataflare test")
-        self.options: dict[str, Any] = {}
         spot.run(f"create publication {self.name} for tables in schema {{}}")
         self.slot = self.connection.create_slot(self.name, snapshot=False)
-        self.begun = False
+        self.slot_name, self.begun = self.name, False
 
     def plan(self, relation: Relation, **changes: Any) -> TablePlan:
         """Plan a table as the batch source reads it; `changes` are other fields of the plan."""
@@ -51,7 +52,7 @@ class Stream:
         """Begin to read; `options` are those of the decoder, and `streaming`."""
         streaming = options.pop("streaming", "off")
         self.decoder = Decoder(plan or self.plan, **options)
-        self.connection.start(self.name, [self.name], self.slot.lsn, streaming=streaming)
+        self.connection.start(self.slot_name, [self.name], self.slot.lsn, streaming=streaming)
         self.begun = True
 
     def script(self, text: str) -> None:
@@ -104,9 +105,9 @@ class Stream:
 
 
 @contextmanager
-def stream(spot: Place) -> Iterator[Stream]:
-    """Give a stream, removed afterwards."""
-    found = Stream(spot)
+def stream(spot: Place, options: str = "") -> Iterator[Stream]:
+    """Give a stream, removed afterwards; `options` are for the server process that sends it."""
+    found = Stream(spot, options)
     try:
         yield found
     finally:

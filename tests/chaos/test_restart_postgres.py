@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chaos.conftest import Case
+from tests.postgres import Server, own_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.postgres
 URL = os.environ.get("DATAFLARE_TEST_POSTGRES", "")
 if not URL:
     pytest.skip("DATAFLARE_TEST_POSTGRES names no server", allow_module_level=True)
 
-import psycopg  # noqa: E402 - only where there is a server
-
-SERVICES = Path(__file__).resolve().parents[2] / "scripts" / "services.py"
 ROWS = 120_000
 WORKFLOW = """
 id: restarted
@@ -43,38 +39,10 @@ destinations:
 PARSED = "transformations:\n  all: {type: filter, inputs: [orders], config: {condition: id > 0}}\n"
 
 
-class Server:
-    """A server of its own, for one test: others must not lose theirs."""
-
-    def __init__(self, folder: Path) -> None:
-        port = 36_400 + os.getpid() % 90 * 50  # far from those that other workers look at
-        own = {"DATAFLARE_SERVICES_DIR": str(folder), "DATAFLARE_SERVICES_PORT_BASE": str(port)}
-        self._environ = {**os.environ, **own}
-        self.do("start")
-        self.url = self.do("env").strip().partition("=")[2]
-        assert self.url != URL, "it is the server of the other tests"
-
-    def do(self, command: str) -> str:
-        ran = [sys.executable, str(SERVICES), command, "postgres"]
-        done = subprocess.run(ran, env=self._environ, capture_output=True, text=True, check=True, timeout=120)
-        return done.stdout
-
-    def ask(self, sql: str) -> str:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            found = connection.execute(sql)
-            return str(found.fetchone()[0]) if found.description else ""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="dataflare-restart-"))
-    folder.chmod(0o755)  # the account of the server must reach it
-    try:
-        found = Server(folder)
+    with own_server() as found:
         yield found
-        found.do("wipe")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def epoch(server: Server) -> int:

@@ -7,6 +7,7 @@ it is; the value itself stays out of the message (invariant 7).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,9 @@ _NO_DIGIT = 255
 _INFINITE = r"^[+-]?[iI]nf"
 
 
+_arrow_type = lru_cache(1024)(arrow_type)
+
+
 def parsed(texts: pa.Array, kind: str, source: str, name: str) -> pa.Array:
     """Return an array of the Arrow type of `kind` from texts, which are binary.
 
@@ -56,7 +60,7 @@ def parsed(texts: pa.Array, kind: str, source: str, name: str) -> pa.Array:
         strings = texts.cast(pa.string())
         if kind in ("string", "json"):
             return _shown(strings, source)
-        return strings.cast(arrow_type(kind))
+        return strings.cast(_arrow_type(kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _unfit(texts, kind, name) from None
 
@@ -199,7 +203,7 @@ def _list(texts: pa.Array, kind: str, source: str, name: str) -> pa.Array:
     inner = kind.removeprefix("list<").removesuffix(">")
     values = parsed(items, inner, source[1:] if source.startswith("_") else "", name)
     missing = texts.is_null() if texts.null_count else None
-    return pa.ListArray.from_arrays(pa.array(offsets), values, type=arrow_type(kind), mask=missing)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=_arrow_type(kind), mask=missing)
 
 
 _MAKERS: dict[str, Callable[[pa.Array], pa.Array]] = {

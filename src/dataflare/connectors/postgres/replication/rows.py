@@ -27,6 +27,8 @@ _KINDS = {16: "bool", 869: "inet", 1000: "_bool", 1041: "_inet"}
 """Types of which PostgreSQL makes other texts where they are cast to text than where they are shown."""
 _INSERTED, _UPDATED, _DELETED = range(3)
 _OPS = pa.array([Op.INSERT.value, Op.UPDATE.value, Op.DELETE.value])
+_BY_KIND = np.full(256, _DELETED, np.int8)
+_BY_KIND[[INSERT, UPDATE]] = _INSERTED, _UPDATED
 _CURE = "alter table ... replica identity full tells them from then on"
 
 
@@ -80,10 +82,12 @@ class Table:
         kinds = frames.kinds[chosen]
         tuples = self._tuples(frames, chosen, kinds, head)
         moved = self._moved(frames, tuples, kinds)
-        origin = np.repeat(np.arange(len(chosen)), 1 + moved)
-        ops = np.select([kinds == INSERT, kinds == UPDATE], [_INSERTED, _UPDATED], _DELETED).astype(np.int8)[origin]
-        first = np.flatnonzero(moved[origin] & np.diff(origin, prepend=-1).astype(bool))
-        ops[first], ops[first + 1] = _DELETED, _INSERTED
+        origin, ops = np.arange(len(chosen)), _BY_KIND[kinds]
+        if moved.any():
+            origin = np.repeat(origin, 1 + moved)
+            ops = ops[origin]
+            first = np.flatnonzero(moved[origin] & np.diff(origin, prepend=-1).astype(bool))
+            ops[first], ops[first + 1] = _DELETED, _INSERTED
         spans = [None if n is None else self._composed(tuples, n, origin, ops == _DELETED) for n in self._at]
         arrays = [self._values(frames, n, span, len(origin)) for n, span in enumerate(spans)]
         arrays += [_OPS.take(pa.array(ops)), _times(commits.times[chosen[origin]]), _hex(commits.lsns[chosen[origin]])]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 TEXT, NULL, SAME = b"tnu"
 """How a value is told: as text, as null, or not at all because it is as before."""
 
+_FEW = 8
+"""So few values are copied one by one: that is faster."""
+_INT32_MAX = 2**31 - 1
+
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -42,6 +46,9 @@ class Span:
 
         The bytes between the values are values of an array too, and are left out of it: so Arrow does the copying.
         """
+        if len(self.starts) <= _FEW:
+            data, spots = frames.data, zip(self.kinds.tolist(), self.starts.tolist(), self.ends.tolist(), strict=True)
+            return pa.array([data[start:end] if kind == TEXT else None for kind, start, end in spots], pa.binary())
         return gathered(pa.py_buffer(frames.data), self.starts, self.ends, self.kinds == TEXT)
 
 
@@ -50,7 +57,7 @@ def gathered(data: pa.Buffer, starts: Integers, ends: Integers, valid: Flags | N
     count = len(starts)
     if not count:
         return pa.array([], pa.binary())
-    wide = data.size > np.iinfo(np.int32).max
+    wide = data.size > _INT32_MAX
     offsets = np.empty((count, 2), np.int64 if wide else np.int32)
     offsets[:, 0], offsets[:, 1] = starts, ends
     kind = pa.large_binary() if wide else pa.binary()
