@@ -1,4 +1,4 @@
-"""Four times as many bytes as the budget of memory: sorted, joined and grouped in no more memory, killed or not."""
+"""Four times as many bytes as the budget of memory: sorted, joined, grouped and so on in no more, killed or not."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ OUT = {
     "join": "{type: join, inputs: [made, other], config: {how: full, keys: [key], take: {other: id, text: text}}}",
     "aggregate": "{type: aggregate, inputs: [made], config: {group_by: [key, text], "
     "aggregations: {n: count(*), total: sum(amount), id: max(id)}}}",
+    "deduplicate": "{type: deduplicate, inputs: [made], config: {keys: [key, text]}}",
+    "last": "{type: deduplicate, inputs: [made, other], config: {keys: [key, text], keep: last}}",
+    "materialise": "{type: materialise, inputs: [made, other], config: {key: [key, text]}}",
 }
-SHARE = {"sort": 1, "join": 2, "aggregate": 1}
+SHARE = {"sort": 1, "join": 2, "aggregate": 1, "deduplicate": 1, "last": 2, "materialise": 2}
 """The number of inputs that share the bytes."""
 
 
@@ -64,7 +67,7 @@ def check(kind: str, rows: int, found: pa.Table) -> None:
         assert order == sorted(order, key=lambda pair: (-pair[0], pair[1]))
     elif kind == "join":
         assert found["id"].equals(found["other"])
-    else:
+    elif kind == "aggregate":
         assert set(found["n"].to_pylist()) == {1}
         assert found["key"].to_pylist() == sorted(found["key"].to_pylist())
 

@@ -14,8 +14,7 @@ from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
 from dataflare.processors.counting import CountingProcessor
-from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys, restored, saved
-from dataflare.processors.held import in_parts
+from dataflare.processors.deduplicate_tables import NewestRows, SeenKeys
 from dataflare.schema import REJECTED
 
 if TYPE_CHECKING:
@@ -84,8 +83,8 @@ class Deduplicate(CountingProcessor[DeduplicateConfig]):
     """Lets one row of each key through.
 
     With `keep: first` a row goes through at once if its key is new; what was seen is remembered in the checkpoint, so
-    a run that was killed goes on as if it had not been. Memory, and what a batch costs, grow with the number of
-    different keys; `within` bounds both. A row that goes through begins a new window: duplicates do not prolong it. A
+    a run that was killed goes on as if it had not been. Disk, and what a batch costs, grow with the number of different
+    keys; `within` bounds both. A row that goes through begins a new window: duplicates do not prolong it. A
     row whose time (`by`) lies further back than the window, behind the newest one that came, may find its key
     forgotten. With `keep: last` the newest row of each key waits for the end of a bounded input.
 
@@ -137,15 +136,15 @@ class Deduplicate(CountingProcessor[DeduplicateConfig]):
 
     def open(self) -> None:
         """Prepare the tables."""
-        schema, budget = self.context.schemas["0"].to_arrow(), self.context.budget
+        schema = self.context.schemas["0"].to_arrow()
         if self.config.keep == "last":
-            self._newest = NewestRows(schema, self.keys(), budget)
+            self._newest = NewestRows(schema, self.keys(), self.context)
             return
         within = self.config.within
         width = None
         if within is not None:
             width = within.rows + 1 if within.rows is not None else round((within.time or 0) * 1_000_000)
-        self._seen = SeenKeys(schema, self.keys(), width, budget)
+        self._seen = SeenKeys(schema, self.keys(), width, self.context)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Let new keys through, or take the rows in."""
@@ -168,29 +167,33 @@ class Deduplicate(CountingProcessor[DeduplicateConfig]):
     def finish(self) -> Iterable[Batch]:
         """Let the last rows through."""
         if self._newest is not None:
-            rows = self._newest.all()
-            self._newest.clear()
-            for part in in_parts(rows):
-                self.count("expanded", part.num_rows)
-                yield Batch(part)
+            for rows in self._newest.taken():
+                self.count("expanded", rows.num_rows)
+                yield Batch(rows)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the keys that were seen, or the rows that wait, by key group."""
-        table = self._newest or self._seen
-        assert table is not None
-        return saved(table, self.context.key_group)
+        """Return the keys that were seen, or the rows that wait."""
+        return self._table.state()
+
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self._table.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
-        table = self._newest or self._seen
-        assert table is not None
-        restored(table, state)
+        self._table.restore(state)
 
     def close(self) -> None:
         """Free the tables."""
         for table in (self._newest, self._seen):
             if table is not None:
                 table.close()
+
+    @property
+    def _table(self) -> NewestRows | SeenKeys:
+        table = self._newest or self._seen
+        assert table is not None, "it is not open"
+        return table
 
     def _by(self) -> str:
         within = self.config.within

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+from dataflare.component.processor import SEGMENTED
 from dataflare.expression.fit import fit
 from dataflare.expression.session import INPUT, Session, select
-from dataflare.processors.held import by_key_group, packed, unpacked
+from dataflare.expression.streaming import Incoming, rows_of, streamed
+from dataflare.processors.held import HeldRows, told_by
+from dataflare.processors.ordering import NUMBER, numbered, with_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from dataflare.component import Budget
+    from dataflare.component import StageContext
 
-_SEEN, _FRESH, _HELD, _N, _AT, _FAR = "__seen", "__fresh", "__held", "__n", "__at", "__far"
+_SEEN, _FRESH, _HELD, _N, _AT, _FAR = "__seen", "__fresh", "held", "__n", "__at", "__far"
+_HELD_SHARE = 8
+"""The part of its memory that a task may fill with rows that wait."""
 ROUNDS_MAX = 8
 """Rows of a batch that are far from those before of their key, but near to each other, are told apart in rounds."""
 FORGET_ROWS = 1 << 16
@@ -26,10 +32,11 @@ class SeenKeys:
     """The keys of rows that were let through; with a `width`, where they stood, as long as that matters.
 
     A row is new if no row of its key was let through, or none nearer to it than `width`. Rows that lie `width` behind
-    the farthest one that came up to then do not count any more, whether they are still in the table or not.
+    the farthest one that came up to then do not count any more, whether they are still in the table or not. What is
+    remembered stands in a log, too, from which it is in a checkpoint once.
     """
 
-    def __init__(self, schema: pa.Schema, keys: Sequence[str], width: int | None, budget: Budget) -> None:
+    def __init__(self, schema: pa.Schema, keys: Sequence[str], width: int | None, context: StageContext) -> None:
         """Remember nothing yet."""
         import pyarrow as pa
 
@@ -38,7 +45,8 @@ class SeenKeys:
         fields = [pa.field(k, schema.field(name).type) for k, name in zip(self.state_keys, self._keys, strict=True)]
         at = [pa.field(_AT, pa.int64())] if width is not None else []
         self._state = pa.schema([*fields, *at])
-        self._session = Session(budget)
+        self._log = _held(self._state, self.state_keys, context)
+        self._session = Session(context.budget)
         self._session.register(self._state.empty_table(), _FRESH)
         self._session.execute(f"create or replace temp table {_SEEN} as select * from {_FRESH}")  # noqa: S608
         same = " and ".join(f"s.{k} is not distinct from i.{k}" for k in self.state_keys)
@@ -85,39 +93,61 @@ class SeenKeys:
         found_places = pa.chunked_array([c for k in kept for c in k.chunks], pa.int64()).combine_chunks()
         return found_places.take(pc.sort_indices(found_places))
 
-    def state(self) -> pa.Table:
-        """Return what is remembered, and beside it how far rows have come."""
+    def state(self) -> dict[int, bytes]:
+        """Return what is remembered, in segments, and beside it how far rows have come."""
         self._forget(now=True)
-        rows = fit(self._session.fetch(f"select * from {_SEEN}"), self._state)  # noqa: S608 - a name of ours
-        far = "" if self._far is None else str(self._far)
-        return rows.replace_schema_metadata({"rows": str(self._rows), "far": far})
+        if not self._rows:
+            return {}
+        return _told({"rows": self._rows, "far": self._far, _SEEN: self._log.told()})
 
-    def restore(self, rows: pa.Table) -> None:
+    def segments(self) -> list[str]:
+        """Return the names of the segments that the state refers to."""
+        return self._log.segments()
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
         """Take back what was remembered, perhaps by several."""
-        told = rows.schema.metadata or {}
-        if told.get(b"far"):
-            self._far = max(int(told[b"far"]), -(1 << 62) if self._far is None else self._far)
-        self._rows = max(self._rows, int(told.get(b"rows", b"0")))
-        self._remember(rows)
+        for told in told_by(state):
+            if told["far"] is not None:
+                self._far = max(told["far"], -(1 << 62) if self._far is None else self._far)
+            self._rows = max(self._rows, told["rows"])
+            self._log.restore(told[_SEEN])
+        for rows in self._log.all():
+            self._inserted(rows)
+
+    def remembered(self) -> int:
+        """Return how many rows are remembered."""
+        ((count,),) = self._session.execute(f"select count(*) from {_SEEN}")  # noqa: S608 - a name of ours
+        return int(count)
 
     def close(self) -> None:
         """Free the table."""
         self._session.close()
+        self._log.close()
 
     def _asked(self, rows: pa.Table, query: str) -> pa.Table:
         self._session.register(rows)
         return self._session.fetch(query)
 
     def _remember(self, found: pa.Table) -> None:
-        self._session.register(found.select(self._state.names), _FRESH)
+        rows = fit(found.select(self._state.names), self._state)
+        self._inserted(rows)
+        self._log.add(rows)
+
+    def _inserted(self, rows: pa.Table) -> None:
+        self._session.register(rows, _FRESH)
         self._session.execute(f"insert into {_SEEN} select * from {_FRESH}")  # noqa: S608 - names of ours
-        self._fresh_rows += found.num_rows
+        self._fresh_rows += rows.num_rows
 
     def _forget(self, *, now: bool = False) -> None:
-        """Remove what does not count any more, now and then."""
-        if self._width is not None and self._far is not None and (now or self._fresh_rows >= FORGET_ROWS):
-            self._fresh_rows = 0
-            self._session.execute(f"delete from {_SEEN} where {_AT} <= {self._far - self._width}")  # noqa: S608
+        """Remove what does not count any more, now and then; begin the log anew when most of it is that."""
+        if self._width is None or self._far is None or not (now or self._fresh_rows >= FORGET_ROWS):
+            return
+        self._fresh_rows = 0
+        self._session.execute(f"delete from {_SEEN} where {_AT} <= {self._far - self._width}")  # noqa: S608
+        if self._log.rows > FORGET_ROWS + 2 * self.remembered():
+            self._log.close()
+            for rows in self._session.stream(f"select * from {_SEEN}", FORGET_ROWS):  # noqa: S608 - a name of ours
+                self._log.add(fit(rows, self._state))
 
     def _one_by_one(self, left: pa.Table) -> pa.ChunkedArray:
         """Tell the rest apart row by row: a key that comes again and again in one batch, each time from far."""
@@ -141,91 +171,85 @@ class SeenKeys:
 
 
 class NewestRows:
-    """The last row of each key."""
+    """The last row of each key: rows wait as they come, and make way for newer ones whenever they have doubled."""
 
-    def __init__(self, schema: pa.Schema, keys: Sequence[str], budget: Budget) -> None:
+    def __init__(self, schema: pa.Schema, keys: Sequence[str], context: StageContext) -> None:
         """Hold nothing yet."""
-        import pyarrow as pa
-
-        self._schema = schema
-        names = [f"c{n}" for n in range(len(schema))]
-        self.state_keys = [names[schema.get_field_index(k)] for k in keys]
-        plain = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
-        self._state = pa.schema([*plain, pa.field(_N, pa.int64())])
-        by = ", ".join(self.state_keys)
-        self._merge = (
-            f"create or replace temp table {_HELD} as select * from {_HELD} "  # noqa: S608 - names of ours
-            f"qualify row_number() over (partition by {by} order by {_N} desc) = 1"
-        )
-        self._session = Session(budget)
-        self._rows = self._held = self._fresh = 0
-        self.clear()
+        self._schema, self._context = schema, context
+        self._names = [f"c{n}" for n in range(len(schema))]
+        self._plain = numbered(schema, self._names)
+        self._keys = [self._names[schema.get_field_index(k)] for k in keys]
+        ordered = select(["*"], "rows", f"order by {', '.join([*self._keys, f'{NUMBER} desc'])}")
+        counted = select(["*", "row_number() over () as i"], f"({ordered})")
+        new = " or ".join(["i = 1", *(f"lag({k}) over () is distinct from {k}" for k in self._keys)])
+        # Windows without an order of their own take rows as they come: they hold none of them.
+        marked = select(["*", f"({new}) as f"], f"({counted})")
+        self._newest = select([*self._names, NUMBER], f"({marked})", "where f")
+        self._rows = _held(self._plain, self._keys, context)
+        self._number = self._settled = self._settled_bytes = 0
 
     def take(self, rows: pa.Table) -> None:
         """Take rows in."""
+        for table in with_numbers([rows], self._plain, self._number):
+            self._rows.add(table)
+        self._number += rows.num_rows
+        bytes_max = self._context.budget.memory_bytes_max
+        many = self._rows.rows - self._settled > max(MERGE_ROWS, self._settled)
+        if many or self._rows.bytes - self._settled_bytes > max(bytes_max, self._settled_bytes):
+            self._settle()
+
+    def taken(self) -> Iterator[pa.Table]:
+        """Yield the last row of each key, in the order in which they came; hold nothing after that."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        places = pc.add(pa.arange(0, rows.num_rows, 1), pa.scalar(self._rows, pa.int64()))
-        self._rows += rows.num_rows
-        self._insert(pa.Table.from_arrays([*rows.columns, places], schema=self._state))
-        if self._fresh > max(MERGE_ROWS, self._held):
-            self._merged()
+        self._settle()
+        order = select(["*"], "rows", f"order by {NUMBER}")
+        for table in self._asked(order) if self._rows.rows else ():
+            yield pa.Table.from_arrays(table.columns[:-1], schema=self._schema)
+        self.close()
 
-    def all(self) -> pa.Table:
-        """Return the last row of each key, in the order in which they came."""
-        import pyarrow as pa
+    def state(self) -> dict[int, bytes]:
+        """Return the rows, in segments."""
+        return _told({"number": self._number, _HELD: self._rows.told()}) if self._rows.rows else {}
 
-        self._merged()
-        rows = self._session.fetch(f"select * from {_HELD} order by {_N}")  # noqa: S608 - names of ours
-        return pa.Table.from_arrays(fit(rows, self._state).columns[:-1], schema=self._schema)
+    def segments(self) -> list[str]:
+        """Return the names of the segments that the state refers to."""
+        return self._rows.segments()
 
-    def state(self) -> pa.Table:
-        """Return the rows with their numbers."""
-        self._merged()
-        return fit(self._session.fetch(f"select * from {_HELD}"), self._state)  # noqa: S608 - a name of ours
-
-    def restore(self, rows: pa.Table) -> None:
-        """Take rows back."""
-        import pyarrow.compute as pc
-
-        self._insert(rows)
-        self._rows = max(self._rows, (pc.max(rows[_N]).as_py() or 0) + 1)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._session.register(self._state.empty_table(), _FRESH)
-        self._session.execute(f"create or replace temp table {_HELD} as select * from {_FRESH}")  # noqa: S608
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Take rows back, perhaps of several."""
+        for told in told_by(state):
+            self._number = max(self._number, told["number"])
+            self._rows.restore(told[_HELD])
+        self._settled, self._settled_bytes = self._rows.rows, self._rows.bytes
 
     def close(self) -> None:
-        """Free the table."""
-        self._session.close()
+        """Forget everything."""
+        self._rows.close()
+        self._settled = self._settled_bytes = 0
 
-    def _insert(self, rows: pa.Table) -> None:
-        self._session.register(rows, _FRESH)
-        self._session.execute(f"insert into {_HELD} select * from {_FRESH}")  # noqa: S608 - names of ours
-        self._fresh += rows.num_rows
+    def _settle(self) -> None:
+        """Drop the rows that are not the last of their key."""
+        if not self._rows.rows:
+            return
+        kept = _held(self._plain, self._keys, self._context)
+        for table in self._asked(self._newest):
+            kept.add(table)
+        self._rows.close()
+        self._rows, self._settled, self._settled_bytes = kept, kept.rows, kept.bytes
 
-    def _merged(self) -> None:
-        self._session.execute(self._merge)
-        ((self._held,),) = self._session.execute(f"select count(*) from {_HELD}")  # noqa: S608 - a name of ours
-        self._fresh = 0
-
-
-def saved(table: SeenKeys | NewestRows, key_group: int) -> dict[int, bytes]:
-    """Return the state of a table by key group; what it knows besides its rows goes into `key_group`."""
-    rows = table.state()
-    state = by_key_group(rows, table.state_keys)
-    if rows.schema.metadata and key_group not in state:  # how far rows have come counts without keys
-        state[key_group] = packed(iter([rows.slice(0, 0)]), rows.schema)
-    return state
+    def _asked(self, sql: str) -> Iterator[pa.Table]:
+        held = self._rows
+        incoming = {"rows": Incoming(self._plain, held.all)}
+        return streamed(self._context.budget, incoming, sql, self._plain, rows_of(held.rows, held.bytes))
 
 
-def restored(table: SeenKeys | NewestRows, state: Mapping[int, bytes]) -> None:
-    """Give a table its state back."""
-    for group in sorted(state):
-        for rows in unpacked(state[group]):
-            table.restore(rows)
+def _held(schema: pa.Schema, keys: Sequence[str], context: StageContext) -> HeldRows:
+    return HeldRows(schema, context.budget.memory_bytes_max // _HELD_SHARE, context, keys)
 
 
-__all__ = ["NewestRows", "SeenKeys", "restored", "saved"]
+def _told(told: Mapping[str, Any]) -> dict[int, bytes]:
+    return {SEGMENTED: json.dumps(told).encode()}
+
+
+__all__ = ["NewestRows", "SeenKeys"]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from dataflare.component import StageContext
 
-RESULT_ROWS = 1 << 16
 PART_BYTES = 8 << 20
 """Rows of so many bytes become one segment."""
 
@@ -42,29 +41,6 @@ def unpacked(data: bytes) -> Iterator[pa.Table]:
         parts = (pa.Table.from_batches([batch], reader.schema) for batch in reader)
         yield next(parts, reader.schema.empty_table())
         yield from parts
-
-
-def in_parts(rows: pa.Table) -> Iterator[pa.Table]:
-    """Yield rows in tables of a size that suits whoever gets them."""
-    for start in range(0, rows.num_rows, RESULT_ROWS):
-        yield rows.slice(start, RESULT_ROWS)
-
-
-def by_key_group(rows: pa.Table, keys: Sequence[str]) -> dict[int, bytes]:
-    """Return rows as bytes by the key group of their keys; the order within a group is kept."""
-    import pyarrow.compute as pc
-
-    from dataflare.expression.keys import key_groups
-
-    if not rows.num_rows:
-        return {}
-    groups = key_groups(rows, keys)
-    rows = rows.take(pc.sort_indices(groups))
-    state, start = {}, 0
-    for count in groups.value_counts().sort(order="ascending", by="values").to_pylist():
-        state[count["values"]] = packed(iter([rows.slice(start, count["counts"])]), rows.schema)
-        start += count["counts"]
-    return state
 
 
 @dataclass(slots=True)
@@ -260,16 +236,22 @@ def told_state(held: Mapping[str, HeldRows]) -> dict[int, bytes]:
     return {SEGMENTED: json.dumps({name: h.told() for name, h in held.items()}).encode()}
 
 
-def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> None:
-    """Give rows back to those that hold them, from what all instances said; raise StateError for any other state."""
+def told_by(state: Mapping[int, bytes]) -> list[dict[str, Any]]:
+    """Return what all instances said of their segments; raise StateError for a state of any other form."""
     if any(group >= 0 for group in state):
         raise StateError(
             "the checkpoint holds rows in the form of an earlier version",
             hint="end the run with the version that began it, or start anew with another runtime.state.path",
         )
-    for told in json.loads(state.get(SEGMENTED, b"[]")):
+    found: list[dict[str, Any]] = json.loads(state.get(SEGMENTED, b"[]"))
+    return found
+
+
+def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> None:
+    """Give rows back to those that hold them, from what all instances said; raise StateError for any other state."""
+    for told in told_by(state):
         for name, parts in told.items():
             held[name].restore(parts)
 
 
-__all__ = ["HeldRows", "by_key_group", "in_parts", "packed", "restore_told", "told_state", "unpacked"]
+__all__ = ["HeldRows", "packed", "restore_told", "told_by", "told_state", "unpacked"]

@@ -11,8 +11,7 @@ from dataflare.errors import WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known, same_columns
 from dataflare.processors.counting import CountingProcessor
-from dataflare.processors.deduplicate_tables import NewestRows, restored, saved
-from dataflare.processors.held import in_parts
+from dataflare.processors.deduplicate_tables import NewestRows
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Materialise(CountingProcessor[MaterialiseConfig]):
     def open(self) -> None:
         """Prepare the table."""
         schema = self.context.schemas["0"].to_arrow()
-        self._rows = NewestRows(schema, self.config.key, self.context.budget)
+        self._rows = NewestRows(schema, self.config.key, self.context)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Take the changes in."""
@@ -82,22 +81,25 @@ class Materialise(CountingProcessor[MaterialiseConfig]):
         """Let the rows of the table through."""
         import pyarrow.compute as pc
 
-        rows = self._table.all()
-        self._table.clear()
-        if "_op" in rows.schema.names:
-            rows = rows.filter(pc.fill_null(pc.not_equal(rows["_op"], _DELETE), fill_value=True))
-        rows = rows.select([n for n in rows.schema.names if n not in RESERVED])
-        for part in in_parts(rows):
-            self.count("expanded", part.num_rows)
-            yield Batch(part)
+        for table in self._table.taken():
+            rows = table
+            if "_op" in rows.schema.names:
+                rows = rows.filter(pc.fill_null(pc.not_equal(rows["_op"], _DELETE), fill_value=True))
+            rows = rows.select([n for n in rows.schema.names if n not in RESERVED])
+            self.count("expanded", rows.num_rows)
+            yield Batch(rows)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the rows of the table, deletes among them, by key group."""
-        return saved(self._table, self.context.key_group)
+        """Return the rows of the table, deletes among them."""
+        return self._table.state()
+
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self._table.segments()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
-        restored(self._table, state)
+        self._table.restore(state)
 
     def close(self) -> None:
         """Free the table."""

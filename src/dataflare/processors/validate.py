@@ -14,7 +14,7 @@ from dataflare.expression.step import Step
 from dataflare.expression.typed import typed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known
-from dataflare.processors.deduplicate_tables import SeenKeys, restored, saved
+from dataflare.processors.deduplicate_tables import SeenKeys
 from dataflare.processors.filter import refuse_changes
 from dataflare.processors.validate_rules import ValidateConfig, broken
 from dataflare.schema import REJECTED, Column, Schema
@@ -125,7 +125,7 @@ class Validate(Processor[ValidateConfig]):
         if (unique := self.config.unique) is not None:
             conditions.append(f"coalesce((\n{unique[1].where or 'true'}\n), false)")
             width = unique[1].within
-            self._seen = SeenKeys(schema.to_arrow(), self.keys(), width and width + 1, context.budget)
+            self._seen = SeenKeys(schema.to_arrow(), self.keys(), width and width + 1, context)
         self._made = [f"{name}{n}" for n in range(len(conditions))]
         step = Step(context.node, (*((n, quoted(n)) for n in schema.names), *zip(self._made, conditions, strict=True)))
         self._chain = Chain([step], schema, policies=["null"], budget=context.budget, epoch_time=context.epoch_time)
@@ -211,13 +211,17 @@ class Validate(Processor[ValidateConfig]):
             ).in_node(self.context.node)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the values that were there, by key group."""
-        return saved(self._seen, self.context.key_group) if self._seen is not None else {}
+        """Return the values that were there."""
+        return self._seen.state() if self._seen is not None else {}
+
+    def segments(self) -> Sequence[str]:
+        """Return where they are."""
+        return self._seen.segments() if self._seen is not None else ()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take them back."""
         if self._seen is not None:
-            restored(self._seen, state)
+            self._seen.restore(state)
 
     def close(self) -> None:
         """Free the plans."""

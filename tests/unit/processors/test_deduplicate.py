@@ -14,12 +14,15 @@ from dataflare.batch import Batch
 from dataflare.component import StageContext
 from dataflare.errors import DataError, WorkflowError
 from dataflare.executor.partition import groups_of, partitions
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors import deduplicate_tables
 from dataflare.processors.deduplicate import Deduplicate
 from dataflare.schema import Schema
+from dataflare.testing.stage import HeldSegments
 
 SCHEMA = Schema.of({"id": "int64", "name": "string", "at": "timestamp", "k0": "float64"})
 SECOND = 1_000_000
+SEGMENTS = HeldSegments()
 
 
 def table(seed: int, count: int = 400, spread: int = 30) -> pa.Table:
@@ -47,6 +50,7 @@ def node(index: int = 0, parallelism: int = 1, on_error: str = "fail", schema: S
         key_group=groups_of(index, parallelism)[0],
         on_error=on_error,
         epoch_time=lambda: 0,
+        segments=SEGMENTS,
     )
     component.outputs([schema])
     component.open()
@@ -118,21 +122,21 @@ def test_a_resume_at_any_row_goes_on_as_if_nothing_had_happened(name: str) -> No
     for cut in (0, 1, 57, 200, 399):
         first, second = node(**config), node(**config)
         before = ran(first, rows.slice(0, cut), lambda: 30, finish=False)
-        second.restore(first.snapshot())
+        second.restore(gathered_state([first.snapshot()]))
         assert text(before + ran(second, rows.slice(cut), lambda: 70)) == wanted
 
 
 def test_keys_that_were_seen_move_to_other_tasks() -> None:
     rows, keys = table(3), ("id",)
     wanted = sorted(text(slowly(rows, list(keys))))
-    found, states = [], {}
+    found, states = [], []
     for index, part in partitions(rows.slice(0, 200), keys, 3):
         component = node(index, 3, keys=list(keys))
         found += ran(component, part, lambda: 50, finish=False)
-        states |= component.snapshot()
+        states.append(component.snapshot())
     for index, part in partitions(rows.slice(200), keys, 2):
         component = node(index, 2, keys=list(keys))
-        component.restore({g: s for g, s in states.items() if g in groups_of(index, 2)})
+        component.restore(gathered_state(states))
         found += ran(component, part, lambda: 50)
     assert sorted(text(found)) == wanted
 
@@ -148,7 +152,7 @@ def test_the_last_row_of_each_key_comes_at_the_end_in_order(monkeypatch: pytest.
     assert component.fates() == {"absorbed": 400, "expanded": len(wanted)}
     first, second = node(keys=["id"], keep="last"), node(keys=["id"], keep="last")
     assert ran(first, rows.slice(0, 123), lambda: 20, finish=False) == []
-    second.restore(first.snapshot())
+    second.restore(gathered_state([first.snapshot()]))
     assert sorted(text(ran(second, rows.slice(123), lambda: 20))) == sorted(wanted)
 
 
@@ -159,7 +163,8 @@ def test_keys_of_a_window_are_forgotten() -> None:
         nulls = [pa.nulls(50, f.type) for f in list(schema)[1:]]
         rows = pa.Table.from_arrays([pa.arange(n * 50, n * 50 + 50, 1), *nulls], schema=schema)
         assert sum(b.num_rows for b in component.process(Batch(rows))) == 50
-    assert component._seen.state().num_rows == 11
+    component.snapshot()
+    assert component._seen.remembered() == 11
 
 
 def test_a_row_without_a_time_fails_or_is_a_dead_letter() -> None:

@@ -11,12 +11,15 @@ import pytest
 from dataflare.batch import Batch
 from dataflare.component import Budget
 from dataflare.errors import WorkflowError
-from dataflare.executor.partition import groups_of, partitions
+from dataflare.executor.partition import partitions
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors.materialise import Materialise
 from dataflare.schema import Schema
-from dataflare.testing.stage import staged
+from dataflare.testing.stage import HeldSegments, staged
 
 SCHEMA = Schema.of({"id": "int64", "kind": "string", "value": "int64", "_op": "string"})
+
+SEGMENTS = HeldSegments()
 
 
 def changes(seed: int, count: int = 300) -> pa.Table:
@@ -51,6 +54,7 @@ def node(index: int = 0, parallelism: int = 1) -> Any:
         index=index,
         parallelism=parallelism,
         budget=Budget(),
+        segments=SEGMENTS,
     )
     component.open()
     return component
@@ -79,15 +83,15 @@ def test_the_newest_row_of_each_key_is_left(size: int) -> None:
 
 def test_a_delete_outlives_a_checkpoint_and_other_tasks() -> None:
     rows, key = changes(7), ["id", "kind"]
-    states: dict[int, bytes] = {}
+    states: list[Any] = []
     for index, part in partitions(rows.slice(0, 200), key, 3):
         component = node(index, 3)
         fed(component, part)
-        states |= component.snapshot()
+        states.append(component.snapshot())
     found = []
     for index, part in partitions(rows.slice(200), key, 2):
         component = node(index, 2)
-        component.restore({g: s for g, s in states.items() if g in groups_of(index, 2)})
+        component.restore(gathered_state(states))
         fed(component, part)
         found += table(component)
     assert sorted(found, key=repr) == sorted(wanted(rows), key=repr)

@@ -13,6 +13,7 @@ from tests.unit.processors.shaping import opened, planned, through
 
 from dataflare.batch import Batch
 from dataflare.errors import DataError, WorkflowError
+from dataflare.executor.snapshots import gathered_state
 from dataflare.processors.validate import Validate
 from dataflare.schema import Column, Schema
 
@@ -132,7 +133,7 @@ def test_duplicates_are_told_across_batches_and_kills(
         if start // size == killed // size:
             state = component.snapshot()
             component = opened(Validate, SCHEMA, **config)
-            component.restore(state)
+            component.restore(gathered_state([state]))
         (out,) = component.process(Batch(table(*((n, "x") for n in numbers[start : start + size]))))
         found += [value is not None for value in out.rows["w"].to_pylist()]
     assert found == duplicates(numbers, within)
