@@ -59,7 +59,8 @@ class Node:
 
     `traits` hold what the planner settled for it: `mode` of a source, `write_mode` and `mechanism` of a destination,
     `columns` that a source needs to read (pushdown), `predicate`, `parallelism`, `codec` of rows that pass through,
-    `unjudged` the format in which what is behind a source reads its rows itself.
+    `unjudged` the format in which what is behind a source reads its rows itself, `veiled` where positions of a source
+    may hold tagged values.
     """
 
     id: str

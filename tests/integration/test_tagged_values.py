@@ -8,6 +8,7 @@ import pytest
 from tests.chaos.processes import Ended, dataflare, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 CANARY = "zq7canary7qz"
@@ -123,10 +124,10 @@ def prepared(folder: Path, node: str, config: object, action: str, *, source: st
     (folder / "workflow.yaml").write_text(text + (DEAD if action == "dead_letter" else ""))
 
 
-def clean(folder: Path, *told: Ended) -> None:
+def clean(folder: Path, *told: Ended, folders: Sequence[str] = ("out", "dead", "state", "saved")) -> None:
     """Assert that nothing that was said or written holds the value."""
     texts = [t for ended in told for t in (ended.out, ended.err)]
-    files = [p for name in ("out", "dead", "state", "saved") for p in (folder / name).rglob("*") if p.is_file()]
+    files = [p for name in folders for p in (folder / name).rglob("*") if p.is_file()]
     texts += [p.read_bytes().decode("utf-8", "backslashreplace") for p in files]
     for text in texts:
         assert not [form for form in FORMS if form in text], text[:4000]

@@ -44,7 +44,7 @@ def list_command(workflow: str, state: Path | None, *, as_json: bool) -> int:
 def show_command(workflow: str, epoch: int, state: Path | None, *, as_json: bool) -> int:
     """Print all that an epoch remembers."""
     with _kept(workflow, state, as_json=as_json) as manager:
-        found = next((p for p in reversed(manager.proposals()) if p.epoch == epoch), None)
+        found = next((p.shown() for p in reversed(manager.proposals()) if p.epoch == epoch), None)
         status = next((i.status for i in reversed(manager.checkpoints()) if i.epoch == epoch), "")
     if found is None:
         raise StateError(f"there is no epoch {epoch}", hint=f"see: dataflare checkpoint list {workflow}")

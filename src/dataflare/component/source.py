@@ -14,7 +14,7 @@ from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from dataflare.component.spec import Replay
 
@@ -89,6 +89,14 @@ class SourceConnector(Component[C]):
     def keeps_open(self) -> bool:
         """Tell whether a split that was read to its end goes on there in the next run, from its last position."""
         return False
+
+    def remembers(self, key: Sequence[str]) -> Sequence[str] | None:
+        """Return the columns whose values positions hold; None: any may be among them. Asked while planning.
+
+        `key` tells the rows of a stream apart. Where such a column is tagged, nobody is shown a position (invariant 7).
+        """
+        del key
+        return None
 
     def splits(self, since: Position | None) -> Iterable[Split] | AsyncIterator[Split]:
         """Yield the splits after `since`, the `resume` of the last one handed out (None: from the start).

@@ -167,6 +167,11 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
         return with_bad_rows(rows, since, until)
 
+    def remembers(self, key: Sequence[str]) -> Sequence[str]:
+        """Return the cursor and the key: positions are values of them."""
+        cursor = [self.config.incremental.cursor_field] if self.config.incremental is not None else []
+        return [*cursor, *key, *self.config.key]
+
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of each table; in mode incremental, a window of each table that has something new."""
         if self.context.mode == "incremental":

@@ -27,7 +27,7 @@ from dataflare.errors import FencedError, StateError
 from dataflare.state.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dataflare.component import Handle, StateStore
     from dataflare.security.codec import Codec
@@ -39,7 +39,8 @@ class Proposal:
 
     `positions` are by source node: the enumerator's position and the open splits. `handles` are by destination node,
     `state` by node: the store keys of its instances' snapshots; `segments` those of what these refer to. `counts` are
-    the epoch's ledger, `totals` the run's. `over` is set by a rollback: the epoch that it takes the place of.
+    the epoch's ledger, `totals` the run's. `over` is set by a rollback: the epoch that it takes the place of. `veiled`
+    are the sources whose positions nobody is shown, as they may hold tagged values (invariant 7).
     """
 
     epoch: int
@@ -54,6 +55,11 @@ class Proposal:
     totals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     over: tuple[int, int] | None = None
     segments: Mapping[str, list[str]] = field(default_factory=dict)
+    veiled: Sequence[str] = ()
+
+    def shown(self) -> Proposal:
+        """Return it as people may see it."""
+        return replace(self, positions={n: "***" if n in self.veiled else p for n, p in self.positions.items()})
 
     @property
     def stored(self) -> list[str]:

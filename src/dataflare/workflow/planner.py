@@ -8,6 +8,7 @@ from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.plan import Edge, ErrorPolicy, Guarantee, Node, Plan, Settings
 from dataflare.plan_words import NodeKind
 from dataflare.workflow.components import contract_of, mode, write_mode
+from dataflare.workflow.tags import veils_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,8 @@ def freeze(
     for name in wiring.order:
         draft = outline.drafts[name]
         traits = _traits(draft, guarantees, len(flow.edges.get(name, ()))) | dict(settled.get(name, {}))
+        if draft.kind is NodeKind.SOURCE and veils_positions(draft, flow.outputs.get(name, {}).values()):
+            traits["veiled"] = True
         nodes.append(_node(outline, draft, flow, traits))
         edges += flow.edges.get(name, ())
     head = outline.head

@@ -17,7 +17,7 @@ from dataflare.schema import REJECTED, Column, Schema, field_type
 from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dataflare.plan import Output
     from dataflare.schema import Mark, Path
@@ -53,7 +53,7 @@ def tagged(draft: Draft, outputs: dict[str, Output], outline: Outline, findings:
 
 
 def check_positions(draft: Draft, outputs: dict[str, Output], outline: Outline, findings: Findings) -> None:
-    """Warn where positions of a source hold tagged values, which stand in the state, and `checkpoint show` tells."""
+    """Warn where positions of a source hold tagged values, which stand in the state."""
     incremental = getattr(draft.component.config, "incremental", None)
     if draft.text.mode != "incremental" or incremental is None:
         return
@@ -66,6 +66,16 @@ def check_positions(draft: Draft, outputs: dict[str, Output], outline: Outline, 
                 outline.place(draft, "tags"),
                 "let cursor and key be other columns",
             )
+
+
+def veils_positions(draft: Draft, outputs: Iterable[Output]) -> bool:
+    """Tell whether positions of a source may hold tagged values, so that nobody is shown them (invariant 7)."""
+    for output in outputs:
+        tagged_columns = {c.name for c in output.schema if c.tags}
+        held = draft.component.remembers(output.key)
+        if tagged_columns and (held is None or tagged_columns & {*held}):
+            return True
+    return False
 
 
 def _meant(written: str, stream: str, schema: Schema) -> tuple[str, Path] | None:

@@ -93,3 +93,28 @@ destinations:
     for cursor, tag, warned in (("at", "at", True), ("at", "id", True), ("at", "mail", False)):
         found = loaded(text % (tmp_path / "a.db", cursor, tag), Registry.installed(), level="sample")
         assert ("tagged_position" in codes(found)) is warned, codes(found)
+
+
+def test_positions_are_veiled_where_they_may_hold_tagged_values(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("create table people (name text primary key, mail text, at text)")
+    text = """
+id: w
+sources:
+  rows: {type: sqlite, mode: %s, config: {path: %s, table: people%s}, tags: {%s: pii}}
+transformations:
+  m: {type: mask, inputs: [rows], config: {rules: {pii: {method: null}}}}
+destinations:
+  out: {type: file, inputs: [m], config: {path: out}}
+"""
+    cursor = ", incremental: {cursor_field: at}"
+    for mode, more, tag, veiled in (
+        ("full", "", "mail", False),
+        ("full", "", "name", True),
+        ("incremental", cursor, "mail", False),
+        ("incremental", cursor, "at", True),
+        ("incremental", cursor, "name", True),
+    ):
+        written = text % (mode, tmp_path / "a.db", more, tag)
+        plan = loaded(written, Registry.installed(), level="sample").plan
+        assert plan.node("rows").traits.get("veiled", False) is veiled, (mode, tag)

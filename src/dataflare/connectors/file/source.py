@@ -25,7 +25,7 @@ from dataflare.formats.rejected import ERRORS, Decoded, errors_table, refuse
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from dataflare.connectors.file.follow import Follower
     from dataflare.connectors.file.groups import GroupReader
@@ -110,6 +110,11 @@ class FileSource(SourceConnector[FileSourceConfig]):
         entries = islice(stores.behind(self.config, allow_empty=allow_empty), FILES_MAX)
         by_store = groupby((e.name for e in entries), stores.of)
         return [error for store, names in by_store for error in store.unreadable(names)]
+
+    def remembers(self, key: Sequence[str]) -> Sequence[str]:
+        """Return none: positions are places in files."""
+        del key
+        return ()
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield byte ranges (or row groups) of about `split_bytes`, file after file, looking no further than asked."""

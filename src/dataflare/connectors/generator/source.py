@@ -17,7 +17,7 @@ from dataflare.errors import ExternalError, WorkflowError
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 SALTS_PER_COLUMN = 2
 BATCHES_PER_SECOND = 20
@@ -65,6 +65,11 @@ class GeneratorSource(SourceConnector[GeneratorConfig]):
                 "a source in mode full begins anew in each run, so it cannot catch up", hint="set mode: streaming"
             )
         return {split.id: {"row": self._due(split.data["partition"])} for split in self.splits(None)}
+
+    def remembers(self, key: Sequence[str]) -> Sequence[str]:
+        """Return none: positions are numbers of rows."""
+        del key
+        return ()
 
     def splits(self, since: Position | None) -> list[Split]:
         """Return one split a partition."""

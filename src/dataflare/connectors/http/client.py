@@ -81,18 +81,18 @@ class HttpClient:
                     return answer
                 what, asked = f"it answered {answer.status}", asked_wait(answer.headers, self._clock.now())
             if attempt < retry.attempts:
-                await self._wait(attempt, asked, f"{self._config.shown(call.url)}: {what}")
+                await self._wait(attempt, asked, f"{self._shown(call)}: {what}")
         times = f" {retry.attempts} times" if retry.attempts > 1 else ""
         raise ExternalError(
-            f"{self._config.shown(call.url)}: {what}{times}",
+            f"{self._shown(call)}: {what}{times}",
             hint="see whether the server runs and can be reached; retry, timeout and requests_per_second say how "
             "patient the connector is",
         )
 
     def refused(self, answer: Answer, *, tell: bool = True) -> DataFlareError:
         """Return the error of an answer that is none; `tell`: what the server says may be shown."""
-        said = f"{self._config.shown(answer.url)}: it answered {answer.status}"
-        if tell and (excerpt := self._excerpt(answer)):
+        said = f"{self._shown(answer)}: it answered {answer.status}"
+        if tell and not answer.shown and (excerpt := self._excerpt(answer)):
             said = f"{said}: {excerpt}"
         hints = {
             401: "check auth",
@@ -103,6 +103,9 @@ class HttpClient:
         }
         hint = hints.get(answer.status, "check url, params and body")
         return UnavailableError(said, hint=hint) if answer.status >= REFUSED else DataError(said, hint=hint)
+
+    def _shown(self, said: Call | Answer) -> str:
+        return self._config.shown(said.shown or said.url)
 
     def scrubbed(self, text: str) -> str:
         """Return a text without secrets, those fetched meanwhile too."""
@@ -124,11 +127,11 @@ class HttpClient:
             same = secured or (new.scheme, new.netloc) == (old.scheme, old.netloc)
             if call.method not in ("GET", "HEAD") or not same:
                 raise UnavailableError(
-                    f"{self._config.shown(call.url)} has moved to {self._config.shown(target)}",
+                    f"{self._shown(call)} has moved to {self._shown(replace(call, url=target))}",
                     hint="write that address under url, if you trust it",
                 )
             call = replace(call, url=target, params=())
-        raise UnavailableError(f"{self._config.shown(call.url)} moves again and again", hint="check url")
+        raise UnavailableError(f"{self._shown(call)} moves again and again", hint="check url")
 
     async def _once(self, call: Call, *, plain: bool) -> Answer:
         http = self._errors
@@ -157,11 +160,15 @@ class HttpClient:
         except http.ConnectTimeout:
             raise _BrokenError(f"no connection within {self._config.connect_timeout:g} s") from None
         except http.InvalidURL as error:
-            raise DataError(f"{self._config.shown(call.url)} is no address", hint="check url") from error
+            raise DataError(f"{self._shown(call)} is no address", hint="check url") from error
         except http.TransportError as error:
             raise self._broken(error) from None
         return Answer(
-            response.status_code, {n.lower(): v for n, v in response.headers.items()}, body, str(response.url)
+            response.status_code,
+            {n.lower(): v for n, v in response.headers.items()},
+            body,
+            str(response.url),
+            call.shown,
         )
 
     async def _body(self, response: Any) -> bytes:

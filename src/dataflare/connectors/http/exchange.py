@@ -18,23 +18,31 @@ TRIED_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, without what says who asks. `params` come behind those that the URL has."""
+    """A request, without what says who asks. `params` come behind those that the URL has.
+
+    `shown` is what messages call the URL where it holds values of rows (invariant 7).
+    """
 
     method: str
     url: str
     params: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] | None = None
     body: bytes | None = None
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said, unpacked; header names are in small letters. `url` is where it came from at last."""
+    """What the server said, unpacked; header names are in small letters. `url` is where it came from at last.
+
+    `shown` is that of the request: where it is set, the server may repeat values of rows in its own words.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    shown: str = ""
 
     @property
     def fine(self) -> bool:

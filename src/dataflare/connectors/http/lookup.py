@@ -173,9 +173,9 @@ class HttpLookup(Lookup[HttpLookupConfig]):
         if config.batch_field:
             body = {**(body or {}), config.batch_field: [_value(key) for key in asked]}
         if body is None:
-            return Call(config.method, url, parameter_pairs(params), headers)
+            return Call(config.method, url, parameter_pairs(params), headers, shown=config.url)
         headers.setdefault("Content-Type", "application/json")
-        return Call(config.method, url, parameter_pairs(params), headers, msgspec.json.encode(body))
+        return Call(config.method, url, parameter_pairs(params), headers, msgspec.json.encode(body), config.url)
 
     # ---- rows ---------------------------------------------------------------------------------------------------
 

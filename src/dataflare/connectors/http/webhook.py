@@ -71,6 +71,11 @@ class WebhookSource(SourceConnector[WebhookConfig]):
     _journal: Journal | None = None
     _records: Records | None = None
 
+    def remembers(self, key: Sequence[str]) -> Sequence[str]:
+        """Return none: positions are numbers of records."""
+        del key
+        return ()
+
     def declared(self) -> Mapping[str, Stream]:
         """Return the declared columns and those that are added."""
         return {"": Stream(self._schema())}

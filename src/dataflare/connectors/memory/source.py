@@ -17,7 +17,7 @@ from dataflare.formats.jsonl.infer import infer
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -71,6 +71,11 @@ class MemorySource(SourceConnector[MemorySourceConfig]):
             where = f"bucket {self.config.bucket!r}" if self.config.bucket is not None else "the list of rows"
             raise UnavailableError(f"{where} is empty: its columns are not known", hint="declare columns: {id: int64}")
         return {"": Stream(Schema.from_arrow(rows.schema))}
+
+    def remembers(self, key: Sequence[str]) -> Sequence[str]:
+        """Return none: positions are numbers of batches."""
+        del key
+        return ()
 
     def splits(self, since: Position | None) -> list[Split]:
         """Return even runs of rows; the engine skips those handed out."""

@@ -121,6 +121,7 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
         last=last,
         counts=counts,
         totals=totals,
+        veiled=[n.id for n in life.job.plan.nodes if n.traits.get("veiled")],
     )
 
 
