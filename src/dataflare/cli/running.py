@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from dataflare.monitoring.log import JsonLines
 from dataflare.monitoring.metrics import Counters
 from dataflare.monitoring.observers import Observers
 from dataflare.monitoring.progress import LiveProgress, Shown
-from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,23 +161,20 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
 
 def _recorded(plan: Plan, context: RunContext, hide: Callable[[str], str]) -> tuple[Outcome | None, int]:
     """Run, and write into the history of the workflow that and how; a run that ends at once has no end there."""
-    from dataflare.operate.history import RETAINED, History, RunRecord, ended
+    from dataflare.operate.recording import Recording
 
-    clock = context.runtime.clock
-    retained = plan.schedule.get("retain", RETAINED)
-    history = History(context.store, Codec(), plan.workflow, tenant=context.tenant, retained=retained)
-    record = history.begin(RunRecord(0, context.run, "replay" if context.replay else BY_HAND, began=clock.now()))
+    recording = Recording(plan, context, BY_HAND)
+    recording.begin()
     try:
         outcome, number = _execute(plan, context)
-    except DataFlareError:  # another process runs it, or the state is damaged
-        with suppress(DataFlareError):
-            history.forget(record)
+    except DataFlareError:
+        recording.forget()
         raise
     if outcome is not None:
         if outcome.error is not None:
             error = outcome.error
             error.what, error.hint = hide(error.what), hide(error.hint)
-        history.write(ended(record, plan, outcome, clock.now()))
+        recording.end(outcome)
     return outcome, number
 
 

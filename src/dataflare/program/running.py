@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataflare.component import Config
 from dataflare.component.settings import seconds_of
-from dataflare.errors import WorkflowError
+from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.executor.contract import Outcome, RunContext, executor
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
+from dataflare.operate.recording import Recording
 from dataflare.program.loops import outside_loop
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from dataflare.monitoring.events import Observer
     from dataflare.plan import Plan
     from dataflare.program.planning import Planning
+
+BY_PROGRAM = "program"
+"""The trigger of a run that a program asked for."""
 
 
 class RunWords(TypedDict, total=False):
@@ -69,15 +73,29 @@ async def _run(plan: Plan, planning: Planning, words: RunWords) -> Outcome:
             socket=state.socket,
             resolve=secrets,
         )
-        chosen = planning.registry.find(executor, "local")(Config())
-        outcome = await chosen.execute(plan, context)
+        outcome = await _recorded(plan, context, secrets)
     finally:
         await runtime.call(stack.close)
         await asyncio.to_thread(runtime.close)
     if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+async def _recorded(plan: Plan, context: RunContext, secrets: Secrets) -> Outcome:
+    """Run, and write into the history of the workflow that and how; return an outcome that names no secret."""
+    runtime, recording = context.runtime, Recording(plan, context, BY_PROGRAM)
+    chosen = context.registry.find(executor, "local")(Config())
+    await runtime.call(recording.begin)
+    try:
+        outcome = await chosen.execute(plan, context)
+    except DataFlareError:
+        await runtime.call(recording.forget)
+        raise
+    if outcome.error is not None:
         error = outcome.error
         error.what, error.hint = secrets.hide(error.what), secrets.hide(error.hint)
-        raise error
+    await runtime.call(recording.end, outcome)
     return outcome
 
 
