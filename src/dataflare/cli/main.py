@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dataflare.cli.lean import withhold_numpy
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,6 +62,7 @@ def run() -> NoReturn:
         _keep_pages()
     # Nothing here has use for plugins of pydantic; to look for them among all installed packages takes 30 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    withhold_numpy(sys.argv[1:])
     code = main(sys.argv[1:])
     with suppress(OSError):
         sys.stderr.flush()
