@@ -45,7 +45,9 @@ OUT = {
     "last": "{type: deduplicate, inputs: [made, other], config: {keys: [key, text], keep: last}}",
     "materialise": "{type: materialise, inputs: [made, other], config: {key: [key, text]}}",
 }
-SHARE = {"sort": 1, "join": 2, "aggregate": 1, "deduplicate": 1, "last": 2, "materialise": 2}
+DISTINCT = "{keys: count(distinct key), texts: count(distinct text), sum: sum(distinct id), rows: count(*)}"
+OUT["distinct"] = f"{{type: aggregate, inputs: [made], config: {{aggregations: {DISTINCT}}}}}"
+SHARE = {"sort": 1, "join": 2, "aggregate": 1, "deduplicate": 1, "last": 2, "materialise": 2, "distinct": 1}
 """The number of inputs that share the bytes."""
 
 
@@ -60,6 +62,11 @@ def rows_in(folder: Path) -> pa.Table:
 
 def check(kind: str, rows: int, found: pa.Table) -> None:
     """See that every row is there once, in order where there is one."""
+    if kind == "distinct":
+        (row,) = found.to_pylist()
+        assert (row["keys"], row["rows"], row["sum"]) == (rows, rows, rows * (rows - 1) // 2)
+        assert 0.99 * rows < row["texts"] <= rows
+        return
     ids = found["id"].to_pylist()
     assert sorted(ids) == list(range(rows // SHARE[kind]))
     if kind == "sort":

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from dataflare.expression.check import Expression
     from dataflare.expression.grouping import Grouping
     from dataflare.expression.reject import Rejected
+    from dataflare.expression.streaming import Incoming
 
 P = ParamSpec("P")
 
-_STATES = "__states"
+_STATES, _VALUES = "__states", "__listed"
 _REPEATING = 0.5
 _ROWS_THAT_TELL = 4096
 _GROUPS_PER_SAMPLE = 16
@@ -131,6 +132,35 @@ class AggregatePlan:
             results = [self._prepared("sorted", pa.concat_tables(results), self._grouping.sorted_sql())]
         return fit(results[0], self.output.to_arrow())
 
+    @property
+    def lists(self) -> list[str]:
+        """The columns of partial rows that list different values, where the only group may have many such rows."""
+        return [] if self.keys else [self.partial_schema.names[n] for n in self._grouping.values]
+
+    def nothing(self) -> pa.Table:
+        """Return the partial row of no rows; without keys."""
+        return self._partial_of_nothing()
+
+    def final_of(self, partial: pa.Table, values: Incoming) -> pa.Table:
+        """Return the result of the only group: values are listed in other partial rows, which a query reads in turn."""
+        import pyarrow as pa
+
+        partial = pa.concat_tables([self._partial_of_nothing(), partial])
+        session = self._states_of(partial) if self._grouping.has_states else Session(self._budget)
+        if not self._grouping.has_states:
+            session.register(partial)
+        session.register(values, _VALUES)
+        source = _STATES if self._grouping.has_states else INPUT
+        epoch = self._time() if _tells_time(self._grouping) else 0
+        found = self._guarded(session.fetch, self._grouping.final_sql(source, epoch, _VALUES))
+        if session is not self._session:
+            session.close()
+        return fit(found, self.output.to_arrow())
+
+    def check_values(self, name: str, count: int) -> None:
+        """Raise DataError where so many values are more than one of `lists` may hold."""
+        self._bounds.check_count(self.partial_schema.names.index(name) - len(self.keys), count)
+
     def _portions(self, rows: pa.Table) -> Iterator[pa.Table]:
         """Cut partial rows that hold many values into portions; all rows of a key are in one."""
         import pyarrow as pa
@@ -171,7 +201,7 @@ class AggregatePlan:
             sql = self._grouping.partial_sql(epoch, self._thinned or ())
             partial = self._prepared("partial", self._entering(rows), sql).cast(self.partial_schema)
         if self._thinned is None and rows.num_rows >= _ROWS_THAT_TELL:
-            self._thinned = self._worth_thinning(partial) if self._grouping.values else set()
+            self._thinned = self._worth_thinning(partial) if self._grouping.values and self.keys else set()
         return partial
 
     def _worth_thinning(self, partial: pa.Table) -> set[int]:

@@ -50,13 +50,16 @@ class Bounds:
         import pyarrow.compute as pc
 
         for number, lengths in self._gathered(merged):
-            most = pc.max(lengths).as_py() or 0
-            if most > self.values_max:
-                raise DataError(
-                    f"{self.grouping.result_of(number)}: one group holds {most:,} values of the {self.values_max:,} "
-                    "that values_max allows",
-                    hint="use approx_count_distinct, approx_quantile or min(value, n), group by more, or raise it",
-                )
+            self.check_count(number, pc.max(lengths).as_py() or 0)
+
+    def check_count(self, number: int, most: int) -> None:
+        """Raise DataError where a group may not hold so many values of a part."""
+        if most > self.values_max:
+            raise DataError(
+                f"{self.grouping.result_of(number)}: one group holds {most:,} values of the {self.values_max:,} "
+                "that values_max allows",
+                hint="use approx_count_distinct, approx_quantile or min(value, n), group by more, or raise it",
+            )
 
 
 __all__ = ["VALUES_MAX", "Bounds"]

@@ -1,4 +1,4 @@
-"""Makes partial rows by Arrow where values of a DISTINCT are gathered: one grouping for all parts.
+"""Makes partial rows by Arrow where values of a DISTINCT are gathered: one grouping for all parts, or none.
 
 DuckDB takes twice the CPU to gather lists. Groups may come out finer than DuckDB's (-0.0 beside 0.0), which is no
 harm: partial rows of a group may be many.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _SUM_MAX = (1 << 63) - 1
+_VALUES_THAT_TELL, _REPEATING = 1 << 16, 0.5
 
 
 class Gathering:
@@ -32,8 +33,7 @@ class Gathering:
         keys = [e.column for _, e in grouping.keys]
         kernels = [_kernel(p.call, grouping.reads, schema) for p in grouping.parts]
         self.possible = (
-            bool(keys)
-            and bool(grouping.values)
+            bool(grouping.values)
             and all(k is not None and _groups(schema.field(k).type) for k in keys)
             and all(k is not None for k in kernels)
         )
@@ -47,6 +47,8 @@ class Gathering:
 
         if any(k == "sum" and not _sum_fits(rows.column(c)) for c, k in self._kernels):
             return None
+        if not self._keys:
+            return self._whole(rows)
         names = {name: f"c{n}" for n, name in enumerate(self._reads)}
         plain = pa.table([rows.column(n) for n in self._reads], names=list(names.values()))
         asked = [(names[c], k) if c else ([], k) for c, k in dict.fromkeys(self._kernels)]
@@ -54,6 +56,24 @@ class Gathering:
         made = [found.column(f"{names[c]}_{k}" if c else k) for c, k in self._kernels]
         columns = [*(found.column(names[k]) for k in self._keys), *made]
         return pa.table(columns, names=self._partial.names).cast(self._partial)
+
+    def _whole(self, rows: pa.Table) -> pa.Table:
+        """Return the one partial row of all rows; values are listed once where some of them tell that they repeat."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        made: list[pa.Array] = []
+        for name, kernel in self._kernels:
+            if kernel == "list":
+                values = rows.column(name)
+                some = values.slice(0, _VALUES_THAT_TELL)
+                values = pc.unique(values) if len(pc.unique(some)) < _REPEATING * len(some) else values.combine_chunks()
+                made.append(pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values))
+                continue
+            found = {"count_all": lambda _: rows.num_rows, "count": pc.count, "sum": pc.sum}[kernel]
+            value = found(rows.column(name) if name else None)
+            made.append(pa.array([value.as_py() if isinstance(value, pa.Scalar) else value]))
+        return pa.table(made, names=self._partial.names).cast(self._partial)
 
 
 def _kernel(call: CallText | None, reads: Sequence[str], schema: pa.Schema) -> tuple[str, str] | None:

@@ -108,8 +108,8 @@ class Grouping:
             merged[column(n)] = Final(sql if part.is_state else f"cast({sql} as {kind})", n if part.is_values else None)
         return self._regrouped(merged, source)
 
-    def final_sql(self, source: str, epoch: int) -> str:
-        """Return the query from partial rows to results, sorted by key."""
+    def final_sql(self, source: str, epoch: int, values: str = "") -> str:
+        """Return the query from partial rows to results, sorted by key; without keys, lists may come from elsewhere."""
         keys = [quoted(n) for n, _ in self.keys]
         finals = {
             quoted(f"_a{number}_{n}"): final
@@ -117,13 +117,13 @@ class Grouping:
             for n, final in enumerate(result.finals)
         }
         results = [f"{r.sql(n, epoch)} as {quoted(r.name)}" for n, r in enumerate(self.results)]
-        return select([*keys, *results], f"({self._regrouped(finals, source)})", self._in_order())
+        return select([*keys, *results], f"({self._regrouped(finals, source, values)})", self._in_order())
 
     def sorted_sql(self) -> str:
         """Return the query that sorts results by key."""
         return select(["*"], INPUT, self._in_order())
 
-    def _regrouped(self, finals: Mapping[str, Final], source: str) -> str:
+    def _regrouped(self, finals: Mapping[str, Final], source: str, values: str = "") -> str:
         """Return the query from partial rows to the keys and `finals`, a row a group.
 
         Values are told apart by the number of their group, which is far cheaper to hash than its keys.
@@ -132,11 +132,12 @@ class Grouping:
         own = [f"{final.sql} as {name}" for name, final in finals.items() if final.values is None]
         if len(own) == len(finals):
             return select([*keys, *own], source, self._by_key())
-        groups = select([*keys, *own] if keys else [*own, f"count(*) as {_GROUP}"], source, self._by_key())
-        if keys:
-            groups = select(["*", f"row_number() over () as {_GROUP}"], f"({groups})")
+        if not keys:
+            return self._of_one_group(finals, own, source, values or source)
+        groups = select([*keys, *own], source, self._by_key())
+        groups = select(["*", f"row_number() over () as {_GROUP}"], f"({groups})")
         tables, joined = [f"{_GROUPS} as materialized ({groups})"], _GROUPS
-        same = " and ".join(f"r.{k} is not distinct from g.{k}" for k in keys) or "true"
+        same = " and ".join(f"r.{k} is not distinct from g.{k}" for k in keys)
         for part in dict.fromkeys(f.values for f in finals.values() if f.values is not None):
             name = f"__values{part}"
             rows = select(
@@ -148,6 +149,21 @@ class Grouping:
             joined += f" left join {name} using ({_GROUP})"
         answer = [n if f.values is None else f"coalesce({n}, {f.nothing}) as {n}" for n, f in finals.items()]
         return f"with {', '.join(tables)} {select([*keys, *answer], joined)}"
+
+    @staticmethod
+    def _of_one_group(finals: Mapping[str, Final], own: Sequence[str], source: str, values: str) -> str:
+        """Return the query from the partial rows of the only group to `finals`: each part of values by itself.
+
+        Nothing but the different values is held while it runs.
+        """
+        tables = [f"({select(own, source)}) as {_GROUPS}"] if own else []
+        for part in dict.fromkeys(f.values for f in finals.values() if f.values is not None):
+            rows = select([f"unnest({column(part)}) as {_VALUE}"], values)
+            rows = select([_VALUE], f"({rows})", f"group by {_VALUE}")
+            these = [f"{final.sql} as {n}" for n, final in finals.items() if final.values == part]
+            tables.append(f"({select(these, f'({rows})')}) as __values{part}")
+        answer = [n if f.values is None else f"coalesce({n}, {f.nothing}) as {n}" for n, f in finals.items()]
+        return select(answer, ", ".join(tables))
 
     def _in_order(self) -> str:
         return f"order by {', '.join(str(n + 1) for n in range(len(self.keys)))}" if self.keys else ""

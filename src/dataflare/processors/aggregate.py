@@ -153,7 +153,8 @@ class PartialAggregate(Processor[GroupedConfig]):
     def open(self) -> None:
         """Prepare the statements."""
         self._plan = plan_of(self.config, self.context.schemas["0"], self.context)
-        self._bytes_held_max = min(BYTES_HELD_MAX, self.context.budget.memory_bytes_max // 4)
+        share = 16 if self._plan.lists else 4  # the values of all of them become one list
+        self._bytes_held_max = min(BYTES_HELD_MAX, self.context.budget.memory_bytes_max // share)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Take a batch in; now and then yield partial rows, and as errors the rows that an expression fails for."""
@@ -194,7 +195,7 @@ class FinalAggregate(Processor[GroupedConfig]):
     """The second half: gathers partial rows, and yields results at the end.
 
     What it holds is bounded by the number of groups, and of different values for distinct, and goes to disk; what it
-    needs of memory is bounded by the largest group.
+    needs of memory is bounded by the largest group; without keys, different values are on disk, too.
     """
 
     def __init__(self, config: GroupedConfig) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataflare.expression.keys import key_groups
 from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
+from dataflare.processors.aggregate_values import SpreadValues
 from dataflare.processors.held import PART_BYTES, HeldRows, restore_told, told_state
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class HeldGroups:
     def __init__(self, plan: AggregatePlan, context: StageContext) -> None:
         """Hold nothing yet."""
         self._plan, self._context = plan, context
+        self._values = SpreadValues(plan, context.budget)
         memory = context.budget.memory_bytes_max
         self._portion_bytes = max(PART_BYTES // 2, memory // _PORTION_SHARE)
         self._bytes_merged_min = min(BYTES_MERGED_MIN, memory // 2)
@@ -44,7 +46,8 @@ class HeldGroups:
 
     def add(self, rows: pa.Table) -> None:
         """Take partial rows in, and merge all whenever they have doubled."""
-        self.held.add(rows)
+        for part in self._values.spread(rows) if self._plan.lists else [rows]:
+            self.held.add(part)
         many = self.held.rows > max(ROWS_MERGED_MIN, 2 * self._merged_rows)
         if many or self.held.bytes > max(self._bytes_merged_min, 2 * self._merged_bytes):
             self.merge()
@@ -52,8 +55,11 @@ class HeldGroups:
     def merge(self) -> None:
         """Make one partial row of those of each group."""
         merged = self._new()
-        for portion in self._portions():
-            merged.add(self._plan.merge([portion]))
+        if self._is_spread():
+            self._values.merge_into(merged, self.held)
+        else:
+            for portion in self._portions():
+                merged.add(self._plan.merge([portion]))
         self.held.close()
         self.held = merged
         self._merged_rows, self._merged_bytes = merged.rows, merged.bytes
@@ -61,6 +67,11 @@ class HeldGroups:
     def results(self) -> Iterator[pa.Table]:
         """Yield the results, sorted by key; nothing is held after that."""
         plan = self._plan
+        if self._is_spread():
+            self.merge()
+            yield self._values.result(self.held)
+            self.held.close()
+            return
         portions = self._portions()
         first = next(portions, plan.partial_schema.empty_table())
         second = next(portions, None)
@@ -93,6 +104,10 @@ class HeldGroups:
         """Forget the rows, and free the plan."""
         self.held.close()
         self._plan.close()
+
+    def _is_spread(self) -> bool:
+        """Tell whether there are more values than memory should hold, and no key to take them in portions by."""
+        return bool(self._plan.lists) and self.held.bytes > self._portion_bytes
 
     def _new(self) -> HeldRows:
         memory = self._context.budget.memory_bytes_max // _HELD_SHARE

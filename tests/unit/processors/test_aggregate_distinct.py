@@ -12,11 +12,11 @@ import pytest
 
 from dataflare.batch import Batch
 from dataflare.component import Budget, StageContext
-from dataflare.errors import UnavailableError
+from dataflare.errors import DataError, UnavailableError
 from dataflare.executor.partition import partitions
 from dataflare.executor.snapshots import gathered_state
 from dataflare.expression.aggregate import AggregatePlan
-from dataflare.processors import aggregate, aggregate_groups
+from dataflare.processors import aggregate, aggregate_groups, aggregate_values
 from dataflare.processors.aggregate import Aggregate
 from dataflare.schema import Schema
 from dataflare.testing.stage import HeldSegments
@@ -135,6 +135,42 @@ def test_halves_equal_duckdb_over_a_checkpoint(
     after.restore(state)
     after.run(BATCHES[4:])
     assert same(after.results(), expected(BATCHES, keys))
+
+
+@pytest.fixture
+def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is held be more than memory holds."""
+    monkeypatch.setattr(aggregate_groups, "PART_BYTES", 2)
+    monkeypatch.setattr(aggregate_groups, "_PORTION_SHARE", 1 << 40)
+    monkeypatch.setattr(aggregate_values, "VALUES_OF_A_ROW", 100)
+
+
+@pytest.mark.usefixtures("_little_memory")
+@pytest.mark.parametrize("merged_bytes", [1, 1 << 20])
+def test_values_of_the_only_group_may_lie_on_disk(merged_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregate, "ROWS_HELD_MAX", 700)
+    monkeypatch.setattr(aggregate_groups, "BYTES_MERGED_MIN", merged_bytes)
+    before, after = Halves([]), Halves([])
+    before.run(BATCHES[:4])
+    after.restore(before.barrier())
+    after.run(BATCHES[4:])
+    held_groups = after.second[0].held
+    assert held_groups._is_spread()
+    tables = list(held_groups.held.all())
+    assert max(len(r or ()) for t in tables for n in held_groups._plan.lists for r in t[n].to_pylist()) == 100
+    assert same(after.results(), expected(BATCHES, []))
+
+
+@pytest.mark.usefixtures("_little_memory")
+def test_values_on_disk_are_bounded_too_and_nothing_is_one_result() -> None:
+    settings: Any = Aggregate.spec.config
+    component = opened(Aggregate(settings(aggregations={"d": "count(distinct n)"}, values_max=1000)))
+    list(component.process(Batch(rows_of(3, 6000))))
+    with pytest.raises(DataError, match=r"d: one group holds .* of the 1,000"):
+        list(component.finish())
+    component = opened(Aggregate(settings(aggregations={"d": "count(distinct n)", "s": "sum(n)"})))
+    list(component.process(Batch(rows_of(3, 6000).slice(0, 0))))
+    assert [r for b in component.finish() for r in b.rows.to_pylist()] == [{"d": 0, "s": None}]
 
 
 @pytest.mark.parametrize("keys", [[], KEYS])
