@@ -9,10 +9,17 @@ change, where the source tells it. Changes of one key are in the order of the so
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED
 from dataflare.schema import Column, Schema, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dataflare.schema import Told
 
 OP, COMMIT_TS, TX, UNCHANGED, BEFORE = RESERVED
 
@@ -29,12 +36,18 @@ class Op(StrEnum):
     """All rows of the table are gone; the values of this row are all null."""
 
 
-def changing(schema: Schema, key: tuple[str, ...], *, unchanged: bool = False, before: bool = False) -> Schema:
+def changing(
+    schema: Schema, key: tuple[str, ...], *, unchanged: bool | Collection[str] = False, before: bool = False
+) -> Schema:
     """Return the schema of changes of a table: its columns, nullable but for the key, then the reserved ones.
 
-    `unchanged`: the source may leave values out; `before`: it tells the whole row before the change.
+    `unchanged`: the source may leave values out: of all columns but the key, or of those that are named; `before`: it
+    tells the whole row before the change.
     """
+    named = [c.name for c in schema] if unchanged is True else unchanged or []
     columns = [Column(c.name, c.type, c.name not in key, c.tags, c.places) for c in schema]
+    if unchanged:
+        columns = [c if c.name in named else replace(c, told="value") for c in columns]
     extra = [Column(OP, "string", nullable=False), Column(COMMIT_TS, "timestamp"), Column(TX, "string")]
     if unchanged:
         extra.append(Column(UNCHANGED, "list<string>"))
@@ -42,7 +55,49 @@ def changing(schema: Schema, key: tuple[str, ...], *, unchanged: bool = False, b
         fields = ", ".join(f'"{c.name}": {c.type}' for c in columns)
         marks = [((c.name, *path), tag) for c in columns for path, tag in c.marks]
         extra.append(Column(BEFORE, canonical(f"struct<{fields}>")).marked(marks))
-    return Schema((*columns, *extra))
+    return with_key_told(Schema((*columns, *extra)), key)
 
 
-__all__ = ["BEFORE", "COMMIT_TS", "OP", "TX", "UNCHANGED", "Op", "changing"]
+def may_be_unchanged(schema: Schema) -> frozenset[str]:
+    """Return the columns whose values a change may leave out."""
+    if UNCHANGED not in schema:
+        return frozenset()
+    return frozenset(c.name for c in schema if not c.told)
+
+
+def steady(schema: Schema) -> frozenset[str]:
+    """Return the columns that are the same in all changes of a row, if values may be unchanged: those of its key."""
+    return frozenset(c.name for c in schema if c.told == "key")
+
+
+def with_key_told(schema: Schema, key: Collection[str]) -> Schema:
+    """Return the schema of changes where it says that each tells its key, and what happened."""
+    if UNCHANGED not in schema:
+        return schema
+    told = (replace(c, told="value") if c.name in RESERVED else c for c in schema)
+    return Schema(tuple(replace(c, told="key") if c.name in key else c for c in told))
+
+
+def value_in(schema: Schema) -> Told:
+    """Return how a new column is told that a node adds to rows of a schema, made of no value that may be unchanged."""
+    return "value" if UNCHANGED in schema else ""
+
+
+WHOLE_ROWS = "let the source tell whole rows (PostgreSQL: replica identity full), or put `materialise` before it"
+"""The cure where a value is needed that a change may leave out."""
+
+
+__all__ = [
+    "BEFORE",
+    "COMMIT_TS",
+    "OP",
+    "TX",
+    "UNCHANGED",
+    "WHOLE_ROWS",
+    "Op",
+    "changing",
+    "may_be_unchanged",
+    "steady",
+    "value_in",
+    "with_key_told",
+]

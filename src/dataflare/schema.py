@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dataflare.errors import WorkflowError
 
@@ -43,6 +43,10 @@ _SIMPLE = {
 }
 Path = tuple[str, ...]
 Mark = tuple[Path, str]
+Told = Literal["", "value", "key"]
+"""A change may leave the value out, tells it unless it is a delete, or tells one that is the same all along."""
+
+_TOLD: tuple[Told, ...] = ("", "value", "key")
 _TOKEN = re.compile(r"\s*([A-Za-z_][\w]*|\"[^\"]+\"|\d+|[<>(),:])")
 
 
@@ -52,6 +56,7 @@ class Column:
 
     `tags` tell what its values hold, such as `pii.email`. `places` tell where inside a nested column: pairs of the path
     of a field (a list stands for each of its items) and a tag. A tag without a place is one of the whole column.
+    `told` matters where changes may leave values out as unchanged: how far this one is told all the same.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Column:
     nullable: bool = True
     tags: tuple[str, ...] = ()
     places: tuple[tuple[Path, str], ...] = ()
+    told: Told = ""
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -133,6 +139,7 @@ class Schema:
         return [
             {"name": c.name, "type": c.type, "nullable": c.nullable, "tags": list(c.tags)}
             | ({"places": [[list(path), tag] for path, tag in c.places]} if c.places else {})
+            | ({"told": c.told} if c.told else {})
             for c in self.columns
         ]
 
@@ -176,12 +183,14 @@ class _Type:
 
 def _column(value: Mapping[str, Any]) -> Column:
     places = tuple((tuple(path), tag) for path, tag in value.get("places", ()))
-    return Column(value["name"], value["type"], value.get("nullable", True), tuple(value.get("tags", ())), places)
+    tags = tuple(value.get("tags", ()))
+    return Column(value["name"], value["type"], value.get("nullable", True), tags, places, value.get("told", ""))
 
 
 def _beside(column: Column, others: list[Column], *, alike: bool) -> Column:
     nullable = column.nullable or (alike and any(o.nullable for o in others))
-    return replace(column, nullable=nullable).marked([*column.marks, *(m for o in others for m in o.marks)])
+    told = min((c.told for c in (column, *others)), key=_TOLD.index)
+    return replace(column, nullable=nullable, told=told).marked([*column.marks, *(m for o in others for m in o.marks)])
 
 
 def _quoted(name: str) -> str:

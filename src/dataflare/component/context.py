@@ -91,6 +91,7 @@ class StageContext:
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds, `epoch` its number.
     `lookup`: the last input is a lookup.
+    `key`: of a destination, the columns by which it writes; of a processor, those that tell its rows apart.
     `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.

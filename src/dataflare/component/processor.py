@@ -12,6 +12,7 @@ from dataflare.component.contract import C, Component
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dataflare.plan_words import EdgeKind
     from dataflare.schema import Schema
 
 
@@ -47,10 +48,13 @@ class Processor(Component[C]):
     `tells_tags`: `outputs` puts on each column the tags that its values may carry; a column keeps those of input
     columns of its name besides. Of other processors, every new column has the tags of all columns that come in.
     `masks`: `outputs` tells all tags, and what it leaves out is masked (invariant 7).
+    `knows_unchanged`: it never takes for a value what stands in the place of one that a change left out (invariant 6);
+    to others no such changes come.
     """
 
     tells_tags: ClassVar[bool] = False
     masks: ClassVar[bool] = False
+    knows_unchanged: ClassVar[bool] = False
 
     def declared(self) -> bool:
         """Tell whether `outputs` needs only settings and inputs; else `look` comes before it, or nobody asks."""
@@ -62,6 +66,11 @@ class Processor(Component[C]):
     def varies(self) -> str:
         """Say what else than its input the output depends on, such as a table that others change; "": on nothing."""
         return ""
+
+    def yields(self, kind: EdgeKind) -> EdgeKind:
+        """Return what its rows mean where those that come in mean `kind`; the default is what the spec says."""
+        declared: EdgeKind | None = type(self).spec.traits.yields
+        return declared or kind
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the schema of each output for these input schemas (by port); raise WorkflowError where impossible.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component import destination, processor
 from dataflare.component.processor import Port, TwoPhaseProcessor
 from dataflare.expression.step import RowProcessor
-from dataflare.plan import Edge, Mechanism, Node, NodeKind, Plan
+from dataflare.plan import Edge, EdgeKind, Mechanism, Node, NodeKind, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,7 +226,7 @@ class _Fusion:
 
     def _exchange(self, edge: Edge, stage: Stage, operator: Operator, way: Port) -> Exchange:
         before = self._home[edge.source]
-        keys = tuple(way.keys)
+        keys = tuple(way.keys) or self._order_of(edge, before.parallelism, stage.parallelism)
         if stage.parallelism == 1:
             routing = Routing.MERGE
         elif way.everywhere:
@@ -236,6 +236,11 @@ class _Fusion:
         else:
             routing = Routing.FORWARD if before.parallelism == stage.parallelism else Routing.REBALANCE
         return Exchange(edge.source, edge.output, before.index, stage.index, operator.id, edge.port, routing, keys)
+
+    def _order_of(self, edge: Edge, before: int, after: int) -> tuple[str, ...]:
+        """Return the key whose changes must stay in order where their number of tasks becomes another one."""
+        output = self._plan.node(edge.source).output(edge.output)
+        return output.key if output.kind is EdgeKind.UPSERT and before != after else ()
 
 
 def told_stages(graph: TaskGraph) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ class Job:
             mechanism=Mechanism(node.traits.get("mechanism", Mechanism.APPEND)),
             mode=node.traits.get("mode", "full"),
             write_mode=node.traits.get("write_mode", "append"),
-            key=tuple(node.traits.get("key", ())),
+            key=self._key(node),
             schemas=self._schemas(node),
             hints=_hints(node),
             on_error=node.on_error.action.value,
@@ -118,6 +118,13 @@ class Job:
     def keeps_errors(self, node: str) -> bool:
         """Tell whether a node's rejected rows go to its `errors` output."""
         return self.plan.node(node).on_error.action is Action.DEAD_LETTER
+
+    def _key(self, node: Node) -> tuple[str, ...]:
+        if node.kind is NodeKind.PROCESSOR:
+            feeding = self.plan.input_outputs(node.id)
+            mains = feeding[:-1] if node.traits.get("lookup") else feeding
+            return next((o.key for o in mains if o.key), ())
+        return tuple(node.traits.get("key", ()))
 
     def _schemas(self, node: Node) -> Mapping[str, Schema]:
         if node.kind is NodeKind.SOURCE:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import WorkflowError
 from dataflare.expression.check import DEFAULT, Checker
+from dataflare.expression.deletes import parts_of
 from dataflare.expression.explain import engine_failed, is_about_rows
 from dataflare.expression.fit import fit, fit_column
 from dataflare.expression.reject import Rejected, Rejecting
@@ -19,7 +20,7 @@ from dataflare.expression.session import Statement
 from dataflare.expression.typed import checked_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -72,8 +73,11 @@ class Chain:
             raise WorkflowError(f"{len(steps)} steps have {len(policies)} error policies")
         self._input = schema.to_arrow()
         self._runs: list[_Run] = []
+        parts = [parts_of(step) for step in self._checked]
+        self._sizes = [len(part) for part in parts]
+        policies = [policy for policy, size in zip(policies, self._sizes, strict=True) for _ in range(size)]
         done = 0
-        for segment in segments(self._checked):
+        for segment in segments([step for part in parts for step in part]):
             these = policies[done : done + len(segment.steps)]
             self._runs.append(_Run(segment, these, budget, epoch_time))
             done += len(segment.steps)
@@ -95,15 +99,22 @@ class Chain:
         taken = self._runs[0].take(read)
         return (taken[0], self._rest(taken[1], self._runs[1:])) if taken is not None else None
 
-    @staticmethod
-    def _rest(result: ChainResult, runs: Sequence[_Run]) -> ChainResult:
+    def _rest(self, result: ChainResult, runs: Sequence[_Run]) -> ChainResult:
         rows, counts, rejected = result.rows, list(result.counts), list(result.rejected)
         for run in runs:
             result = run(rows)
             rows = result.rows
             counts += result.counts
             rejected += result.rejected
-        return ChainResult(rows, tuple(counts), tuple(rejected))
+        return ChainResult(rows, tuple(self._by_step(counts)), tuple(rejected))
+
+    def _by_step(self, counts: Sequence[StepCount]) -> Iterator[StepCount]:
+        """Put the counts of the parts of each step together."""
+        start = 0
+        for size in self._sizes:
+            first, *_ = part = counts[start : start + size]
+            yield StepCount(first.rows_in, part[-1].rows_out, sum(count.rejected for count in part))
+            start += size
 
     def close(self) -> None:
         """Free the plans."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataflare.changes import OP
 from dataflare.errors import DataError
 from dataflare.expression.explain import engine_failed, is_about_rows, reason
 from dataflare.expression.fit import fit_column
 from dataflare.expression.session import INPUT, Session, Statement, select
+from dataflare.expression.unchanged import excused
 from dataflare.security.veil import veiled
 
 if TYPE_CHECKING:
@@ -177,23 +179,36 @@ class _Trial:
         for column, values in tried.items():
             if not values.null_count:
                 continue
-            first = pc.index(pc.is_null(values), True).as_py()
+            failing = self._failing(rows, column, values)
+            first = pc.index(failing, pa.scalar(value=True)).as_py()
+            if first < 0:
+                continue
             why = self._why(rows.slice(first, 1), column, self._tried[column], epoch)
             if self._policy == "fail":
                 raise DataError(
                     f"{why} (row {numbers[first].as_py()} of its batch)",
                     hint="use try_cast or TRY(...), or set on_error: {action: dead_letter} on the node",
                 ).in_node(self._step.node)
-            reasons = pc.if_else(pc.is_null(values), why, pa.scalar(None, pa.string()))
+            reasons = pc.if_else(failing, why, pa.scalar(None, pa.string()))
             found = reasons if found is None else pc.coalesce(found, reasons)
         return found
+
+    def _failing(self, rows: pa.Table, column: str, values: pa.Array) -> pa.Array:
+        """Return whether a value fails, by row; of a change that has no such value it may be null instead."""
+        import pyarrow.compute as pc
+
+        failing = pc.is_null(values)
+        if OP not in self._step.before or column not in self._step.after or not self._step.after[column].nullable:
+            return failing
+        return pc.and_not(failing, excused(rows, self._tried[column].reads).combine_chunks())
 
     def _why(self, row: pa.Table, column: str, expression: Expression, epoch: int) -> str:
         """Run the expression on one row that is known to fail and tell why."""
         import duckdb
 
         statement = Statement(self._entering(row).schema, self._budget)
-        name = f"column {column!r}" if column else "condition"
+        judged = self._step.judges
+        name = f"column {column!r}" if column and judged is None else "condition"
         why = "the value is not valid input"
         try:
             statement.prepare(select([_as_evaluated(column, expression, epoch)]))
@@ -204,7 +219,7 @@ class _Trial:
             why = reason(error)
         finally:
             statement.close()
-        return f"{name}: {why} in {expression.text}"
+        return f"{name}: {why} in {(judged or expression).text}"
 
     def _assembled(self, rows: pa.Table, tried: dict[str, pa.Array]) -> pa.Table:
         import pyarrow as pa

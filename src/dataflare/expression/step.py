@@ -24,7 +24,8 @@ class Step:
     `columns` are (name, SQL expression) in output order; None passes every column through. A step has either
     columns or a condition, or neither (it passes rows on). Expressions are in DuckDB's dialect as the user wrote
     them, not yet checked. `nulls`: a value that fails becomes null (on_error: null). `problems` are mistakes in other
-    settings: the columns are what they would be without those.
+    settings: the columns are what they would be without those. `aside` are columns ("": the condition) that say
+    something of the row and are no values of it: what they make of unchanged values is the affair of the node.
     """
 
     node: str
@@ -32,6 +33,7 @@ class Step:
     condition: str | None = None
     nulls: bool = False
     problems: tuple[WorkflowError, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 class RowProcessor(Processor[C]):

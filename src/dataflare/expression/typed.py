@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dataflare.changes import OP, UNCHANGED
 from dataflare.errors import WorkflowError
 from dataflare.expression.check import Checker, Expression
 from dataflare.expression.lineage import marks, may_be_null
+from dataflare.expression.unchanged import Unchanged, condition_problem, told
 from dataflare.schema import Column, Schema, type_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -29,13 +31,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class CheckedStep:
-    """A step whose expressions are checked, and the schemas around it."""
+    """A step whose expressions are checked, and the schemas around it.
+
+    `judges` is the condition that its last column is the answer of, if it is one.
+    """
 
     node: str
     before: Schema
     after: Schema
     columns: tuple[tuple[str, Expression], ...] | None = None
     condition: Expression | None = None
+    judges: Expression | None = None
 
 
 def typed(steps: Sequence[Step], schema: Schema) -> tuple[list[Schema], list[Problem]]:
@@ -80,9 +86,12 @@ class _Checking:
         if not names:
             self._problem("", WorkflowError("no column is left", hint="keep at least one column"))
         read = {name: self._read(name, text) for name, text in step.columns}
+        unchanged = self._unchanged(read)
         made = self._made(read)
         self.doubtful = frozenset(n for n in made if made[n] is None or self._is_doubtful(read[n]))
         after = Schema(tuple(column or Column(name, "null") for name, column in made.items()))
+        if unchanged is not None and UNCHANGED in read:
+            read[UNCHANGED] = unchanged
         whole = tuple((name, e or Expression("null")) for name, e in read.items())
         return CheckedStep(step.node, self._schema, after, whole, condition)
 
@@ -99,6 +108,15 @@ class _Checking:
             self._problem(column, error)
             return None
 
+    def _unchanged(self, read: Mapping[str, Expression | None]) -> Expression | None:
+        """Return how the step tells which values are unchanged; None where it passes that on."""
+        if UNCHANGED not in self._schema:
+            return None
+        found = Unchanged({n: e for n, e in read.items() if e is not None}, self._schema, self._step.aside)
+        for name, error in found.problems.items():
+            self._problem(name, error)
+        return found.expression()
+
     def _is_doubtful(self, expression: Expression | None) -> bool:
         return expression is not None and bool(self._before.intersection(expression.reads))
 
@@ -114,6 +132,9 @@ class _Checking:
         if type_text(kind) not in ("bool", "null"):
             what = f"the condition is of type {type_text(kind)}, not bool: {condition.text}"
             self._problem("", WorkflowError(what, hint="compare it with something, such as amount > 0"))
+        wrong = condition_problem(condition, self._schema) if "" not in self._step.aside else None
+        if wrong is not None:
+            self._problem("", wrong)
         return condition
 
     def _made(self, read: dict[str, Expression | None]) -> dict[str, Column | None]:
@@ -129,12 +150,17 @@ class _Checking:
             elif not self._is_doubtful(expression):
                 computed[name] = expression
         for name, kind in self._types(computed).items():
-            nulls = self._step.nulls or may_be_null(computed[name].needs, schema)
+            nulls = self._step.nulls or may_be_null(computed[name].needs, schema) or self._of_values(computed[name])
             try:
-                made[name] = Column(name, type_text(kind), nulls).marked(marks(computed[name].origins, schema))
+                column = Column(name, type_text(kind), nulls, told=told(computed[name], schema))
+                made[name] = column.marked(marks(computed[name].origins, schema))
             except WorkflowError as error:
                 self._problem(name, error)
         return made
+
+    def _of_values(self, expression: Expression) -> bool:
+        """Tell whether it reads what a delete has no value of."""
+        return OP in self._schema and any(self._schema[n].nullable for n in expression.reads)
 
     def _types(self, computed: dict[str, Expression]) -> dict[str, pa.DataType]:
         """Ask for all types at once; one by one only when that fails, to tell every error."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.batch import Batch
+from dataflare.changes import OP, WHOLE_ROWS, may_be_unchanged
 from dataflare.component import processor
 from dataflare.component.processor import EVERYWHERE, Port
 from dataflare.errors import DataError, WorkflowError
+from dataflare.expression.deletes import Changes, is_gone
 from dataflare.expression.reject import Rejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import same_columns
@@ -17,7 +19,6 @@ from dataflare.processors.enrichment_plan import EnrichmentPlan
 from dataflare.processors.enrichment_rows import schema_of_rows, table_of_rows
 from dataflare.processors.enrichment_settings import EnrichmentConfig
 from dataflare.processors.enrichment_sides import GatheredSide, KeyedSide, Side, WholeSide
-from dataflare.processors.filter import refuse_changes
 from dataflare.processors.held import HeldRows, packed, restore_told, told_state, unpacked
 from dataflare.schema import REJECTED, Schema
 
@@ -65,9 +66,13 @@ class Enrichment(CountingProcessor[EnrichmentConfig]):
     first row comes and again after `refresh`; what it answers may change between two tries of an epoch, which
     `validate` tells with the guarantee. While it does not answer, what was read holds for `stale` longer; after that
     `on_error` decides: the run fails and is tried again, or the rows are skipped, are dead letters, or get nulls.
+
+    Changes (rows with `_op`) are enriched as they come: what was written of a row stays when the lookup changes. A
+    delete gets nulls, whatever `miss` says; `miss: drop` makes a delete of an update.
     """
 
     tells_tags = True
+    knows_unchanged = True
 
     def __init__(self, config: EnrichmentConfig) -> None:
         """Know nothing yet."""
@@ -115,15 +120,29 @@ class Enrichment(CountingProcessor[EnrichmentConfig]):
             raise WorkflowError(
                 "miss: dead_letter needs an output for dead letters", hint="add on_error: {action: dead_letter}"
             )
-        if self.config.miss in ("drop", "dead_letter") or self.config.multiple == "all":
-            refuse_changes(main, "lookup that leaves rows out or doubles them")
-        if "_unchanged" in main:
-            raise WorkflowError(
-                "rows whose values may be unchanged cannot be looked up", hint="read the table with full row images"
-            )
         plan = EnrichmentPlan(self.config, main, self._side_schema(inputs), self.context)
+        self._check_changes(plan)
         errors = {_ERRORS: REJECTED} if self.context.on_error == "dead_letter" else {}
         return {"": plan.output, **errors}
+
+    def _check_changes(self, plan: EnrichmentPlan) -> None:
+        """Raise WorkflowError for what cannot be done with changes."""
+        if OP in plan.main and self.config.multiple == "all":
+            raise WorkflowError(
+                "of changes a lookup cannot make several rows: they would have the same key",
+                hint="set multiple: first or last, or put `materialise` before it",
+            )
+        hidden = may_be_unchanged(plan.main)
+        read = [key.path[0] for key in plan.keys if key.path[0] in hidden]
+        if read:
+            what = f"keys: {read[0]!r} may be left out as unchanged, so nobody knows what to look up"
+            raise WorkflowError(what, hint=WHOLE_ROWS)
+        if hidden and self.config.miss == "drop":
+            what = f"a row that is found at an update only would come without {min(hidden)!r}, which may be unchanged"
+            raise WorkflowError(what, hint=f"set another `miss`, or {WHOLE_ROWS}")
+        if may_be_unchanged(plan.side):
+            what = "rows whose values may be unchanged are no lookup"
+            raise WorkflowError(what, hint=WHOLE_ROWS)
 
     def ports(self, count: int) -> Sequence[Port]:
         """Return that a lookup goes everywhere, and first."""
@@ -264,7 +283,7 @@ class Enrichment(CountingProcessor[EnrichmentConfig]):
         came = batch.num_rows
         assert self._side is not None
         rows = batch.rows
-        keys = self._plan.key_columns(rows)
+        keys = self._keys(rows)
         answer = self._side.find(keys)
         for part in self._answered(rows, keys, answer):
             came -= part.num_rows
@@ -272,10 +291,23 @@ class Enrichment(CountingProcessor[EnrichmentConfig]):
         self.count("expanded", max(0, -came))
         self.count("filtered", max(0, came))
 
+    def _keys(self, rows: pa.Table) -> list[pa.ChunkedArray]:
+        """Return the keys of rows; a change that leaves no row has none, and nothing is looked up for it."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        keys = self._plan.key_columns(rows)
+        if OP not in rows.schema.names:
+            return keys
+        gone = is_gone(rows)
+        return [pc.if_else(gone, pa.scalar(None, key.type), key) for key in keys]
+
     def _answered(self, rows: pa.Table, keys: Sequence[pa.ChunkedArray], answer: Answer) -> Iterator[Batch]:
         import pyarrow.compute as pc
 
         on_error, silent = self.context.on_error, answer.unanswered
+        if silent is not None and OP in rows.schema.names:
+            silent = pc.and_not(silent, is_gone(rows))
         if silent is not None and answer.down is not None and pc.any(silent).as_py():
             if on_error == "fail":
                 raise answer.down
@@ -304,12 +336,22 @@ class Enrichment(CountingProcessor[EnrichmentConfig]):
         found = pc.is_valid(places)
         if miss in ("drop", "fail", "dead_letter") and places.null_count:
             kept = found if silent is None else pc.or_(found, silent)
+            if OP in rows.schema.names:
+                rows, kept = self._with_deletes(rows, kept)
             lost = rows.filter(pc.invert(kept))
             if lost.num_rows and miss != "drop":
                 yield self._missed(lost)
             if lost.num_rows:
                 rows, places, found = rows.filter(kept), places.filter(kept), found.filter(kept)
         yield Batch(plan.assembled(rows, answer.known.taken.take(places), found))
+
+    def _with_deletes(self, rows: pa.Table, found: pa.Array) -> tuple[pa.Table, pa.Array]:
+        """Return changes and which of them go on: those that leave no row, too, and what is dropped as a delete."""
+        import pyarrow.compute as pc
+
+        if self.config.miss == "drop":
+            return Changes(rows).told(found)
+        return rows, pc.or_(found, is_gone(rows))
 
     def _missed(self, lost: pa.Table) -> Batch:
         named = ", ".join(self.config.keys)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import RESERVED
+from dataflare.changes import OP, Op, value_in
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.chain import Chain
 from dataflare.expression.fit import fit
@@ -82,7 +83,7 @@ class EnrichmentPlan:
         import pyarrow.compute as pc
 
         rows = rows.take(KeyIndex(self.lookup_keys(rows)).last_rows())
-        return rows.filter(pc.not_equal(rows["_op"], "delete")) if "_op" in self.side else rows
+        return rows.filter(pc.not_equal(rows[OP], Op.DELETE.value)) if OP in self.side else rows
 
     def known(self, rows: pa.Table) -> Known:
         """Index rows of the lookup; raise DataError where keys come again that may not."""
@@ -147,14 +148,15 @@ class EnrichmentPlan:
 
     def _output(self) -> Schema:
         config, main = self.config, self.main
-        columns = [replace(c, nullable=True) for c in self.taken]
+        told = value_in(main)
+        columns = [replace(c, nullable=True, told=told) for c in self.taken]
         if config.into:
             made = typed([self._nesting_step()], self._flat_schema())
             if made[1]:
                 raise made[1][0].error
             columns, main = [], made[0][0]
         if config.matched:
-            columns.append(Column(config.matched, "bool", nullable=False))
+            columns.append(Column(config.matched, "bool", nullable=False, told=told))
         for name in (c.name for c in columns):
             if name in main or [c.name for c in columns].count(name) > 1:
                 raise WorkflowError(
@@ -164,8 +166,9 @@ class EnrichmentPlan:
         return Schema((*main, *columns))
 
     def _flat_schema(self) -> Schema:
-        taken = tuple(replace(c, name=_TAKEN.format(n), nullable=True) for n, c in enumerate(self.taken))
-        return Schema((*self.main, *taken, Column(_FOUND, "bool", nullable=False)))
+        told = value_in(self.main)
+        taken = (replace(c, name=_TAKEN.format(n), nullable=True, told=told) for n, c in enumerate(self.taken))
+        return Schema((*self.main, *taken, Column(_FOUND, "bool", nullable=False, told=told)))
 
     def _nesting_step(self) -> Step:
         fields = ", ".join(f"{quoted(c.name)} := {quoted(_TAKEN.format(n))}" for n, c in enumerate(self.taken))

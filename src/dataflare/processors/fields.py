@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
 from dataflare.processors.columns import missing
-from dataflare.schema import arrow_type
+from dataflare.schema import Schema, arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
-    from dataflare.schema import Schema
+    from dataflare.schema import Column
 
 
 @dataclass(slots=True)
@@ -48,6 +48,19 @@ class Fields:
     def __init__(self, schema: Schema) -> None:
         """Begin with the columns that come in."""
         self._top = Struct(fields={c.name: Value(quoted(c.name), arrow_type(c.type)) for c in schema})
+
+    @classmethod
+    def within(cls, column: Column) -> Fields:
+        """Begin with the fields of a struct that comes in."""
+        whole = quoted(column.name)
+        fields: dict[str, Node] = {f.name: Value(f"{whole}.{quoted(f.name)}", f.type) for f in arrow_type(column.type)}
+        found = cls(Schema())
+        found._top = Struct(whole, fields)
+        return found
+
+    def packed(self) -> str:
+        """Return the SQL of a struct of the columns, null where that of `within` is."""
+        return _sql(self._top)
 
     @property
     def names(self) -> list[str]:
@@ -123,7 +136,7 @@ class Fields:
 
     def keep(self, paths: Iterable[str]) -> None:
         """Leave all others out; columns and fields get the order of the paths."""
-        kept = Struct()
+        kept = Struct(self._top.before)
         for path in paths:
             parts = self._parts(path)
             node = self._holder(parts, "keep").fields[parts[-1]]

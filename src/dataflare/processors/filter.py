@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.component import Config, Field, processor
-from dataflare.errors import WorkflowError
 from dataflare.expression.setting import Sql  # noqa: TC001 - pydantic reads it
 from dataflare.expression.step import RowProcessor, Step
 from dataflare.plan_words import EdgeKind
@@ -31,23 +30,15 @@ class FilterConfig(Config):
 class Filter(RowProcessor[FilterConfig]):
     """Keeps the rows that meet a condition.
 
-    On an upsert edge it keeps a row by its newest state; what was written of it before it stopped to match stays.
-    Changes (rows with `_op`) are refused for that reason: a filter over them would have to make deletes.
+    Of changes (rows with `_op`) an update that does not meet it goes on as a delete, as the row may have met it before;
+    deletes and truncations always go on. On an upsert edge without `_op` it keeps a row by its newest state: what was
+    written of it before it stopped to match stays.
     """
 
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the condition."""
-        refuse_changes(inputs[0], "filter")
+        del inputs
         return Step(self.context.node, condition=self.config.condition)
 
 
-def refuse_changes(schema: Schema, what: str) -> None:
-    """Raise WorkflowError for rows that are changes."""
-    if "_op" in schema:
-        raise WorkflowError(
-            f"a {what} over changes is not there yet: a row that stops to match would have to become a delete",
-            hint=f"read the table without changes (mode: full or incremental), or {what} behind the destination",
-        )
-
-
-__all__ = ["Filter", "FilterConfig", "refuse_changes"]
+__all__ = ["Filter", "FilterConfig"]

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED
+from dataflare.changes import BEFORE
 from dataflare.component import Config, Field, processor
 from dataflare.errors import Place, WorkflowError
 from dataflare.expression.session import quoted
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from dataflare.schema import Schema
+    from dataflare.schema import Column, Schema
 
 TRANSFORMS = {
     "none": "{}",
@@ -121,7 +122,8 @@ class Mapping(RowProcessor[MappingConfig]):
     """Sets, renames, drops and keeps columns, and fields inside of structs.
 
     A column that is set keeps its place, a new one goes to the end. All expressions of a node read its input: to read
-    a column that a mapping makes, put a node behind it. Columns that carry changes (`_op` ...) always stay.
+    a column that a mapping makes, put a node behind it. Columns that carry changes (`_op` ...) always stay, but for
+    `_before`, the former row, where columns are set.
 
     Paths with dots reach into structs: `set` makes the structs that are not there, `rename` moves a field in, out or
     about, `drop` and `keep` pick fields. A struct that is null stays null, unless a field is set in it. Lists are not
@@ -130,21 +132,38 @@ class Mapping(RowProcessor[MappingConfig]):
 
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the select list."""
-        fields, config = Fields(inputs[0]), self.config
-        trying = _Trying()
+        schema, config, trying = inputs[0], self.config, _Trying()
+        fields = Fields(schema)
+        for name in (*config.set, *(m.destination for m in config.mappings), *config.rename, *config.rename.values()):
+            with trying:
+                self._refuse_reserved(name, schema)
         with trying:
-            fields.put(self._older(inputs[0]), "mappings")
+            fields.put(self._older(schema), "mappings")
         with trying:
             fields.put(((name, Value(text)) for name, text in config.set.items()), "set")
+        self._shape(fields, trying)
+        if BEFORE in schema:
+            self._shape_before(fields, schema[BEFORE])
+        made = tuple(fields.columns().items())
+        return Step(self.context.node, made, nulls=self.context.on_error == "null", problems=tuple(trying.problems))
+
+    @staticmethod
+    def _refuse_reserved(name: str, schema: Schema) -> None:
+        if name in RESERVED and name in schema:
+            what = f"{name!r} carries changes: it cannot be set or renamed"
+            raise WorkflowError(what, hint="copy it: set: {operation: _op}", place=Place(path=name))
+
+    def _shape(self, fields: Fields, trying: _Trying) -> None:
+        """Rename, drop and keep."""
         with trying:
-            fields.rename(config.rename)
-        for pattern in config.drop:
+            fields.rename(self.config.rename)
+        for pattern in self.config.drop:
             with trying:
                 for name in _matched(pattern, fields.names, "drop"):
                     if name not in RESERVED:
                         fields.drop(name)
         kept: list[str] = []
-        for pattern in config.keep:
+        for pattern in self.config.keep:
             with trying:
                 found = list(_matched(pattern, fields.names, "keep"))
                 for name in found:
@@ -152,8 +171,15 @@ class Mapping(RowProcessor[MappingConfig]):
                 kept += found
         if kept:
             fields.keep([*kept, *(n for n in fields.names if n in RESERVED)])
-        made = tuple(fields.columns().items())
-        return Step(self.context.node, made, nulls=self.context.on_error == "null", problems=tuple(trying.problems))
+
+    def _shape_before(self, fields: Fields, before: Column) -> None:
+        """Give the former row the columns of the new one; where columns are set nobody has it in that shape."""
+        if self.config.set or self.config.mappings:
+            fields.drop(BEFORE)
+        elif self.config.rename or self.config.drop or self.config.keep:
+            former = Fields.within(before)
+            self._shape(former, _Trying())  # what is wrong is told of the row itself
+            fields.put([(BEFORE, Value(former.packed()))], "before")
 
     def _older(self, schema: Schema) -> Iterator[tuple[str, Value]]:
         for mapping in self.config.mappings:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dataflare.changes import OP
 from dataflare.component import Config, Field, Processor, processor
 from dataflare.errors import DataError
 from dataflare.expression.reject import Rejected
+from dataflare.expression.unchanged import excused
 from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.mask_plan import MaskPlan, idle_rules, mask_plan
+from dataflare.processors.mask_plan import MaskPlan, collisions, idle_rules, mask_plan
 from dataflare.processors.mask_rules import MaskRule  # noqa: TC001 - pydantic reads it
 from dataflare.security.nested import changed
 
@@ -58,10 +60,13 @@ class Mask(Processor[MaskConfig]):
     nothing a warning. In a path a list stands for each of its items. A null stays null. Each method gives the same
     result for the same value and key, so masked columns can still be joined and grouped by, where the method keeps
     values apart. A value that a method cannot mask is never passed on: `on_error` says what becomes of its row.
+
+    In changes (rows with `_op`) the former row (`_before`) is masked as the row is. A value that is unchanged stays so.
     """
 
     masks = True
     tells_tags = True
+    knows_unchanged = True
     _plan: MaskPlan | None = None
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
@@ -72,8 +77,10 @@ class Mask(Processor[MaskConfig]):
         return plan.with_nulls() if self.context.on_error == "null" else plan.after
 
     def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
-        """Tell of rules that mask nothing."""
-        return idle_rules(mask_plan(inputs[0], self.config.rules, self.config.columns))
+        """Tell of rules that mask nothing, and of those that may give rows the same key."""
+        plan = mask_plan(inputs[0], self.config.rules, self.config.columns)
+        yield from idle_rules(plan)
+        yield from collisions(plan, self.context.key)
 
     def open(self) -> None:
         """Settle what is to be done."""
@@ -89,12 +96,21 @@ class Mask(Processor[MaskConfig]):
         columns = {name: rows.column(name) for name in rows.schema.names}
         for step in self._plan.applications:
             columns[step.column], bad, reason = self._applied(columns[step.column], step, rows)
+            excuse = self._excused(rows, step.column) if bad else set()
+            bad = [row for row in bad if row not in excuse]
             failed |= {row: f"column {step.column!r}: {reason}" for row in bad if row not in failed}
         masked = self._table(columns)
         if failed and self.context.on_error != "null":
             yield from self._reject(batch, failed)
             masked = masked.filter(_kept(rows.num_rows, failed))
         yield batch.replace(masked, "")
+
+    @staticmethod
+    def _excused(rows: pa.Table, column: str) -> set[int]:
+        """Return the changes that have no value in a column: what stands there need not be masked, and becomes null."""
+        import pyarrow.compute as pc
+
+        return set(pc.indices_nonzero(excused(rows, [column])).to_pylist()) if OP in rows.schema.names else set()
 
     def _table(self, columns: Mapping[str, Any]) -> pa.Table:
         import pyarrow as pa

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dataflare.changes import BEFORE, WHOLE_ROWS, may_be_unchanged, steady
 from dataflare.errors import Finding, InvalidWorkflowError, Place, WorkflowError
 from dataflare.schema import Column, Path, Schema, field_type, with_field_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.processors.mask_rules import MaskRule
     from dataflare.schema import Mark
     from dataflare.security.masking import Mask
 
-BEFORE = "_before"
 _FAILING = ("date_shift", "format_preserving")
 """Methods that cannot mask every value."""
+_COLLIDING = ("redact", "null", "partial", "generalise", "date_shift")
+"""Methods by which different values become the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class MaskPlan:
     """What is to be done, in order; the schema after it; rules that have nothing to do; what hides in dead letters.
 
     A value that cannot be masked may be null, which `after` does not tell: `failing` are the columns with such rules.
+    `colliding` are those whose method does not keep values apart, with its name.
     """
 
     applications: list[Application] = field(default_factory=list)
@@ -42,6 +45,7 @@ class MaskPlan:
     idle: list[str] = field(default_factory=list)
     hidden: Schema = field(default_factory=Schema)
     failing: set[str] = field(default_factory=set)
+    colliding: dict[str, str] = field(default_factory=dict)
 
     def with_nulls(self) -> Schema:
         """Return the schema after it where a value that cannot be masked is null."""
@@ -159,6 +163,12 @@ class _Planning:
         if rule.by and rule.by not in self._schema:
             known = ", ".join(self._schema.names)
             raise WorkflowError(f"there is no column {rule.by!r} to shift its dates by", hint=f"columns: {known}")
+        hidden, key = may_be_unchanged(self._schema), steady(self._schema)
+        if rule.by and hidden.intersection((rule.by, column.name)) and rule.by not in key:
+            what = f"it is shifted by {rule.by!r}, and one of both may be left out of a change as unchanged"
+            raise WorkflowError(what, hint=f"shift it by the key, or {WHOLE_ROWS}")
+        if not path and rule.method in _COLLIDING:
+            self._plan.colliding[column.name] = rule.method
         self._plan.applications.append(Application(column.name, path, mask, rule.by))
         return after
 
@@ -169,4 +179,11 @@ def idle_rules(plan: MaskPlan) -> Iterator[str]:
         yield f"the rule {rule!r} masks nothing: no column that comes in carries that tag"
 
 
-__all__ = ["Application", "MaskPlan", "idle_rules", "mask_plan"]
+def collisions(plan: MaskPlan, key: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each column of the key whose values are not kept apart."""
+    for name in (n for n in key if n in plan.colliding):
+        yield f"{plan.colliding[name]} does not keep the values of the key column {name!r} apart: different rows may \
+become the same; hash and tokenise keep them apart"
+
+
+__all__ = ["Application", "MaskPlan", "collisions", "idle_rules", "mask_plan"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataflare.changes import WHOLE_ROWS, may_be_unchanged, value_in
 from dataflare.component import Processor, processor
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.fit import fit
@@ -57,6 +58,7 @@ class Parse(Processor[ParseConfig]):
     """
 
     tells_tags = True
+    knows_unchanged = True
     _reader: Reader | None = None
     _input: pa.Schema | None = None
     _output: pa.Schema | None = None
@@ -66,13 +68,16 @@ class Parse(Processor[ParseConfig]):
         schema, config = inputs[0], self.config
         known([config.column], schema.names, "column")
         text = schema[config.column]
+        if config.column in may_be_unchanged(schema):
+            what = f"column: {config.column!r} may be left out as unchanged, so what it holds is not known"
+            raise WorkflowError(what, hint=WHOLE_ROWS)
         if text.type not in _TEXTS:
             raise WorkflowError(
                 f"column: {text.name!r} is of type {text.type}, not text", hint="name a column of texts"
             )
         stay = [c for c in schema if config.keep or c.name != config.column]
         wanted = reader_of(config).wanted
-        made = [Column(f"{config.prefix}{w.name}", w.type, tags=text.tags) for w in wanted]
+        made = [Column(f"{config.prefix}{w.name}", w.type, tags=text.tags, told=value_in(schema)) for w in wanted]
         for column in made:
             if any(c.name == column.name for c in stay):
                 raise WorkflowError(

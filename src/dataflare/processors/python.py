@@ -19,6 +19,7 @@ from dataflare.component import Config, Duration, Field, Processor, Size, proces
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import Noticed, RowsRejected
+from dataflare.plan_words import EdgeKind
 from dataflare.processors.python_here import HERE, FunctionHere
 from dataflare.processors.python_hunt import Hunt
 from dataflare.processors.python_lines import is_plain
@@ -86,6 +87,7 @@ class PythonConfig(Config):
 
 @processor(
     "python",
+    accepts=(EdgeKind.APPEND, EdgeKind.UPSERT),
     counts=("filtered", "dead", "expanded"),
     examples=[
         {"code": "def process(record):\n    record['name'] = record['name'].strip()\n    return record\n"},
@@ -115,9 +117,14 @@ class Python(Processor[PythonConfig]):
     carries the tags of all columns that it is given: name those that it needs under `columns`, and the others pass it
     by. Of a function that is given tagged values neither prints nor the words of its errors are told, only what kind
     of error it is.
+
+    Of changes the function sees all columns, `_op` and `_unchanged` among them, and what it returns is taken as it is:
+    the value of a column that `_unchanged` names means nothing. To take a row out that may be written already, return
+    it with `_op: delete`; None leaves it as it was. `output` must have `_op` and the key.
     """
 
     tells_tags = True
+    knows_unchanged = True
     functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     """What `here:name` stands for: functions that a program gave, which run in its own process."""
 

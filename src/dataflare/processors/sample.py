@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from pydantic import model_validator
 
 from dataflare.batch import Batch
+from dataflare.changes import OP, Op
 from dataflare.component import Config, Field, processor
 from dataflare.component.processor import Port
 from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
+from dataflare.errors import WorkflowError
 from dataflare.expression.keys import key_hashes
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import Names, known
 from dataflare.processors.counting import CountingProcessor
-from dataflare.processors.filter import refuse_changes
 from dataflare.processors.held import packed, unpacked
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Sample(CountingProcessor[SampleConfig]):
     `rate` and `reservoir` draw by a hash of the values and the seed: the same rows give the same sample, in any order,
     in any number of tasks, today and after a crash. With `by: customer_id` all rows of a customer are in it or none is,
     in every table that is sampled by that column, rate and seed. Rows that are equal in all columns share their fate,
-    too: draw by number (`every`) where that must not be.
+    too: draw by number (`every`) where that must not be. Of changes (rows with `_op`) only a `rate` by the key can be
+    drawn, so that a row is in the sample with all of its changes.
 
     `rate` is a share of different values, so the number of rows is about that share. `reservoir` takes exactly so many
     (all, where there are fewer), each as likely as any other; it holds them in memory and in checkpoints, lets them
@@ -76,6 +78,7 @@ class Sample(CountingProcessor[SampleConfig]):
     """
 
     tells_tags = True
+    knows_unchanged = True
 
     def __init__(self, config: SampleConfig) -> None:
         """Hold nothing yet."""
@@ -87,7 +90,11 @@ class Sample(CountingProcessor[SampleConfig]):
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
         known(self.config.by, inputs[0].names, "by")
-        refuse_changes(inputs[0], "sample")
+        by_key = self.config.rate is not None and self.config.by and set(self.config.by) <= set(self.context.key)
+        if OP in inputs[0] and not by_key:
+            what = "of changes only a share of the rows by their key can be drawn, so that a row has all of its changes"
+            named = ", ".join(self.context.key)
+            raise WorkflowError(what, hint=f"set rate and by: [{named}], or put `materialise` before it")
         return {"": inputs[0]}
 
     def ports(self, count: int) -> Sequence[Port]:
@@ -114,7 +121,10 @@ class Sample(CountingProcessor[SampleConfig]):
             self._count += rows.num_rows
             kept = rows.take(pa.arange(first, max(first, rows.num_rows), self.config.every))
         elif self.config.rate is not None:
-            kept = rows.filter(pc.less(self._hashes(rows), pa.scalar(round(self.config.rate * 2**HASH_BITS))))
+            drawn = pc.less(self._hashes(rows), pa.scalar(round(self.config.rate * 2**HASH_BITS)))
+            if OP in rows.schema.names:
+                drawn = pc.or_(drawn, pc.equal(rows.column(OP), Op.TRUNCATE.value))
+            kept = rows.filter(drawn)
         else:
             self._take(rows)
             self.count("absorbed", rows.num_rows)

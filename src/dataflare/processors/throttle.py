@@ -54,6 +54,7 @@ class Throttle(Processor[ThrottleConfig]):
     """
 
     tells_tags = True
+    knows_unchanged = True
 
     def __init__(self, config: ThrottleConfig) -> None:
         """Hold nothing yet."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dataflare.changes import UNCHANGED
 from dataflare.component import Config, Processor, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.fit import fit
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflare.batch import Batch
+    from dataflare.schema import Told
 
 _DECIMAL_DIGITS_MAX = 38
 
@@ -32,9 +35,10 @@ class Union(Processor[Config]):
 
     Columns are matched by name, in the order in which they first appear; one that an input lacks is null there.
     Numbers of one kind and different widths become the wider one; other differences of type are errors. Rows keep
-    the order of their input; the inputs interleave as they come.
+    the order of their input; the inputs interleave as they come. Changes (rows with `_op`) must have the same key.
     """
 
+    knows_unchanged = True
     _schema: pa.Schema | None = None
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
@@ -47,7 +51,8 @@ class Union(Processor[Config]):
                 columns[column.name] = column if known is None else _joined(known, column, origin[column.name], port)
                 origin.setdefault(column.name, port)
         everywhere = {n for n in columns if all(n in s for s in inputs)}
-        return {"": Schema(tuple(c if c.name in everywhere else _nullable(c) for c in columns.values()))}
+        found = (c if c.name in everywhere else _nullable(c) for c in columns.values())
+        return {"": Schema(tuple(_with_told(c, inputs) for c in found))}
 
     def open(self) -> None:
         """Settle the columns."""
@@ -69,6 +74,14 @@ class Union(Processor[Config]):
 
 def _nullable(column: Column) -> Column:
     return Column(column.name, column.type, nullable=True, tags=column.tags)
+
+
+def _with_told(column: Column, inputs: Sequence[Schema]) -> Column:
+    """Return the column as it is told where any input may leave values out."""
+    if not any(UNCHANGED in s for s in inputs):
+        return column
+    told: set[Told] = {s[column.name].told if UNCHANGED in s else "value" for s in inputs if column.name in s}
+    return replace(column, told=told.pop() if len(told) == 1 else "" if "" in told else "value")
 
 
 def _joined(first: Column, second: Column, port: int, other_port: int) -> Column:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataflare.changes import OP, value_in
 from dataflare.component import Processor, processor
 from dataflare.component.processor import Port
 from dataflare.errors import DataError, DataFlareError, Finding, InvalidWorkflowError, Place, WorkflowError
 from dataflare.expression.chain import Chain
+from dataflare.expression.deletes import judged
 from dataflare.expression.reject import Rejected
 from dataflare.expression.session import quoted
 from dataflare.expression.step import Step
@@ -15,7 +17,6 @@ from dataflare.expression.typed import typed
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import known
 from dataflare.processors.deduplicate_tables import SeenKeys
-from dataflare.processors.filter import refuse_changes
 from dataflare.processors.validate_rules import ValidateConfig, broken
 from dataflare.schema import REJECTED, Column, Schema
 
@@ -56,12 +57,16 @@ class Validate(Processor[ValidateConfig]):
     `expect` and `rate_max` are judged by them when a bounded input has ended, before the last epoch is sealed: what
     earlier epochs have written stays, `write_mode: overwrite` changes nothing.
 
+    Of changes (rows with `_op`) those that leave no row are not judged, nor is a value that is unchanged: a rule that
+    reads it is met. An update that is left out leaves the row as it was.
+
     `unique` remembers the values of its columns in the checkpoint; memory grows with them unless `within` bounds it.
     Which of several equal rows is the first one hangs on the order of arrival, which is that of the source where one
     task reads it.
     """
 
     tells_tags = True
+    knows_unchanged = True
 
     def __init__(self, config: ValidateConfig) -> None:
         """Know nothing yet."""
@@ -76,8 +81,9 @@ class Validate(Processor[ValidateConfig]):
         schema, findings = inputs[0], []
         if self.context.on_error == "null":
             raise WorkflowError("on_error: null means nothing for a rule", hint="use severity: warn")
-        if self.config.unique is not None:
-            refuse_changes(schema, "unique rule")
+        if self.config.unique is not None and OP in schema:
+            what = "a unique rule would take the changes of a row for duplicates"
+            raise WorkflowError(what, hint="put `materialise` before it")
         if self.config.warnings.lower() in (n.lower() for n in schema.names):
             raise WorkflowError(f"two columns would be called {self.config.warnings!r}", hint="set `warnings`")
         for name, rule in self.config.rules.items():
@@ -86,8 +92,8 @@ class Validate(Processor[ValidateConfig]):
                 findings.append(Finding("error", error.code, what, error.hint, Place(path=name)))
         if findings:
             raise InvalidWorkflowError(findings)
-        told = (Column(self.config.warnings, "string"),) if self.config.warnings else ()
-        return {"": Schema((*schema, *told)), "errors": REJECTED}
+        told = Column(self.config.warnings, "string", told=value_in(schema))
+        return {"": Schema((*schema, told) if self.config.warnings else schema.columns), "errors": REJECTED}
 
     @staticmethod
     def _wrong(rule: Rule, schema: Schema) -> DataFlareError | None:
@@ -97,7 +103,7 @@ class Validate(Processor[ValidateConfig]):
         except WorkflowError as error:
             return error
         for condition in (rule.check, rule.where, rule.condition()):
-            _, problems = typed([Step("", condition=condition)], schema)
+            _, problems = typed([Step("", condition=condition, aside=("",))], schema)
             if problems:
                 return problems[0].error
         return None
@@ -121,13 +127,14 @@ class Validate(Processor[ValidateConfig]):
         name = "__rule"
         while any(n.lower().startswith(name) for n in schema.names):
             name += "_"
-        conditions = [rule.condition() for rule in self.config.rules.values()]
+        conditions = [judged(rule.condition(), schema) for rule in self.config.rules.values()]
         if (unique := self.config.unique) is not None:
             conditions.append(f"coalesce((\n{unique[1].where or 'true'}\n), false)")
             width = unique[1].within
             self._seen = SeenKeys(schema.to_arrow(), self.keys(), width and width + 1, context)
         self._made = [f"{name}{n}" for n in range(len(conditions))]
-        step = Step(context.node, (*((n, quoted(n)) for n in schema.names), *zip(self._made, conditions, strict=True)))
+        columns = (*((n, quoted(n)) for n in schema.names), *zip(self._made, conditions, strict=True))
+        step = Step(context.node, columns, aside=tuple(self._made))
         self._chain = Chain([step], schema, policies=["null"], budget=context.budget, epoch_time=context.epoch_time)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:

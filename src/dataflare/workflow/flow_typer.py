@@ -8,10 +8,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from dataflare.batch import RESERVED
+from dataflare.changes import OP, with_key_told
 from dataflare.errors import DataFlareError
 from dataflare.plan import Edge, Output
 from dataflare.plan_words import EdgeKind, NodeKind
 from dataflare.schema import Schema
+from dataflare.workflow.changing import MAKE_TABLES, Changing
 from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import near
 from dataflare.workflow.flow import Flow, Outputs
@@ -46,6 +48,7 @@ class FlowTyper:
         self._ask, self._types = ask, types
         self._faults = Faults(outline, findings)
         self._flow = Flow()
+        self._changing = Changing(outline, findings)
 
     def run(self, known: Mapping[str, Outputs] | None = None) -> Flow:
         """Type all nodes. A typer runs once; sources whose outputs are `known` are not asked."""
@@ -128,7 +131,8 @@ class FlowTyper:
         for output in outputs.values():
             if output.kind is EdgeKind.APPEND:
                 self._faults.reserved(draft, (c for c in output.schema.names if c in RESERVED))
-        outputs = tagged(draft, outputs, self._outline, self._findings)
+        keyed = {n: replace(o, schema=with_key_told(o.schema, o.key)) for n, o in outputs.items()}
+        outputs = tagged(draft, keyed, self._outline, self._findings)
         check_positions(draft, outputs, self._outline, self._findings)
         return outputs
 
@@ -144,6 +148,11 @@ class FlowTyper:
         kind = self._check_kinds(draft)
         given = [i.schema for i in self._flow.inputs(draft.id)]
         schemas = [s.beside(given) for s in given]
+        feeding = self._flow.inputs(draft.id)
+        key = self._changing.inputs(draft, feeding[:-1] if self._has_lookup(draft) else feeding)
+        draft.component.context = replace(draft.component.context, key=key)
+        if not self._steps.takes(draft) and not self._changing.takes_unchanged(draft, schemas):
+            return None
         found = self._steps.typed(draft, schemas, self._faults) if self._steps.takes(draft) else None
         if found is None and not self._steps.takes(draft):
             if not draft.component.declared() and not self._ask:
@@ -152,27 +161,16 @@ class FlowTyper:
         if found is None:
             return None
         known = {c for s in schemas for c in s.names}
-        made = [c for s in found.values() for c in s.names if c in RESERVED and c not in known]
-        self._faults.reserved(draft, made)
+        if self._steps.takes(draft) or OP not in known:
+            made = [c for s in found.values() for c in s.names if c in RESERVED and c not in known]
+            self._faults.reserved(draft, made)
         if not self._steps.takes(draft):
             found = {n: inherited(draft.component, s, schemas) for n, s in found.items()}
-            for remark in draft.component.remarks(schemas):
-                self._faults.remark(draft, remark)
-        return {n: self._output(draft, n, s, kind) for n, s in found.items()}
-
-    def _output(self, draft: Draft, name: str, schema: Schema, kind: EdgeKind) -> Output:
-        inputs = self._flow.inputs(draft.id)
-        key = next((i.key for i in inputs if i.key), ())
-        kept = all(k in schema.names for k in key)
-        if key and not kept and kind is EdgeKind.UPSERT:
-            lost = ", ".join(k for k in key if k not in schema.names)
-            self._findings.error(
-                "key_lost",
-                f"the key column {lost} is dropped, but changes are told apart by it",
-                self._outline.place(draft, "config"),
-                "keep the key columns",
-            )
-        return Output(name, schema, kind, key if kept else ())
+        for remark in draft.component.remarks(schemas):
+            self._faults.remark(draft, remark)
+        passed = self._steps.passed(draft, schemas) if self._steps.takes(draft) else None
+        outputs = (Output(n, s, EdgeKind.APPEND if n == ERRORS else kind, key) for n, s in found.items())
+        return {o.name: self._changing.output(draft, o, schemas, passed) for o in outputs}
 
     def _asked(self, draft: Draft, schemas: Sequence[Schema]) -> dict[str, Schema] | None:
         component = draft.component
@@ -271,15 +269,16 @@ class FlowTyper:
             if draft.kind is NodeKind.DESTINATION and kind is EdgeKind.RETRACT:
                 self._refuse(draft, edge, kind)
         different = dict.fromkeys(kind for _, kind in kinds)
-        yields = traits.yields if traits is not None and draft.kind is NodeKind.PROCESSOR else None
-        if yields is not None:
-            return EdgeKind(yields)
         data = [k for e, k in kinds if e.output != ERRORS]
+        first = data[0] if data else EdgeKind.APPEND
+        yields = draft.component.yields(first) if draft.kind is NodeKind.PROCESSOR and draft.component else first
+        if traits is not None and draft.kind is NodeKind.PROCESSOR and traits.yields is not None:
+            return EdgeKind(yields)
         if draft.kind is NodeKind.PROCESSOR and len(different) > 1 and not self._has_lookup(draft):
             words = " and ".join(k.value for k in different)
             hint = "feed it one kind: put changes through a node of their own"
             self._findings.error("edge_kind", f"its inputs mix {words}", self._outline.place(draft, "inputs"), hint)
-        return data[0] if data else EdgeKind.APPEND
+        return EdgeKind(yields)
 
     @staticmethod
     def _has_lookup(draft: Draft) -> bool:
@@ -296,7 +295,7 @@ class FlowTyper:
         name = f"{edge.source}{'.' if edge.output else ''}{edge.output}"
         message = f"{draft.text.type} takes {accepts} rows, but {name} carries {_meaning(kind)}"
         hint = {
-            EdgeKind.UPSERT: "read the source with mode: full or incremental, or write the changes to a table first",
+            EdgeKind.UPSERT: f"{MAKE_TABLES}, or read the source with mode: full or incremental",
             EdgeKind.RETRACT: "write to a destination that merges by key, or group by a window",
             EdgeKind.APPEND: "give it changes by key: read the source with mode: cdc or hybrid",
         }[kind]

@@ -56,6 +56,20 @@ class RowSteps:
             faults.tell(draft, problem.error, column=problem.column, text=text)
         return {"": checked.after} if not problems else None
 
+    def passed(self, draft: Draft, schemas: Sequence[Schema]) -> dict[str, list[str]] | None:
+        """Return by column of the input those of the output that are nothing else; None where all pass as they are.
+
+        The node is known to have no mistakes.
+        """
+        checked, _ = self.check(draft.component.step(schemas), schemas[0])
+        if checked.columns is None:
+            return None
+        found: dict[str, list[str]] = {}
+        for name, expression in checked.columns:
+            if expression.column is not None:
+                found.setdefault(expression.column, []).append(name)
+        return found
+
     def reads(self, text: str, schema: Schema) -> tuple[str, ...]:
         """Return the columns that an expression reads, aggregates allowed; raise WorkflowError where it is none."""
         return self._engine().read(text, schema.names, aggregates=True).reads

@@ -102,5 +102,10 @@ def test_columns_of_changes_are_gone_and_what_cannot_be_a_table_is_told() -> Non
     assert component.outputs([SCHEMA])[""].names == ["id", "kind", "value"]
     with pytest.raises(WorkflowError, match="there is no column 'id'"):
         component.outputs([Schema.of({"key": "int64"})])
-    with pytest.raises(WorkflowError, match="may be unchanged make no table"):
-        component.outputs([Schema.of({"id": "int64", "_unchanged": "list<string>"})])
+    with pytest.raises(WorkflowError, match="nobody told what tells its rows apart"):
+        staged(Materialise(Materialise.spec.config())).outputs([SCHEMA])
+    whole = staged(Materialise(Materialise.spec.config(key=["id"], emit="changes")), key=("id", "kind"))
+    with pytest.raises(WorkflowError, match="goes with rows that are changes"):
+        whole.outputs([Schema.of({"id": "int64"})])
+    with pytest.raises(WorkflowError, match="the changes are told apart by id, kind"):
+        whole.outputs([SCHEMA])

@@ -273,11 +273,6 @@ def test_a_condition_that_is_no_condition_is_told() -> None:
     assert "of type int64, not bool" in told(Filter, condition="id + 1")
 
 
-def test_changes_are_not_filtered_without_making_deletes() -> None:
-    with pytest.raises(WorkflowError, match="over changes is not there yet"):
-        node(Filter, condition="true").step([Schema.of({"id": "int64", "_op": "string"})])
-
-
 def test_what_they_accept_and_how_rows_leave_is_declared() -> None:
     assert Mapping.spec.traits.accepts == (EdgeKind.APPEND, EdgeKind.UPSERT, EdgeKind.RETRACT)
     assert Mapping.spec.traits.counts == ("skipped", "dead")

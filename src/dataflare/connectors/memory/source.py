@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from dataflare.batch import Batch, Position
+from dataflare.batch import RESERVED, Batch, Position
+from dataflare.changes import changing
 from dataflare.component import Config, Field, SourceConnector, Split, Stream, source
 from dataflare.connectors.memory.buckets import BUCKETS, Buckets
 from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.jsonl.infer import infer
+from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
+
+
+class MemoryChanges(Config):
+    """What the changes of a table tell besides `_op`, `_commit_ts` and `_tx`."""
+
+    key: list[str] = Field(min_length=1, description="The columns of the key, which are never null.")
+    unchanged: bool | list[str] = Field(
+        default=False, description="Whether `_unchanged` may name values that are left out: any but the key, or these."
+    )
+    before: bool = Field(default=False, description="Whether `_before` holds the former row.")
 
 
 class MemorySourceConfig(Config):
@@ -30,11 +43,16 @@ class MemorySourceConfig(Config):
     columns: dict[str, str] | None = Field(None, description="Column types; default: guessed from the rows.")
     partitions: int = Field(1, ge=1, description="Splits that tasks read side by side.")
     batch_rows: int = Field(1000, ge=1, description="Rows in a batch at most.")
+    changes: MemoryChanges | None = Field(
+        None, description="The rows are changes of a table, and say so in `_op`, as those of change capture do."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> MemorySourceConfig:
         if (self.rows is None) == (self.bucket is None):
             raise ValueError("give either rows or bucket")
+        if self.changes is not None and self.partitions > 1:
+            raise ValueError("changes are in order: partitions must be 1")
         return self
 
 
@@ -49,6 +67,9 @@ class MemorySource(SourceConnector[MemorySourceConfig]):
     """Reads rows out of its own settings or out of a named bucket: for tests, examples and small lookups.
 
     A bucket is read as it stands when a split is begun; a position is a row number.
+
+    With `changes` the rows are those of an upsert edge, as change capture sends them, and workflows over changes can be
+    tried: `columns` are then those of the table, and each row has an `_op` (read, insert, update, delete, truncate).
     """
 
     buckets: ClassVar[Buckets] = BUCKETS
@@ -56,9 +77,9 @@ class MemorySource(SourceConnector[MemorySourceConfig]):
     def declared(self) -> Mapping[str, Stream] | None:
         """Return the columns where `columns` or the rows tell them."""
         if self.config.columns is not None:
-            return {"": Stream(Schema.of(self.config.columns))}
+            return {"": self._stream(Schema.of(self.config.columns))}
         if self.config.rows:
-            return {"": Stream(_guessed(self.config.rows))}
+            return {"": self._stream(_guessed(self.config.rows))}
         return None
 
     def streams(self) -> Mapping[str, Stream]:
@@ -70,7 +91,19 @@ class MemorySource(SourceConnector[MemorySourceConfig]):
         if rows is None:
             where = f"bucket {self.config.bucket!r}" if self.config.bucket is not None else "the list of rows"
             raise UnavailableError(f"{where} is empty: its columns are not known", hint="declare columns: {id: int64}")
-        return {"": Stream(Schema.from_arrow(rows.schema))}
+        return {"": self._stream(Schema.from_arrow(rows.schema))}
+
+    def _stream(self, schema: Schema) -> Stream:
+        changes = self.config.changes
+        if changes is None:
+            return Stream(schema)
+        table = Schema(tuple(c for c in schema if c.name not in RESERVED))
+        known = [*changes.key, *(changes.unchanged if isinstance(changes.unchanged, list) else [])]
+        if lost := [name for name in known if name not in table]:
+            raise WorkflowError(f"changes: there is no column {lost[0]!r}", hint=f"columns: {', '.join(table.names)}")
+        key = tuple(changes.key)
+        found = changing(table, key, unchanged=changes.unchanged, before=changes.before)
+        return Stream(found, EdgeKind.UPSERT, key)
 
     def remembers(self, key: Sequence[str]) -> Sequence[str]:
         """Return none: positions are numbers of batches."""
@@ -126,7 +159,9 @@ def _guessed(rows: list[dict[str, Any]]) -> Schema:
 
 
 def _typed(rows: list[dict[str, Any]], schema: Schema) -> pa.Table:
-    decoder = JsonlDecoder(schema)
+    import pyarrow as pa
+
+    decoder = JsonlDecoder(Schema(tuple(replace(c, nullable=True) for c in schema)))  # the key of a truncate is null
     try:
         decoded = decoder.decode(_lines(rows))
     finally:
@@ -134,7 +169,7 @@ def _typed(rows: list[dict[str, Any]], schema: Schema) -> pa.Table:
     if decoded.rejected:
         first = decoded.rejected[0]
         raise DataError(f"row {first.line + 1}: {first.reason}", hint="correct the row, or declare other `columns`")
-    return decoded.rows
+    return pa.Table.from_arrays(decoded.rows.columns, schema=schema.to_arrow())
 
 
 __all__ = ["MemorySource", "MemorySourceConfig"]
