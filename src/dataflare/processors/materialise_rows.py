@@ -58,12 +58,13 @@ class WholeRows:
     def take(self, rows: pa.Table) -> pa.Table:
         """Apply changes, none of them a truncation; return the rows of the table after each, and `_before`."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         places = pa.arange(self._number, self._number + rows.num_rows)
         self._number += rows.num_rows
         entering = pa.Table.from_arrays([*rows.select(list(self._columns)).columns, places], schema=self._numbered)
-        upserts = pa.repeat(pa.scalar(Op.UPDATE.value), rows.num_rows)
-        entering = entering.append_column(_OP, rows.column(OP) if OP in rows.schema.names else upserts)
+        op = rows.column(OP) if OP in rows.schema.names else pa.nulls(rows.num_rows, pa.string())
+        entering = entering.append_column(_OP, pc.fill_null(op, Op.UPDATE.value))
         names = rows.column(UNCHANGED) if self._fills else pa.nulls(rows.num_rows, pa.list_(pa.string()))
         self._session.register(entering.append_column(_NAMES, names))
         self._session.execute(f"create or replace temp table {_MADE} as {self._sql}")
