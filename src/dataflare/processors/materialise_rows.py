@@ -106,8 +106,8 @@ class WholeRows:
     def clear(self) -> None:
         """Forget all rows."""
         self._log.close()
-        self._session.register(self._numbered.empty_table(), _MADE)
-        self._session.execute(f"create or replace temp table {_HELD} as select * from {_MADE}")  # noqa: S608
+        self._session.register(self._numbered.empty_table())
+        self._session.execute(f"create or replace temp table {_HELD} as select * from {INPUT}")  # noqa: S608
 
     def close(self) -> None:
         """Free the table."""
