@@ -46,6 +46,18 @@ State = Annotated[
     Path | None,
     typer.Option("--state", help="The folder of the state, where it is not named by a file.", show_default=False),
 ]
+Listen = Annotated[str, typer.Option(help="A folder: where calls come in that start runs.", metavar="HOST:PORT")]
+RestartChanged = Annotated[
+    bool,
+    typer.Option(
+        "--restart-changed",
+        help="A folder: runs without a schedule go on from their checkpoint with a file that has changed.",
+    ),
+]
+OtherState = Annotated[
+    Path | None,
+    typer.Option("--state", help="The folder of the state, instead of the one that a file names.", show_default=False),
+]
 Number = Annotated[int, typer.Argument(help="The number of the epoch.", show_default=False)]
 
 
@@ -91,16 +103,9 @@ def run_(  # noqa: PLR0913 - users name what they mean
     runs_max: Annotated[
         int, typer.Option(min=1, help="A folder: so many scheduled runs at most at once.", metavar="N")
     ] = 16,
-    listen: Annotated[
-        str, typer.Option(help="A folder: where calls come in that start runs.", metavar="HOST:PORT")
-    ] = "127.0.0.1:8090",
-    restart_changed: Annotated[
-        bool,
-        typer.Option(
-            "--restart-changed",
-            help="A folder: runs without a schedule go on from their checkpoint with a file that has changed.",
-        ),
-    ] = False,
+    listen: Listen = "127.0.0.1:8090",
+    restart_changed: RestartChanged = False,
+    state: OtherState = None,
     log: Annotated[str, typer.Option(help="Write events to stderr: json.", metavar="FORMAT")] = "",
     dev: Annotated[
         bool,
@@ -119,7 +124,7 @@ def run_(  # noqa: PLR0913 - users name what they mean
         return dev_command(path, as_json=as_json)
     from dataflare.cli.running import RunOptions, run_command
 
-    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max, listen, restart_changed)
+    options = RunOptions(as_json, log, parallelism, deadline, until, run_id, runs_max, listen, restart_changed, state)
     if path.is_dir():
         from dataflare.cli.folder import run_folder
 

@@ -94,7 +94,7 @@ class Members:
             raise WorkflowError(
                 f"cannot be read: {error.strerror}", hint="check the path", place=Place(str(path))
             ) from error
-        plan = plan_of(version, self._around.registry, level=level)
+        plan = plan_of(version, self._around.registry, level=level, state=self._around.options.state)
         schedule = Schedule.of(plan.schedule) if plan.schedule else None
         if schedule is not None and schedule.after is not None and schedule.after.workflow == plan.workflow:
             raise WorkflowError("a workflow cannot run after itself", place=Place(str(path), path="schedule.after"))
@@ -198,7 +198,8 @@ class Members:
 
     def _plan(self, version: Written) -> Plan:
         try:
-            return plan_of(version, self._around.registry, parallelism=self._around.options.parallelism)
+            options = self._around.options
+            return plan_of(version, self._around.registry, parallelism=options.parallelism, state=options.state)
         except InvalidWorkflowError as error:
             first = next(f for f in error.findings if f.severity == "error")
             more = len(error.findings) - 1

@@ -46,9 +46,9 @@ LISTEN = "127.0.0.1:8090"
 class RunOptions:
     """How to run and how to tell.
 
-    `run_id` names the run, `replay` says what it reads (see RunContext). `runs_max`, `listen` and `restart_changed` are
-    for folders. `observers` hear of everything besides; `counters` are those of this process; with `bytes_total`
-    progress has a bar.
+    `state` is the folder of the state, instead of that in the file. `run_id` names the run, `replay` says what it reads
+    (see RunContext). `runs_max`, `listen` and `restart_changed` are for folders. `observers` hear of everything
+    besides; `counters` are those of this process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -60,6 +60,7 @@ class RunOptions:
     runs_max: int = RUNS_MAX
     listen: str = LISTEN
     restart_changed: bool = False
+    state: Path | None = None
     replay: Replay | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
@@ -81,7 +82,7 @@ def run_command(file: Path, options: RunOptions) -> int:
 
     check_options(options)
     registry = Registry.installed()
-    plan = plan_of(file, registry, parallelism=options.parallelism)
+    plan = plan_of(file, registry, parallelism=options.parallelism, state=options.state)
     with signals_restored():
         return _told(plan, registry, options)
 

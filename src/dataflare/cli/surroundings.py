@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from dataflare.workflow import Written
 
 
-def plan_of(file: Path | Written, registry: Registry, *, level: str = "sample", parallelism: int | None = None) -> Plan:
-    """Return the plan of a workflow file; raise InvalidWorkflowError with all findings."""
+def plan_of(
+    file: Path | Written,
+    registry: Registry,
+    *,
+    level: str = "sample",
+    parallelism: int | None = None,
+    state: Path | None = None,
+) -> Plan:
+    """Return the plan of a workflow file; raise InvalidWorkflowError with all findings.
+
+    `parallelism` and `state`, the folder of the state, count more than what the file says.
+    """
     from dataflare.workflow import plan_or_raise
 
-    overrides = {} if parallelism is None else {"runtime.parallelism": parallelism}
+    overrides: dict[str, object] = {} if parallelism is None else {"runtime.parallelism": parallelism}
+    if state is not None:
+        overrides["runtime.state.path"] = str(state.resolve())
     return plan_or_raise(file, registry=registry, environ=os.environ, level=level, overrides=overrides)
 
 

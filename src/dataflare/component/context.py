@@ -86,7 +86,8 @@ class StageContext:
     """Where a component instance stands.
 
     `index` of `parallelism` instances of node `node`; instance 0 of a destination is its head and does the commits.
-    `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there. `schemas` are
+    `attempt` is the fence. `directory` is the folder of the workflow file: relative paths start there.
+    `state_directory` is the folder of the state; None where the state is in none. `schemas` are
     the planned input schemas by port (processors, destinations) or the output schemas by name (sources); `outputs` are
     the planned output schemas by name, known once there is a plan. `lookups` finds the class of a lookup by its name.
     `epoch_time` answers the time of the current epoch in microseconds, `epoch` its number.
@@ -122,6 +123,7 @@ class StageContext:
     segments: Segments | None = None
     inputs: tuple[str, ...] = ()
     contract: Mapping[str, str] = field(default_factory=dict)
+    state_directory: Path | None = None
 
     @property
     def key_groups(self) -> range:

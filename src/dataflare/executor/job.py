@@ -19,6 +19,7 @@ from dataflare.component import (
 from dataflare.component.context import ReadHints
 from dataflare.errors import Place, WorkflowError
 from dataflare.executor.partition import groups_of
+from dataflare.executor.surroundings import StateOf
 from dataflare.plan import Action, Mechanism, Node, NodeKind, Plan
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Job:
             lookups=partial(self.registry.find, lookup),
             inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
             contract=node.traits.get("contract", {}),
+            state_directory=StateOf.of_plan(self.plan).folder,
         )
         return component
 

@@ -139,6 +139,36 @@ async def test_what_was_answered_comes_again_from_any_position_after_a_restart(t
     assert len(whole["errors"]) == 3
 
 
+def opened(folder: Path, state: str | None = None, **journal: str) -> tuple[int, int]:
+    """Open the journal of a source, keep a record more, and return how many it holds, and its identity."""
+    config = WebhookConfig.model_validate({"columns": COLUMNS, "journal": journal})
+    source = staged(WebhookSource(config), folder, state_directory=folder / state if state else None)
+    journal_of = asyncio.run(source._opened())
+    try:
+        journal_of.append([b"a record"])
+        return journal_of.end - 1, journal_of.identity
+    finally:
+        journal_of.close()
+
+
+def test_the_journal_is_with_the_state_unless_it_is_said_where(tmp_path: Path) -> None:
+    assert opened(tmp_path, "kept")[0] == 1
+    assert (tmp_path / "kept" / "journal" / "default" / "test" / "node").is_dir()
+    assert not (tmp_path / ".dataflare").exists()
+    assert opened(tmp_path, "kept", path="else")[0] == 1
+    assert (tmp_path / "else" / "default" / "test" / "node").is_dir()
+
+
+def test_a_journal_that_stood_beside_another_state_is_used_where_it_is(tmp_path: Path) -> None:
+    older = opened(tmp_path)
+    assert (tmp_path / ".dataflare" / "journal" / "default" / "test" / "node").is_dir()
+    assert opened(tmp_path, "kept") == (older[0] + 1, older[1])
+    assert not (tmp_path / "kept").exists()
+    (tmp_path / ".dataflare" / "default%2Ftest.lock").touch()  # it belongs to a state that was kept there
+    assert opened(tmp_path, "kept")[0] == 1
+    assert opened(tmp_path)[0] == 3
+
+
 async def test_the_journal_forgets_what_is_committed_and_only_that(tmp_path: Path) -> None:
     async with hook(tmp_path) as one:
         for n in range(3):

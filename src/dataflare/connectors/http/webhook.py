@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dataflare.journal import Stretch
 
 BATCH_BYTES = 1 << 20
+USUAL = ".dataflare"
 WAITING_BYTES = 32 << 20
 """What may wait for the disk."""
 _HEAD = struct.Struct(">QI")
@@ -154,10 +155,23 @@ class WebhookSource(SourceConnector[WebhookConfig]):
         return Address(config.host, config.port, config.connections_max, cert, key)
 
     async def _opened(self) -> Journal:
-        names = (quote(name, safe="") for name in (self.context.tenant, self.context.workflow, self.context.node))
-        folder: Path = self.context.path(self.config.journal.path).joinpath(*names)
+        return await self.context.runtime.call(self._open)
+
+    def _open(self) -> Journal:
         now = self.context.runtime.clock.now()
-        return await self.context.runtime.call(Journal.open, folder, bytes_max=self.config.journal.bytes_max, now=now)
+        return Journal.open(self._folder(), bytes_max=self.config.journal.bytes_max, now=now)
+
+    def _folder(self) -> Path:
+        """Return the folder of the journal: as set, else in that of the state."""
+        context = self.context
+        names = [quote(name, safe="") for name in (context.tenant, context.workflow, context.node)]
+        if self.config.journal.path:
+            return context.path(self.config.journal.path).joinpath(*names)
+        usual = context.path(USUAL)
+        own, older = ((folder / "journal").joinpath(*names) for folder in (context.state_directory or usual, usual))
+        lease = usual / f"{quote(f'{context.tenant}/{context.workflow}', safe='')}.lock"
+        # it once stood in .dataflare wherever the state was; where a state of the workflow is there, it belongs to that
+        return older if older.exists() and not own.exists() and not lease.exists() else own
 
     @staticmethod
     def _place(journal: Journal, since: Position | None) -> dict[str, Any]:

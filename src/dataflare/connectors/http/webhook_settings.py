@@ -14,7 +14,9 @@ class WebhookJournal(Config):
     """Where requests are kept until they are committed."""
 
     path: str = Field(
-        ".dataflare/journal", description="A folder on a local disk; relative to the workflow file. One serves many."
+        "",
+        description="A folder on a local disk, relative to the workflow file, which may serve many; default: `journal` "
+        "in the folder of the state.",
     )
     bytes_max: Size = Field(1 << 30, ge=1 << 16, description="What it may take; if it is full, senders are told 503.")
 
