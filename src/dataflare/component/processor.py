@@ -11,6 +11,7 @@ from dataflare.component.contract import C, Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dataflare.plan_words import EdgeKind
     from dataflare.schema import Schema
@@ -91,6 +92,17 @@ class Processor(Component[C]):
     def ports(self, count: int) -> Sequence[Port]:
         """Return how rows come in by each of `count` inputs (a lookup is the last); asked while planning."""
         return [Port(self.keys())] * count
+
+    def reads(
+        self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None
+    ) -> Sequence[AbstractSet[str] | None] | None:
+        """Return the columns that it looks at, for each input, where only `wanted` of the default output are.
+
+        None stands for all columns, and for all inputs; what is in doubt is all. Asked while planning, so that sources
+        need not read the others; `outputs` is asked again with what is left, and has to give `wanted` as before.
+        """
+        del inputs, wanted
+        return None
 
     @abstractmethod
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:

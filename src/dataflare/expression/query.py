@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dataflare.expression.catalogue import TIMES, Sort, Tree, catalogue, syntax, walk
 from dataflare.expression.check import REFUSALS, refusal
 from dataflare.expression.explain import misread, wrong, wrong_at
+from dataflare.expression.query_columns import columns_named
 from dataflare.expression.session import Session, folded, quoted
 from dataflare.expression.wording import spliced_text
 from dataflare.schema import Column, Schema, type_text
@@ -49,12 +50,16 @@ _BEFORE, _BEHIND = "select * from (\n", "\n)"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked SELECT. `tables` are the names that its text reads inputs by; `output` the columns that come out."""
+    """A checked SELECT. `tables` are the names that its text reads inputs by; `output` the columns that come out.
+
+    `named` are the folded names that may be columns of an input; None: it looks at all columns.
+    """
 
     text: str
     tables: tuple[str, ...]
     output: Schema
     clocks: tuple[tuple[int, int, str], ...] = field(default=())
+    named: frozenset[str] | None = None
 
     def sql(self, epoch: int = 0) -> str:
         """Return the statement; `epoch` is the epoch's time in microseconds."""
@@ -102,7 +107,7 @@ class _Reading:
         text = spliced_text(self._text, renamed)
         tables = tuple(_table(name, number) for number, name in enumerate(self._inputs))
         query = Query(text, tables, Schema(), tuple(clocks))
-        return Query(text, tables, self._output(query, node), tuple(clocks))
+        return replace(query, output=self._output(query, node), named=columns_named(node, _parts(node)))
 
     def _parsed(self) -> Tree:
         tree = syntax(self._session, self._text)

@@ -11,6 +11,7 @@ from dataflare.errors import InvalidWorkflowError, Place, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dataflare.schema import Schema
 
@@ -67,4 +68,9 @@ def free(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-__all__ = ["Names", "free", "known", "missing", "near", "same_columns", "together"]
+def passed_on(wanted: AbstractSet[str] | None, besides: AbstractSet[str]) -> AbstractSet[str] | None:
+    """Return what is read where columns are passed on, and others are looked at besides; None: all."""
+    return None if wanted is None else {*wanted, *besides}
+
+
+__all__ = ["Names", "free", "known", "missing", "near", "passed_on", "same_columns", "together"]

@@ -14,6 +14,7 @@ from dataflare.processors.ordering import numbered, with_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import pyarrow as pa
 
@@ -50,6 +51,10 @@ class Join(BoundedProcessor[JoinConfig]):
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns of both sides."""
         return {"": join_plan(self.config, inputs).output}
+
+    def reads(self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None) -> Sequence[AbstractSet[str] | None]:
+        """Return the keys and what is wanted of each side; a name that both have stays in both."""
+        return join_plan(self.config, inputs).reads(wanted)
 
     def ports(self, count: int) -> Sequence[Port]:
         """Return that equal keys meet; without keys, each task gets all of the right side."""

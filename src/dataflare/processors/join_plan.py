@@ -16,6 +16,7 @@ from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
 LEFT, RIGHT = "l", "r"
 _TIMES = ("timestamp", "datetime", "date")
@@ -106,6 +107,20 @@ class JoinPlan:
         sides = f"{RIGHT} join {LEFT}" if swapped and how == "inner" else f"{LEFT} {word} join {source}"
         columns = ", ".join(f"{value} as c{n}" for n, value in enumerate(self._values()))
         return f"select {columns} from {sides} on {' and '.join(on)}"  # noqa: S608 - names and words of ours
+
+    def reads(self, wanted: AbstractSet[str] | None) -> list[AbstractSet[str] | None]:
+        """Return what is looked at of both sides, where only `wanted` of the output is; None: all columns."""
+        if wanted is None:
+            return [None, {*self.right.names}]
+        config, near = self.config, self.config.near or ()
+        mine, other = {*config.pairs, *near[:1]}, {*config.pairs.values(), *near[1:]}
+        names = {n.lower(): n for n in self.left.names}
+        made = _taken(config, self.right)
+        for told, (name, origin) in zip(self.output.names[len(self.left.names) :], made.items(), strict=True):
+            if told in wanted or config.take is not None:
+                other.add(origin)
+                mine |= {names[name.lower()]} if name.lower() in names else set()
+        return [mine | {n for n in self.left.names if n in wanted}, other]
 
     def _values(self) -> Iterator[str]:
         pairs = self.config.pairs

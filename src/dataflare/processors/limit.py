@@ -11,6 +11,7 @@ from dataflare.processors.columns import same_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dataflare.batch import Batch
     from dataflare.schema import Schema
@@ -53,6 +54,10 @@ class Limit(Processor[LimitConfig]):
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns as they come."""
         return {"": same_columns(inputs)}
+
+    def reads(self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None) -> Sequence[AbstractSet[str] | None]:
+        """Return what is wanted."""
+        return [wanted] * len(inputs)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Cut the batch where the limit is."""

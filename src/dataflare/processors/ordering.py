@@ -53,6 +53,11 @@ def order_by(keys: Sequence[OrderKey], schema: Schema, names: Sequence[str], set
     return [f"{place} {key.order} nulls {key.nulls}" for place, key in zip(places, keys, strict=True)]
 
 
+def ordered(keys: Sequence[OrderKey], schema: Schema) -> set[str]:
+    """Return the columns that rows are ordered by."""
+    return {n for n in schema.names for key in keys if key.column == n or key.column.startswith(f"{n}.")}
+
+
 def places_of(keys: Sequence[OrderKey], schema: Schema, names: Sequence[str], setting: str = "by") -> list[str]:
     """Return what is ordered by, as SQL over columns that are called `names`; raise WorkflowError."""
     return [_place(key, schema, names, setting) for key in keys]

@@ -8,12 +8,13 @@ from dataflare.component import Config, Field, processor
 from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.processors.bounded import TABLES, BoundedProcessor
-from dataflare.processors.columns import same_columns
+from dataflare.processors.columns import passed_on, same_columns
 from dataflare.processors.held import HeldRows
-from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, with_numbers
+from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, ordered, with_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import pyarrow as pa
 
@@ -57,6 +58,10 @@ class Sort(BoundedProcessor[SortConfig]):
         schema = same_columns(inputs)
         order_by(self.config.by, schema, schema.names)
         return {"": schema}
+
+    def reads(self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None) -> Sequence[AbstractSet[str] | None]:
+        """Return what is wanted, and what is ordered by."""
+        return [passed_on(wanted, ordered(self.config.by, s)) for s in inputs]
 
     def sides(self) -> Mapping[str, HeldRows]:
         """Return what holds the rows."""

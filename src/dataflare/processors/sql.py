@@ -9,12 +9,14 @@ from pydantic import WithJsonSchema
 from dataflare.component import Config, Field, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.query import Query, read_query
+from dataflare.expression.session import folded
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.processors.bounded import TABLES, BoundedProcessor
 from dataflare.processors.held import HeldRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import pyarrow as pa
 
@@ -65,6 +67,12 @@ class Sql(BoundedProcessor[SqlConfig]):
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return the columns of the answer."""
         return {"": self._read(inputs).output}
+
+    def reads(self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None) -> Sequence[AbstractSet[str] | None]:
+        """Return the columns of each input that the query names; `*` and its like name all of them."""
+        del wanted
+        named = self._read(inputs).named
+        return [None if named is None else {n for n in s.names if folded(n) in named} for s in inputs]
 
     def sides(self) -> Mapping[str, HeldRows]:
         """Return what holds the rows of each input."""

@@ -11,13 +11,14 @@ from dataflare.errors import WorkflowError
 from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.processors.bounded import TABLES
-from dataflare.processors.columns import known, same_columns
+from dataflare.processors.columns import known, passed_on, same_columns
 from dataflare.processors.held import HeldRows, restore_told, told_state
-from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, places_of, with_numbers
+from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, ordered, places_of, with_numbers
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import pyarrow as pa
 
@@ -235,6 +236,10 @@ class TopN(TwoPhaseProcessor[TopConfig]):
         if rank.lower() in (n.lower() for n in schema.names):
             raise WorkflowError(f"rank: there is a column {rank!r} already", hint="choose another name")
         return {"": Schema((*schema.columns, Column(rank, "int64", nullable=False)))}
+
+    def reads(self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None) -> Sequence[AbstractSet[str] | None]:
+        """Return what is wanted, and what makes groups and their order."""
+        return [passed_on(wanted, {*ordered(self.config.by, s), *self.config.per}) for s in inputs]
 
     def keys(self) -> tuple[str, ...]:
         """Return the columns that make a group."""

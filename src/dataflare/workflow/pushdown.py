@@ -1,7 +1,8 @@
 """Finds the columns that a source need not read, because nothing behind it looks at them.
 
 A source qualifies when it honours column pushdown and has one output. Row-wise nodes tell exactly what they read, by
-the engine's own parser; `aggregate` and `route` by the expressions in their settings; every other node reads all.
+the engine's own parser; `aggregate` and `route` by the expressions in their settings; others where they say so
+(`Processor.reads`), such as `sort` and `join`; every other node reads all.
 Whatever is in doubt is read. The narrowed workflow is typed again, and taken only when every destination gets the
 same columns as before.
 """
@@ -90,8 +91,19 @@ class _Needs:
 
     def _reads(self, draft: Draft) -> Iterator[tuple[tuple[str, str], set[str] | None]]:
         edges = self._flow.edges.get(draft.id, ())
-        for edge in edges:
-            yield (edge.source, edge.output), self._columns(draft) if len(edges) == 1 else None
+        told = self._told(draft)
+        for number, edge in enumerate(edges):
+            columns = told[number] if told is not None else self._columns(draft) if len(edges) == 1 else None
+            yield (edge.source, edge.output), columns
+
+    def _told(self, draft: Draft) -> list[set[str] | None] | None:
+        """Return what a node says that it reads of each input."""
+        if draft.kind is not NodeKind.PROCESSOR or draft.component is None or draft.keeps_errors:
+            return None
+        inputs = [output.schema for output in self._flow.inputs(draft.id)]
+        wanted = self._needed.get((draft.id, ""), set())
+        told = draft.component.reads(inputs, wanted)
+        return None if told is None else [None if columns is None else {*columns} for columns in told]
 
     def _columns(self, draft: Draft) -> set[str] | None:
         """Return the columns that a node with one input reads of it."""

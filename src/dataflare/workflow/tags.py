@@ -72,7 +72,7 @@ def veils_positions(draft: Draft, outputs: Iterable[Output]) -> bool:
     """Tell whether positions of a source may hold tagged values, so that nobody is shown them (invariant 7)."""
     for output in outputs:
         tagged_columns = {c.name for c in output.schema if c.tags}
-        held = draft.component.remembers(output.key)
+        held = draft.component.remembers(output.key) if draft.component is not None else None
         if tagged_columns and (held is None or tagged_columns & {*held}):
             return True
     return False
