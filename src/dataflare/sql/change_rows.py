@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.batch import RESERVED
 from dataflare.changes import COMMIT_TS, OP, Op
@@ -32,6 +31,8 @@ def staged_changes(rows: pa.Table, shape: Shape, schema: pa.Schema, table: Table
 
     Raises DataError for a change of an unknown kind or without a key. A row without `_op` is an insert.
     """
+    import pyarrow.compute as pc
+
     found = conformed(rows, schema, table)
     operations = pc.fill_null(found[OP], Op.INSERT)
     unknown = found.filter(pc.invert(pc.is_in(operations, _WORDS)))

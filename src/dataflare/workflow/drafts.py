@@ -12,7 +12,7 @@ from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.document import Value
 from dataflare.workflow.example_text import ExampleText
 from dataflare.workflow.findings import near
-from dataflare.workflow.misplaced import INSIDE, move
+from dataflare.workflow.misplaced import EITHER, INSIDE, move
 from dataflare.workflow.model import (
     NAME,
     DestinationText,
@@ -136,7 +136,7 @@ class _Outlining:
         words = [f.alias or n for n, f in model.model_fields.items()]
         config = value.map.get("config", Value({})).map
         found = False
-        if value.map.keys() - words or config.keys() & words:
+        if value.map.keys() - words or (config.keys() & words) - EITHER:
             found = self._checker.respell(model, path, self._inside(kind, value))
             settings = self._inside(kind, value)
             if settings:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataflare.workflow.findings import Findings
 
 INSIDE, BESIDE = "put it inside config", "put it beside config, not inside"
-_EITHER = frozenset({"key", "type", "config"})
+EITHER = frozenset({"key", "type", "config"})
 """Words of a node that may have a meaning of their own inside of its config."""
 
 
@@ -32,7 +32,7 @@ def move(document: Document, path: Path, words: Collection[str], settings: Colle
     if not isinstance(config.data, dict):
         return False
     into = [k for k in node.map if k not in words and k in settings and k not in config.map]
-    out = [k for k in config.map if k in words and k not in (*settings, *_EITHER) and k not in node.map]
+    out = [k for k in config.map if k in words and k not in (*settings, *EITHER) and k not in node.map]
     for keys, hint, at in ((into, INSIDE, path), (out, BESIDE, (*path, "config"))):
         for key in keys:
             findings.error("unknown_key", f"unknown key {key!r}", document.place((*at, key), key=True), hint)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.connectors.file.partitions import NULL
 from dataflare.errors import DataError, WorkflowError
@@ -41,6 +40,8 @@ def divided(rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.Tabl
 
     Raises DataError for a value too long for a folder name, and where a column is not there.
     """
+    import pyarrow.compute as pc
+
     lacking = [n for n in names if n not in rows.column_names]
     if lacking:
         raise DataError(f"rows lack the column {lacking[0]!r} of partition_by")

@@ -6,7 +6,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.schema import arrow_type
 
@@ -22,6 +21,8 @@ _MILLION = 1_000_000
 
 def noise(rows: pa.UInt64Array, salt: int) -> pa.UInt64Array:
     """Return 64 even random bits for each row number (splitmix64)."""
+    import pyarrow.compute as pc
+
     start = (salt * _GOLDEN) & _MASK
     bits = pc.add(pc.multiply(rows, _u64(_GOLDEN)), _u64(start))
     for shift, factor in _MIX:
@@ -31,12 +32,16 @@ def noise(rows: pa.UInt64Array, salt: int) -> pa.UInt64Array:
 
 def below(bits: pa.UInt64Array, bound: int) -> pa.Int64Array:
     """Return numbers from 0 to below a bound."""
+    import pyarrow.compute as pc
+
     whole = pc.divide(bits, _u64(bound))
     return pc.subtract(bits, pc.multiply(whole, _u64(bound))).cast(pa.int64())
 
 
 def column(spec: ColumnConfig, rows: pa.UInt64Array, salt: int) -> pa.Array:
     """Return one column for these row numbers."""
+    import pyarrow.compute as pc
+
     made = _MAKERS[spec.kind](spec, rows, noise(rows, salt))
     if not spec.null_rate:
         return made
@@ -61,17 +66,23 @@ def _f64(value: float) -> pa.Scalar:
 
 
 def _sequence(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del bits
     return pc.add(pc.multiply(rows.cast(pa.int64()), _i64(int(spec.step))), _i64(int(spec.start)))
 
 
 def _int(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del rows
     low, high = int(spec.low(0)), int(spec.high(1000))
     return pc.add(below(bits, high - low + 1), _i64(low))
 
 
 def _float(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del rows
     low, high = spec.low(0.0), spec.high(1.0)
     unit = pc.multiply(pc.shift_right(bits, _u64(11)).cast(pa.float64(), safe=False), _f64(_UNIT))
@@ -80,6 +91,8 @@ def _float(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa
 
 
 def _bool(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del spec, rows
     return pc.equal(below(bits, 2), _i64(1))
 
@@ -91,6 +104,8 @@ def _choice(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> p
 
 
 def _string(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     return pc.binary_join_element_wise(_text(spec.prefix), _int(spec, rows, bits).cast(pa.string()), _text(""))
 
 
@@ -100,6 +115,8 @@ def _words() -> pa.StringArray:
 
 
 def _uuid(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del spec
     words = _words()
     more = noise(rows, 0x5EED)
@@ -114,6 +131,8 @@ def _uuid(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.
 
 
 def _timestamp(spec: ColumnConfig, rows: pa.UInt64Array, bits: pa.UInt64Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     del bits
     since_begin = pc.multiply(rows.cast(pa.int64()), _i64(round(spec.every * _MILLION)))
     moments = pc.add(since_begin, _i64(spec.begin_microseconds()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.errors import DataError
 from dataflare.schema import arrow_type
@@ -27,6 +26,8 @@ _ZONE = r":\d\d(\.\d+)? ?(Z|z|[+-]\d\d(:?\d\d)?)$"
 
 def to_values(column: pa.ChunkedArray, name: str, texts: JsonTexts) -> list[Any]:
     """Return the values of a column as SQLite takes them; raise DataError for NaN, which SQLite would make null."""
+    import pyarrow.compute as pc
+
     kind, t = column.type, pa.types
     if t.is_interval(kind):
         return [None if v is None else _duration(*v) for v in column.to_pylist()]
@@ -77,6 +78,8 @@ def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _temporal(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow.compute as pc
+
     t, column = pa.types, pa.array(values, pa.string())
     if t.is_time(kind):
         return pc.binary_join_element_wise("1970-01-01", column, " ").cast(pa.timestamp("us")).cast(kind)
@@ -101,6 +104,8 @@ def _digits(value: Any) -> str | None:
 
 def _instants(column: pa.Array) -> pa.Array:
     """Text without a zone is UTC."""
+    import pyarrow.compute as pc
+
     zoned = pc.match_substring_regex(column, _ZONE)
     return pc.if_else(zoned, column, pc.binary_join_element_wise(_whole(column), "Z", "")).cast(
         pa.timestamp("us", "UTC")
@@ -109,6 +114,8 @@ def _instants(column: pa.Array) -> pa.Array:
 
 def _whole(column: pa.Array) -> pa.Array:
     """A day without a time is its midnight."""
+    import pyarrow.compute as pc
+
     is_day = pc.match_substring_regex(column, r"^\d{4}-\d\d-\d\d$")
     return pc.if_else(is_day, pc.binary_join_element_wise(column, "00:00:00", " "), column)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.formats.encoder import Encoder, moment_texts, text_bytes
@@ -32,6 +31,8 @@ class CsvEncoder(Encoder):
 
     def write(self, rows: pa.Table) -> None:
         """Write the rows now; their columns are those of the header."""
+        import pyarrow.compute as pc
+
         self._begin()
         if rows.num_rows == 0 or rows.num_columns == 0:
             return
@@ -60,6 +61,8 @@ class CsvEncoder(Encoder):
             self._sink.write(header_line(self._names, self._options))
 
     def _column(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow.compute as pc
+
         kind = column.type
         t = pa.types
         if t.is_string(kind) or t.is_large_string(kind):
@@ -78,6 +81,8 @@ class CsvEncoder(Encoder):
 
     def _moments(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return dates and times as they are written here; the first pattern that fits the type counts."""
+        import pyarrow.compute as pc
+
         patterns = self._options.moments
         if pa.types.is_date(column.type):
             pattern = next((p for p in patterns if not _has_clock(p)), None)
@@ -88,6 +93,8 @@ class CsvEncoder(Encoder):
         return pc.strftime(column.cast(pa.timestamp("s", column.type.tz), safe=False), format=pattern)
 
     def _json(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow.compute as pc
+
         made = self._texts.values(column)
         if pa.types.is_nested(column.type):
             return made
@@ -95,6 +102,8 @@ class CsvEncoder(Encoder):
 
     def _guarded(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """Put quotes around the values that need them; a column without such costs four searches for a byte."""
+        import pyarrow.compute as pc
+
         quote = self._options.quote
         if self._options.quote_all:
             return self._quoted(texts)
@@ -115,6 +124,8 @@ class CsvEncoder(Encoder):
 
     def _unquotable(self, texts: pa.ChunkedArray, needs: pa.ChunkedArray) -> pa.ChunkedArray:
         """Refuse what a reader would take for something else."""
+        import pyarrow.compute as pc
+
         if pc.any(pc.and_(needs, pc.greater(pc.binary_length(texts), 0))).as_py():
             raise DataError(
                 "a value holds the delimiter, a line end or the word for null, and nothing may be quoted",
@@ -123,6 +134,8 @@ class CsvEncoder(Encoder):
         return texts
 
     def _quoted(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow.compute as pc
+
         quote, escape = self._options.quote, self._options.escape
         if escape not in ("", quote):
             texts = pc.replace_substring(texts, escape, escape * 2)

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from dataflare.errors import WorkflowError
@@ -126,6 +125,8 @@ class CsvReader:
 
     def _cast(self, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         """Return a column in its planned type; raise ArrowInvalid, in Arrow's words, where a value does not fit."""
+        import pyarrow.compute as pc
+
         kind = field.type
         number = self.names.index(field.name) if field.name in self.names else 0
         if pa.types.is_string(column.type) and _is_number(kind):
@@ -140,6 +141,8 @@ class CsvReader:
 
     def _plain_numbers(self, texts: pa.ChunkedArray, number: int) -> pa.ChunkedArray:
         """Return numbers as everywhere; a sign of thousands that does not stand between three digits is refused."""
+        import pyarrow.compute as pc
+
         sign, point = re.escape(self.options.thousands), re.escape(self.options.decimal)
         texts = pc.utf8_trim_whitespace(texts)
         grouped = pc.match_substring(texts, self.options.thousands)

@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.formats.csv.records import Record, records
 from dataflare.formats.rejected import Decoded, Rejected, as_text
@@ -136,6 +135,8 @@ class _Salvage:
         return [r for n, r in enumerate(left) if n not in reasons]
 
     def _implausible(self, column: Column, texts: pa.ChunkedArray) -> list[int]:
+        import pyarrow.compute as pc
+
         word = re.match(r"[a-z]+", column.type)[0].removeprefix("u")  # type: ignore[index]
         bad = pc.is_null(texts) if not column.nullable else None
         if word in _MAY_BE and self._reader.options.plain_values:

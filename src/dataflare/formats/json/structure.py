@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _QUOTE, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4
 _CLASSES = bytes(
@@ -32,6 +31,8 @@ class Structure:
     @property
     def deepest(self) -> int:
         """The greatest depth; 0 where there is no bracket."""
+        import pyarrow.compute as pc
+
         return pc.max(self.depths).as_py() or 0
 
     @property
@@ -49,15 +50,21 @@ class Structure:
 
     def first_below(self, depth: int) -> int:
         """Return the place where it first becomes less deep than that, -1 where it never does."""
+        import pyarrow.compute as pc
+
         found = pc.index(pc.less(self.depths, pa.scalar(depth, pa.int32())), pa.scalar(value=True)).as_py()
         return -1 if found < 0 else self.places[found].as_py()
 
     def first_above(self, depth: int) -> int:
         """Return the place where it first becomes deeper than that, -1 where it never does."""
+        import pyarrow.compute as pc
+
         found = pc.index(pc.greater(self.depths, pa.scalar(depth, pa.int32())), pa.scalar(value=True)).as_py()
         return -1 if found < 0 else self.places[found].as_py()
 
     def _at(self, kind: int) -> list[int]:
+        import pyarrow.compute as pc
+
         wanted = pc.and_(
             pc.equal(self.classes, pa.scalar(kind, pa.uint8())), pc.equal(self.depths, pa.scalar(0, pa.int32()))
         )
@@ -67,6 +74,8 @@ class Structure:
 
 def structure(data: bytes, *, inside: bool = False) -> Structure:
     """Look at a block that does not begin or end between a backslash and what it escapes; `inside` a string or not."""
+    import pyarrow.compute as pc
+
     if b"\\" in data:
         data = data.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     classes = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data.translate(_CLASSES))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.formats.jsonl.drift import suspicion
 from dataflare.formats.jsonl.few import FewLines
@@ -79,6 +78,8 @@ class JsonlDecoder(JsonlReader):
 
     @staticmethod
     def _found(pattern: str | None, data: bytes) -> bool:
+        import pyarrow.compute as pc
+
         if pattern is None:
             return False
         block = pa.array([data], pa.binary())

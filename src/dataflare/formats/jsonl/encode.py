@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.formats.encoder import Encoder, moment_texts, text_bytes
 from dataflare.formats.jsonl.session import JsonSession, literal, quoted
@@ -145,6 +144,8 @@ def _finite(column: pa.ChunkedArray) -> bool:
 
 
 def _finite_array(array: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
     t = pa.types
     if t.is_floating(array.type):
         return pc.all(pc.is_finite(array)).as_py() is not False
