@@ -140,14 +140,75 @@ def test_what_decodes_to_more_than_fits_comes_in_parts_that_resume(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (["int", "string"], "'f' is a union of int, string"),
-        (["null", "int", "string"], "union of null, int, string"),
+        (["string"], "'f' is a union of string alone"),
+        (
+            ["null", {"type": "record", "name": "a", "fields": []}, {"type": "record", "name": "m.a", "fields": []}],
+            "union of a, a, whose values cannot be told apart",
+        ),
+        ([{"type": "record", "name": "n", "fields": [{"name": "next", "type": ["int", "n"]}]}, "int"], "holds itself"),
         ({"type": "record", "name": "n", "fields": [{"name": "next", "type": ["null", "n"]}]}, "'f.next' holds itself"),
     ],
 )
 def test_types_that_are_no_columns_are_named(tmp_path, kind, words):
     write(tmp_path / "a.avro", record(("f", kind)), [])
     with pytest.raises(DataError, match=words):
+        read(source(tmp_path, path="a.avro"))
+
+
+UNIONS = [
+    ("u", ["null", "int", "string"], "struct<int: int32, string: string>",
+     [(5, {"int": 5}), ("x", {"string": "x"}), (None, None)]),
+    ("wide", ["int", "null", "long", "float", "double", "boolean"],
+     "struct<long: int64, double: float64, boolean: bool>",
+     [(1 << 40, {"long": 1 << 40}), (1.5, {"double": 1.5}), (True, {"boolean": True})]),
+    ("only", ["null", "int", "long"], "int64", [(7, 7), (None, None), (1 << 40, 1 << 40)]),
+    ("named", [{"type": "record", "name": "point", "fields": [{"name": "x", "type": ["null", "int", "string"]}]},
+               {"type": "enum", "name": "ns.colour", "symbols": ["RED"]}, {"type": "fixed", "name": "two", "size": 2}],
+     "struct<point: struct<x: struct<int: int32, string: string>>, colour: string, two: binary>",
+     [({"x": 1}, {"point": {"x": {"int": 1, "string": None}}}), ("RED", {"colour": "RED"}), (b"ab", {"two": b"ab"})]),
+    ("nest", {"type": "array", "items": {"type": "map", "values": ["long", "string"]}},
+     "list<map<string, struct<long: int64, string: string>>>",
+     [([{"a": 1}], [[("a", {"long": 1, "string": None})]]), ([], []), ([{}], [[]])]),
+    ("one", ["null", {"type": "record", "name": "r1", "fields": [{"name": "y", "type": "int"}]}], "struct<y: int32>",
+     [({"y": 1}, {"y": 1}), (None, None), ({"y": 2}, {"y": 2})]),
+    ("when", [{"type": "long", "logicalType": "timestamp-micros"}, {"type": "int", "logicalType": "date"}, "null"],
+     "struct<timestamp: timestamp, date: date>",
+     [(NOON, {"timestamp": NOON}), (NOON.date(), {"date": NOON.date()}), (None, None)]),
+    *((name, kind, text, [(value, expected)] * 3) for name, kind, value, text, expected in FIELDS if name != "inner"),
+]  # fmt: skip
+
+
+def filled(text, value):
+    """Return a value of a union as Arrow has it: the other fields are null."""
+    if not (isinstance(value, dict) and text.startswith("struct<")):
+        return value
+    names = [f.name for f in Schema.of({"v": text}).to_arrow().field(0).type]
+    return {**dict.fromkeys(names), **value}
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_a_union_of_several_types_is_a_struct_with_a_field_for_each(tmp_path, codec):
+    rows = [{name: cases[n][0] for name, _, _, cases in UNIONS} for n in range(3)] * 300
+    write(tmp_path / "a.avro", record(*((name, kind) for name, kind, *_ in UNIONS)), rows, codec=codec,
+          sync_interval=2000)  # fmt: skip
+    one = source(tmp_path, path="a.avro", split_bytes=4000)
+    assert str(one.streams()[""].schema) == ", ".join(f"{name} {text}" for name, _, text, _ in UNIONS)
+    assert len(list(splits_of(one))) > 2
+    found = read(one)[""]
+    assert len(found) == 900
+    for name, _, text, cases in UNIONS:
+        assert [r[name] for r in found[:3]] == [filled(text, expected) for _, expected in cases], name
+    few = source(tmp_path, path="a.avro", columns={"only": "int64", "more": "string"}, context={"schemas": {}})
+    assert read(few)[""][:3] == [{"only": n, "more": None} for n in (7, None, 1 << 40)]
+
+
+def test_a_block_of_unions_that_is_damaged_is_told(tmp_path):
+    write(tmp_path / "a.avro", record(("u", ["int", "string"])), [{"u": "x" * 9}] * 50)
+    data = bytearray((tmp_path / "a.avro").read_bytes())
+    at = data.index(b"x" * 9) - 2
+    data[at] = 0x40  # a branch that is not there
+    (tmp_path / "a.avro").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.avro.*(not a sound Avro file|cannot be read)"):
         read(source(tmp_path, path="a.avro"))
 
 

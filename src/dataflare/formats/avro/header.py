@@ -22,11 +22,15 @@ _AS_THEY_ARE_STORED = ("uuid", "duration")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself; `raw` is a header for the same blocks whose schema is the one to be read."""
+    """What a file says of itself; `raw` is a header for the same blocks whose schema is the one to be read.
+
+    `unions`: that schema, where a union of several types is in it.
+    """
 
     raw: bytes
     length: int
     sync: bytes
+    unions: dict[str, Any] | None = None
 
 
 def read_header(file: Readable) -> Header:
@@ -52,8 +56,9 @@ def read_header(file: Readable) -> Header:
         raise DataError("the Avro file tells no schema", hint=CURE) from None
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise DataError("the Avro file holds no records", hint="only files of records are rows")
-    entries["avro.schema"] = json.dumps(_readable(schema, (), ())).encode()
-    return Header(_written(entries) + sync, length + SYNC_BYTES, sync)
+    readable = _readable(schema, (), ())
+    entries["avro.schema"] = json.dumps(readable).encode()
+    return Header(_written(entries) + sync, length + SYNC_BYTES, sync, readable if _has_unions(readable) else None)
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -115,9 +120,9 @@ def _readable(kind: Any, path: tuple[str, ...], above: tuple[str, ...]) -> Any:
         return kind
     if isinstance(kind, list):
         branches = [_readable(k, path, above) for k in kind]
-        if sum(b != "null" for b in branches) != 1 or len(branches) == 1:
-            names = ", ".join(b if isinstance(b, str) else str(b.get("name", b.get("type"))) for b in branches)
-            raise _unread(path, f"is a union of {names}", "only unions of null and one type are columns")
+        if len(branches) == 1 or all(b == "null" for b in branches):
+            names = ", ".join(str(b) for b in kind)
+            raise _unread(path, f"is a union of {names} alone", "name the type itself, or null and a type")
         return branches
     inner = dict(kind)
     if inner.get("logicalType") in _AS_THEY_ARE_STORED:
@@ -133,6 +138,17 @@ def _readable(kind: Any, path: tuple[str, ...], above: tuple[str, ...]) -> Any:
         if part in inner:
             inner[part] = _readable(inner[part], path, above)
     return inner
+
+
+def _has_unions(kind: Any) -> bool:
+    """Tell whether a type that is read has a union of several types in it."""
+    if isinstance(kind, list):
+        return sum(k != "null" for k in kind) > 1 or any(map(_has_unions, kind))
+    if not isinstance(kind, dict):
+        return False
+    return any(map(_has_unions, [kind.get(part) for part in ("type", "items", "values")])) or any(
+        _has_unions(f["type"]) for f in kind.get("fields", ())
+    )
 
 
 def _unread(path: tuple[str, ...], what: str, hint: str) -> DataError:

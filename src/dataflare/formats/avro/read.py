@@ -15,6 +15,7 @@ from dataflare.formats.container import Container, parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dataflare.formats.avro.unions import UnionReader
     from dataflare.formats.container import Readable
 
 READ_BYTES = 4 << 20
@@ -29,7 +30,14 @@ class AvroContainer(Container):
         """Read the header."""
         avro_library()
         self._file, self._header = file, read_header(file)
-        self.schema = self._decoded(self._header.raw, None).schema
+        self._unions: UnionReader | None = None
+        if self._header.unions is not None:
+            from dataflare.formats.avro.unions import UnionReader
+
+            self._unions = UnionReader(self._header.unions)
+            self.schema = self._unions.schema
+        else:
+            self.schema = self._decoded(self._header.raw, None).schema
 
     @property
     def end(self) -> int:
@@ -104,8 +112,9 @@ class AvroContainer(Container):
             at += len(window) - SYNC_BYTES + 1
         return self.end
 
-    @staticmethod
-    def _decoded(data: bytes, columns: list[str] | None) -> pa.Table:
+    def _decoded(self, data: bytes, columns: list[str] | None) -> pa.Table:
+        if self._unions is not None:
+            return self._unions.decoded(io.BytesIO(data), columns or ())
         try:
             return decoded(io.BytesIO(data), columns)
         except failures() as error:
