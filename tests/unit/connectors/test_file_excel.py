@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import zipfile
 from typing import ClassVar
 
 import pyarrow as pa
@@ -17,8 +18,8 @@ from tests.unit.connectors.test_file_source import OPENED, read, source
 
 from dataflare.connectors.file.source import FileSourceConfig
 from dataflare.errors import DataError, UnavailableError, WorkflowError
-from dataflare.formats.excel import encode
-from dataflare.formats.excel.read import Area
+from dataflare.formats.excel import encode, stream
+from dataflare.formats.excel.read import Area, sheet_text
 from dataflare.schema import Schema
 from dataflare.testing.source_suite import SourceSuite
 
@@ -53,6 +54,87 @@ def table(rows, top=1, left=0):
 def sheets_of(path):
     book = python_calamine.CalamineWorkbook.from_path(path)
     return {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
+
+
+@pytest.fixture
+def _parts(monkeypatch):
+    """Let every sheet be large, and its parts be small."""
+    monkeypatch.setattr(stream, "STREAMED_BYTES_MIN", 0)
+    monkeypatch.setattr(stream, "PART_BYTES", 700)
+    monkeypatch.setattr(stream, "_HEAD_BYTES_MAX", 1200)
+    monkeypatch.setattr(stream, "_READ_BYTES", 100)
+
+
+LOOKS = ["yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss", "[h]:mm:ss", "hh:mm", "0.00", "General", "@"]
+
+
+def all_kinds(path, rows=300):
+    """Write a workbook with cells of every kind, blank rows and columns, and texts that are shared."""
+    book = xlsxwriter.Workbook(path)
+    book.add_worksheet("first").write("A1", "other")
+    sheet, bold = book.add_worksheet("Köln & <Sales>"), book.add_format({"bold": True})
+    looks = [book.add_format({"num_format": text}) for text in LOOKS]
+    sheet.write_row(2, 1, ["n", "text", "when", "flag", "made", "rich"])
+    for n in (n for n in range(3, rows) if n % 50 > 4):
+        sheet.write_number(n, 1, n * 1.25)
+        sheet.write_string(n, 2, f"text {n % 7} <&> \n 'ü'")
+        sheet.write_number(n, 3, n * 3.25, looks[n % len(looks)])
+        sheet.write_boolean(n, 4, n % 2 == 0)
+        sheet.write_formula(n, 5, "=1/0" if n % 3 else '="a"', None, "#DIV/0!" if n % 3 else "a")
+        sheet.write_rich_string(n, 6, "plain", bold, f"bold {n}", "</row>")
+    sheet.write(rows, 8, "behind the others")
+    book.close()
+
+
+@pytest.mark.parametrize("area", ["", "B3:D40", "C:D", "B200"])
+def test_a_large_sheet_is_read_in_parts_and_has_the_same_cells(tmp_path, monkeypatch, area):
+    all_kinds(tmp_path / "a.xlsx")
+    chosen = ("Köln & <Sales>", Area(area))
+    with (tmp_path / "a.xlsx").open("rb") as file:
+        whole = b"".join(sheet_text(file, "a", *chosen))
+        monkeypatch.setattr(stream, "STREAMED_BYTES_MIN", 0)
+        monkeypatch.setattr(stream, "PART_BYTES", 700)
+        monkeypatch.setattr(stream, "_READ_BYTES", 100)
+        monkeypatch.setattr(stream, "_HEAD_BYTES_MAX", 1200)
+        made = []
+        monkeypatch.setattr(stream.LargeSheet, "_book", counted(stream.LargeSheet._book, made))
+        assert b"".join(sheet_text(file, "a", *chosen)) == whole
+    assert len(made) > (20 if area in ("", "C:D", "B200") else 2)
+    assert max(made) < 20_000
+
+
+def counted(function, made):
+    def run(*args):
+        found = function(*args)
+        made.append(len(found))
+        return found
+
+    return run
+
+
+@pytest.mark.usefixtures("_parts")
+class TestLargeSheets(SourceSuite):
+    @pytest.fixture(autouse=True)
+    def files(self, tmp_path):
+        self.path = tmp_path
+        write(tmp_path / "a.xlsx", {"a": table([("id", "x"), *((n, f"text {n}") for n in range(300))])})
+
+    def new(self, **changes):
+        return source(self.path, path="*.xlsx", split_bytes=500, context=changes)
+
+
+@pytest.mark.usefixtures("_parts")
+def test_a_large_sheet_that_is_damaged_or_not_there_is_told(tmp_path):
+    all_kinds(tmp_path / "a.xlsx")
+    data = bytearray((tmp_path / "a.xlsx").read_bytes())
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as archive:
+        at = archive.getinfo("xl/worksheets/sheet2.xml").header_offset + 200
+    data[at : at + 50] = b"\xff" * 50
+    (tmp_path / "b.xlsx").write_bytes(data)
+    with pytest.raises(DataError, match=r"b\.xlsx.*not a workbook that can be read"):
+        read(source(tmp_path, path="b.xlsx", sheet=2, range="B3", columns={"n": "float64"}))
+    with pytest.raises(DataError, match=r"there is no sheet 'nobody'"):
+        read(source(tmp_path, path="a.xlsx", sheet="nobody", columns={"n": "float64"}))
 
 
 class TestSheets(SourceSuite):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Any
+import io
+from typing import IO, TYPE_CHECKING, Any
 
 from dataflare.connectors.file.cutting import RECORD_BYTES_MAX, too_long
 from dataflare.connectors.file.nature import HEAD_BYTES, check_header, check_text
@@ -200,9 +201,12 @@ class TextFile:
         """Yield the bytes of the file, unpacked; those of a workbook as CSV."""
         if self._is_excel:
             from dataflare.formats.excel.read import Area, sheet_text
+            from dataflare.formats.excel.stream import File
 
-            whole = b"".join(unpacked(self._raw(), self._packing, self.name))
-            return sheet_text(whole, self.name, self._config.sheet, Area(self._config.range))
+            file: IO[bytes] = io.BufferedReader(File(self.range, self.size), self.file.read_bytes)
+            if self._packing != "none":
+                file = io.BytesIO(b"".join(unpacked(self._raw(), self._packing, self.name)))
+            return sheet_text(file, self.name, self._config.sheet, Area(self._config.range))
         return unpacked(self._raw(), self._packing, self.name)
 
     def _raw(self, at: int = 0) -> Iterator[bytes]:

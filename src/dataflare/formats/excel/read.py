@@ -6,12 +6,15 @@ import csv
 import datetime as dt
 import io
 import re
-from typing import TYPE_CHECKING, Any
+import zipfile
+import zlib
+from typing import IO, TYPE_CHECKING, Any
 
 from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
+from dataflare.formats.excel.stream import LargeSheet, sheet_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PIECE_BYTES = 1 << 20
 INTEGERS_SURE = float(1 << 53)
@@ -36,12 +39,13 @@ class Area:
             raise WorkflowError(f"the range {text!r} is empty", hint="name the upper left cell first")
 
 
-def sheet_text(data: bytes, name: str, sheet: str | int, area: Area) -> Iterator[bytes]:
-    """Yield the CSV of a sheet, a line a row: an empty one where a row is; memory: the sheet.
+def sheet_text(file: IO[bytes], name: str, sheet: str | int, area: Area) -> Iterator[bytes]:
+    """Yield the CSV of a sheet, a line a row: an empty one where a row is.
 
+    Memory: the workbook and the sheet; of a large sheet in a file of Excel 2007 and later a part of its rows at a time.
     Raises DataError for what is no workbook, and where there is no such sheet.
     """
-    rows = _sheet(data, name, sheet).iter_rows()
+    rows = _rows(file, name, sheet)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, row in enumerate(rows):
@@ -61,44 +65,72 @@ def sheet_text(data: bytes, name: str, sheet: str | int, area: Area) -> Iterator
     yield out.getvalue().encode("utf-8", "replace")
 
 
-class _FromFirstCell:
-    """A sheet whose rows begin with that of cell A1."""
-
-    def __init__(self, sheet: Any) -> None:
-        self._sheet = sheet
-
-    def iter_rows(self) -> Iterator[list[Any]]:
-        start = self._sheet.start
-        if start is None:
-            return
-        before = [""] * start[1]  # the rows above are there, the columns before are not
-        for row in self._sheet.iter_rows():
-            yield before + row
-
-
-def _sheet(data: bytes, name: str, wanted: str | int) -> _FromFirstCell:
+def _rows(file: IO[bytes], name: str, wanted: str | int) -> Iterator[list[Any]]:
+    """Yield the rows of a sheet from the first one on, their cells from column A on."""
     try:
         import python_calamine
     except ImportError as error:
         raise UnavailableError("Excel needs python-calamine", hint="pip install 'dataflare[excel]'") from error
     try:
-        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-        names = book.sheet_names
-        if isinstance(wanted, int):
-            if not 1 <= wanted <= len(names):
-                raise DataError(f"there are {len(names)} sheets, not {wanted}", place=Place(name))
-            return _FromFirstCell(book.get_sheet_by_index(wanted - 1))
-        if wanted not in names:
-            shown = ", ".join(map(repr, names))
-            raise DataError(f"there is no sheet {wanted!r}", hint=f"there are: {shown}", place=Place(name))
-        return _FromFirstCell(book.get_sheet_by_name(wanted))
-    except (python_calamine.CalamineError, OSError) as error:
+        large = _large(file, name, wanted)
+        if large is not None:
+            yield from _rows_of_parts(*large)
+            return
+        file.seek(0)
+        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
+        sheet = book.get_sheet_by_index(_chosen(book.sheet_names, name, wanted))
+    except (python_calamine.CalamineError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"not a workbook that can be read: {reason}",
             hint="is it encrypted, or was it copied in part?",
             place=Place(name),
         ) from error
+    if sheet.start is not None:
+        before = [""] * sheet.start[1]  # the rows above are there, the columns before are not
+        for row in sheet.iter_rows():
+            yield before + row
+
+
+def _large(file: IO[bytes], name: str, wanted: str | int) -> tuple[LargeSheet, int] | None:
+    """Return a sheet that is read in parts, and its number; None for any other."""
+    if not zipfile.is_zipfile(file):
+        return None
+    archive = zipfile.ZipFile(file)
+    try:
+        number = _chosen(sheet_names(archive), name, wanted)
+        sheet = LargeSheet(archive, number)
+    except (KeyError, IndexError):
+        return None
+    return (sheet, number) if sheet.is_large() else None
+
+
+def _rows_of_parts(sheet: LargeSheet, number: int) -> Iterator[list[Any]]:
+    import python_calamine
+
+    done = 0
+    for part in sheet.parts():
+        found = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(part.book)).get_sheet_by_index(number)
+        if found.start is None:
+            continue
+        top, left = found.start
+        yield from ([] for _ in range(done, top))
+        rows: list[list[Any]] = found.to_python(skip_empty_area=True)
+        before, behind = [""] * left, [""] * (part.width - left - found.width)
+        yield from (before + row + behind for row in rows)
+        done = top + len(rows)
+
+
+def _chosen(names: Sequence[str], name: str, wanted: str | int) -> int:
+    """Return the number of a sheet, from 0; raise DataError where there is no such one."""
+    if isinstance(wanted, int):
+        if not 1 <= wanted <= len(names):
+            raise DataError(f"there are {len(names)} sheets, not {wanted}", place=Place(name))
+        return wanted - 1
+    if wanted not in names:
+        shown = ", ".join(map(repr, names))
+        raise DataError(f"there is no sheet {wanted!r}", hint=f"there are: {shown}", place=Place(name))
+    return names.index(wanted)
 
 
 def _number(letters: str) -> int:
