@@ -101,7 +101,8 @@ def _row(workflow: str, record: RunRecord, word: str) -> tuple[str, ...]:
     tries = f"{record.tries} tries; " if record.tries > 1 else ""
     made_up = f"makes up for {record.missed} missed; " if record.missed else ""
     more = "there is more to read; " if record.more else ""
-    said = f"{tries}{made_up}{more}{record.message}".removesuffix("; ")
+    key = f"called with key {record.key}; " if record.key else ""
+    said = f"{tries}{made_up}{key}{more}{record.message}".removesuffix("; ")
     status = painted(word, COLOURS.get(word, ""), sys.stdout)
     return workflow, str(record.number), record.trigger, status, began, took, *counts, said
 

@@ -215,7 +215,7 @@ class Warnings:
             name = {"workflow": event.workflow} if self.naming else {}
             write_json({**finding.as_json(), "message": message, **name}, stream=sys.stderr)
             return
-        place = f"{event.workflow}: " if self.naming else ""
+        place = f"{event.workflow}: " if self.naming and event.workflow else ""
         place += f"{finding.place}: " if str(finding.place) else ""
         self._live.say(f"{painted('warning:', YELLOW, sys.stderr)} {place}{message}")
 

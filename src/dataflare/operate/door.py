@@ -113,8 +113,8 @@ class Door:
         if hook.rules.auth is None and "origin" in headers:  # any page that a user of this machine looks at may send
             raise RefusedError(403, "a page in a browser may not call without auth")
         key = headers.get(hook.key_header.lower(), "").strip()
-        if len(key) > KEY_CHARACTERS_MAX:
-            raise RefusedError(400, f"a key has at most {KEY_CHARACTERS_MAX} characters")
+        if len(key) > KEY_CHARACTERS_MAX or not key.isprintable():  # it is told on terminals
+            raise RefusedError(400, f"a key has at most {KEY_CHARACTERS_MAX} characters, all of them printable")
         return workflow, key
 
 
