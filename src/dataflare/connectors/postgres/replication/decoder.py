@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BEGIN, COMMIT, RELATION, TRUNCATE, MESSAGE, ORIGIN, TYPE = b"BCRTMOY"
 STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT = b"SEcA"
 ROWS_MAX = 65_536
+_TIME_MAX = 2**62
 
 
 def _set(kinds: bytes) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -146,7 +147,9 @@ class Decoder:
             self._spool.abort(transaction, message.number(4))
         else:
             message.number(1)
-            lsn, end_lsn, time = message.number(8), message.number(8), message.number(8)
+            lsn, end_lsn, time = (message.number(8, signed=True) for _ in range(3))
+            if min(lsn, end_lsn) < 0 or abs(time) > _TIME_MAX:
+                raise malformed("a transaction is committed nowhere or never")
             self._now = _Transaction(lsn, time + EPOCH_MICROSECONDS, 0, is_open=True)
             for piece in self._spool.commit(transaction):
                 yield from self._decoded(piece, 4)

@@ -100,14 +100,14 @@ def _unfit(texts: pa.Array, kind: str, name: str) -> DataError:
 def _bool(texts: pa.Array) -> pa.Array:
     true = pc.is_in(texts, pa.array([b"t", b"true"], texts.type))
     false = pc.is_in(texts, pa.array([b"f", b"false"], texts.type))
-    if not pc.all(pc.or_(pc.or_(true, false), texts.is_null())).as_py():
+    if not pc.all(pc.or_(pc.or_(true, false), texts.is_null()), min_count=0).as_py():
         raise pa.ArrowInvalid
     return pc.if_else(texts.is_valid(), true, pa.scalar(None, pa.bool_()))
 
 
 def _binary(texts: pa.Array) -> pa.Array:
     """Return the bytes that hexadecimal digits behind a mark tell."""
-    if not pc.all(pc.starts_with(texts.drop_null(), rb"\x")).as_py():
+    if not pc.all(pc.starts_with(texts.drop_null(), rb"\x"), min_count=0).as_py():
         raise pa.ArrowInvalid
     bounds, data = whole(texts)
     begins = bounds[:-1][texts.is_valid().to_numpy(zero_copy_only=False)]

@@ -58,6 +58,8 @@ class Spool:
 
     def abort(self, transaction: int, inner: int) -> None:
         """Forget a transaction, or what a subtransaction of it did."""
+        if self._current is not None:
+            raise malformed("a transaction is undone within a streamed part")
         if transaction == inner:
             if (kept := self._open.pop(transaction, None)) is not None:
                 kept.close()
@@ -66,13 +68,10 @@ class Spool:
 
     def commit(self, transaction: int) -> Iterator[Frames]:
         """Yield the messages of a transaction in order, without those that were undone; then forget it."""
-        kept = self._open.pop(transaction, None)
-        if kept is None or self._current is not None:
+        if transaction not in self._open or self._current is not None:
             raise malformed("a transaction is committed that was not streamed, or is still")
-        try:
-            yield from kept.parts()
-        finally:
-            kept.close()
+        yield from self._open[transaction].parts()
+        self._open.pop(transaction).close()
 
     def close(self) -> None:
         """Forget all."""
