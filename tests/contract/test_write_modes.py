@@ -58,6 +58,7 @@ class TestSqliteStaged(_Sqlite):
 
 class _Postgres(WriteModeSuite):
     pytestmark = pytest.mark.postgres
+    seeds: ClassVar[Sequence[int]] = range(2)
 
     @pytest.fixture(autouse=True)
     def _place(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Table
     from dataflare.sql.shape import Shape
 
+_INSTANT = pa.timestamp("us", "UTC")
 _WORDS = pa.array([str(op) for op in Op])
 
 
@@ -24,6 +25,15 @@ def as_log(rows: pa.Table, named: Mapping[str, str]) -> pa.Table:
     """Return changes as rows of a log: reserved columns by the names that they have in the table, or not at all."""
     kept = [n for n in rows.column_names if n not in RESERVED or n in named]
     return rows.select(kept).rename_columns([named.get(n, n) for n in kept])
+
+
+def timed(rows: pa.Table, column: str) -> pa.Table:
+    """Return rows as changes of the time that a column tells: a timestamp, a datetime or a date, these in UTC."""
+    times = rows[column]
+    if not times.type.equals(_INSTANT):
+        times = pc.assume_timezone(times.cast(pa.timestamp("us")), "UTC")
+    there = rows.schema.get_field_index(COMMIT_TS)
+    return rows.append_column(COMMIT_TS, times) if there < 0 else rows.set_column(there, COMMIT_TS, times)
 
 
 def staged_changes(rows: pa.Table, shape: Shape, schema: pa.Schema, table: Table, moment: int) -> pa.Table:
@@ -42,13 +52,22 @@ def staged_changes(rows: pa.Table, shape: Shape, schema: pa.Schema, table: Table
             hint="the source must tell one of them",
         )
     whole = pc.equal(operations, Op.TRUNCATE)
-    for name in shape.key:
-        if pc.any(pc.and_(pc.is_null(found[name]), pc.invert(whole))).as_py():
-            raise DataError(f"a change for {table} has no {name}, which is part of its key", hint="fill it before")
-    times = pc.fill_null(found[COMMIT_TS], pa.scalar(moment, pa.timestamp("us", "UTC")))
+    keys = found.select(list(shape.key))
+    check_keys(keys.filter(pc.invert(whole)) if pc.any(whole).as_py() else keys, shape.key, table)
+    times = pc.fill_null(found[COMMIT_TS], pa.scalar(moment, _INSTANT))
     for name, column in ((OP, operations), (COMMIT_TS, times)):
         found = found.set_column(found.schema.get_field_index(name), name, column)
     return found
 
 
-__all__ = ["as_log", "staged_changes"]
+def check_keys(rows: pa.Table, key: tuple[str, ...], table: Table) -> None:
+    """Raise DataError for a row without its key."""
+    for name in key:
+        if rows[name].null_count:
+            raise DataError(
+                f"{rows[name].null_count} of {rows.num_rows} rows for {table} have no {name}, which is in their key",
+                hint="fill it in a mapping before, or leave them out by a filter",
+            )
+
+
+__all__ = ["as_log", "check_keys", "staged_changes", "timed"]

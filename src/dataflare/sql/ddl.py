@@ -39,6 +39,12 @@ def add_column(dialect: Dialect, table: Table, column: Column) -> str:
     return f"alter table {dialect.reference(table)} add column {_defined(dialect, column, required=False)}"
 
 
+def create_partial_index(dialect: Dialect, index: str, table: Table, key: Sequence[str], condition: str) -> str:
+    """Return the statement that makes a unique index over the rows for which a column is true."""
+    names, on = dialect.listed(tuple(key)), dialect.reference(table)
+    return f"create unique index {dialect.quote(index)} on {on} ({names}) where {dialect.quote(condition)}"
+
+
 def drop_table(dialect: Dialect, table: Table) -> str:
     """Return the statement that removes a table if it is there."""
     return f"drop table if exists {dialect.reference(table)}"
@@ -83,4 +89,4 @@ def _defined(dialect: Dialect, column: Column, *, required: bool) -> str:
     return f"{dialect.quote(column.name)} {dialect.column_type(column.type)}{' not null' if required else ''}"
 
 
-__all__ = ["add_column", "check_key", "create_table", "drop_table", "merged_schemas", "missing"]
+__all__ = ["add_column", "check_key", "create_partial_index", "create_table", "drop_table", "merged_schemas", "missing"]

@@ -5,7 +5,8 @@ A connector says how to connect, how rows get into a table, and how a loaded tab
 - direct: rows and the epoch row are committed by one transaction.
 - staged: `prepare` leaves the rows in a durable table named by attempt and epoch; `commit` moves the tables of all
   handles and drops them, in one transaction with the epoch row. An epoch that is there already changes nothing.
-- overwrite: rows go into a fresh table, epoch by epoch; `finish` lets it take the target's place, once per run.
+- overwrite, and delete_insert by runs: rows go into a fresh table, epoch by epoch; `finish` lets it take the place of
+  the target, or of those of its rows that have the same keys, once per run.
 """
 
 from __future__ import annotations
@@ -17,22 +18,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from dataflare.batch import Encoded
-from dataflare.changes import COMMIT_TS, OP, TX
 from dataflare.component import DestinationConnector, Epoch
 from dataflare.errors import DataFlareError, StateError
 from dataflare.plan_words import Mechanism
-from dataflare.sql.change_rows import as_log, staged_changes
-from dataflare.sql.ddl import add_column, create_table, drop_table, missing
+from dataflare.sql.ddl import add_column, create_partial_index, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
-from dataflare.sql.fitting import conformed
-from dataflare.sql.merging import Merge
-from dataflare.sql.naming import EPOCHS, Owner, attempt_of, fresh_table, stage_prefix, stage_table
+from dataflare.sql.naming import EPOCHS, Owner, attempt_of, current_index, fresh_table, stage_prefix, stage_table
 from dataflare.sql.settings import SqlDestinationConfig
 from dataflare.sql.shape import shape_of
-from dataflare.sql.staged_rows import StagedRows
 from dataflare.sql.surroundings import Wishes, no_column, no_index, no_table, table_problems
-from dataflare.sql.writing import Move, move
+from dataflare.sql.ways import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,6 +98,11 @@ class SqlDestination(DestinationConnector[D]):
         del into
         return self.dialect.quote(column.name)
 
+    def comparable(self, column: str) -> str:
+        """Return what follows the name of a column of the target where two of its values are compared."""
+        del column
+        return ""
+
     def load_encoded(self, rows: Encoded) -> None:
         """Take rows as bytes into what the epoch has so far; for the codecs of the connector's spec."""
         raise TypeError(f"{type(self).__name__} takes no {rows.codec}")
@@ -114,6 +115,11 @@ class SqlDestination(DestinationConnector[D]):
         """Return what this user may not do to the table; the connection is there."""
         del table
         return ()
+
+    def codecs(self) -> Sequence[str]:
+        """Take bytes in the modes that look at no row of them."""
+        looks = self.context.write_mode in ("delete_insert", "scd2")
+        return () if looks else super().codecs()
 
     # ---- what the engine calls ----------------------------------------------------------------------------------
 
@@ -138,6 +144,8 @@ class SqlDestination(DestinationConnector[D]):
         self._session = self.connect()
         self.table = self.target()
         schema = self.table.schema
+        way = (context, self.config, self.expression, self.comparable, self._session.run)
+        self.way = Way(self.dialect, self.table, self.shape, *way)
         self._epochs = Epochs(self.dialect, Table(EPOCHS, schema), self._owner, self._session.run)
         self._fresh = Table(fresh_table(self._owner), schema)
         with self._transaction():
@@ -166,7 +174,7 @@ class SqlDestination(DestinationConnector[D]):
         rows = batch.rows
         if rows.num_rows == 0:
             return
-        rows = self._fitted(rows)
+        rows = self.way.fitted(rows, self.arrow_schema)
         self._held.append(rows)
         self._held_rows += rows.num_rows
         self._held_bytes += rows.nbytes
@@ -203,7 +211,7 @@ class SqlDestination(DestinationConnector[D]):
             stages = [Table(handle["table"], self.table.schema) for handle in handles]
             for stage in stages:
                 self._find(stage, epoch)
-            self.move_from(stages)
+            self.way.bring(stages, self.destination_table())
             for stage in stages:
                 self.session.run(drop_table(self.dialect, stage))
             self._epochs.write(epoch, self.context.attempt)
@@ -218,15 +226,15 @@ class SqlDestination(DestinationConnector[D]):
                 self.session.run(drop_table(self.dialect, Table(name, schema)))
 
     def finish(self) -> None:
-        """Let the fresh table of `overwrite` take the target's place, unless this run has done so."""
-        if self.context.write_mode != "overwrite":
+        """Let the fresh table take the target's place, or that of its keys, unless this run has done so."""
+        if not self.way.goes_beside:
             return
         with self._transaction():
             row = self._epochs.lock(self.context.attempt)
             if row.finished == row.epoch:
                 self.session.run(drop_table(self.dialect, self._fresh))
             else:
-                self.swap(self._fresh, self.table)
+                self._take_place()
                 self._epochs.write_finished(self.context.attempt)
         self._fresh_is_there = False
 
@@ -245,38 +253,18 @@ class SqlDestination(DestinationConnector[D]):
         return self._session
 
     def destination_table(self) -> Table:
-        """Return the table that takes the rows of this run: the target, or the fresh table of `overwrite`."""
-        if self.context.write_mode != "overwrite":
+        """Return the table that takes the rows of this run: the target, or the fresh table beside it."""
+        if not self.way.goes_beside:
             return self.table
         if not self._fresh_is_there:
             self.copy_definition(self.table, self._fresh)
             self._fresh_is_there = True
         return self._fresh
 
-    def move_from(self, stages: Sequence[Table], *, unique: bool = False) -> None:
-        """Bring the rows of staging tables into the target as the write mode says; `unique`: no key is in it twice."""
-        if not stages:
-            return
-        if self.shape.changes:
-            rows = StagedRows(self.dialect, stages, tuple(self.schema.names), self.session.run)
-            self._merge().apply(rows, may_be_unchanged=self.shape.may_be_unchanged)
-            return
-        told = Move(self.shape.values, self.merge_key(), {c.name: self.expression(c, c.name) for c in self.schema})
-        for stage in stages:
-            self.session.run(move(self.dialect, told, stage, self.destination_table(), unique=unique))
-
-    def merge_key(self) -> tuple[str, ...]:
-        """Return the key by which rows are merged; nothing where they are inserted."""
-        return self.shape.key if self.context.write_mode == "merge" else ()
-
-    def numbers_rows(self) -> bool:
-        """Tell whether staging tables number their rows: where the last one of a key must be told."""
-        return self.shape.changes or (bool(self.merge_key()) and not self.dialect.repeats)
-
     # ---- small things -------------------------------------------------------------------------------------------
 
     def _make_tables(self, *, renew: bool) -> None:
-        """Make the target, add its missing columns; `renew`: the fresh table of `overwrite` begins anew."""
+        """Make the target, add its missing columns; `renew`: the fresh table begins anew."""
         session, dialect = self.session, self.dialect
         found = session.columns(self.table)
         if found is None and not self.config.create:
@@ -285,18 +273,31 @@ class SqlDestination(DestinationConnector[D]):
         if lacking and self.config.new_columns == "error":
             raise no_column(self.table, lacking[0].name)
         if found is None:
-            session.run(create_table(dialect, self.table, self.shape.target, self.shape.key))
+            session.run(create_table(dialect, self.table, self.shape.target, self.shape.primary))
+            self._index_current()
         for column in lacking:
             session.run(add_column(dialect, self.table, column))
         if self.shape.unique and not session.unique(self.table, self.shape.unique):
             raise no_index(self.table, self.shape.unique)
-        if self.context.write_mode != "overwrite" or renew:
+        if renew or not self.way.goes_beside:
             session.run(drop_table(dialect, self._fresh))
         else:
             self._complete(lacking)
         self._fresh_is_there = False
+        self.destination_table()
+
+    def _index_current(self) -> None:
+        """Find the current version of a row fast, and let there be one only."""
+        if self.context.write_mode == "scd2":
+            index, current = current_index(self._owner), self.config.history.is_current
+            self.session.run(create_partial_index(self.dialect, index, self.table, self.shape.key, current))
+
+    def _take_place(self) -> None:
         if self.context.write_mode == "overwrite":
-            self.destination_table()
+            self.swap(self._fresh, self.table)
+            return
+        self.way.replace_keys(self._fresh, self.table)
+        self.session.run(drop_table(self.dialect, self._fresh))
 
     def _complete(self, lacking: Sequence[Any]) -> None:
         """A column came in the middle of a run: the fresh table needs it as well."""
@@ -318,28 +319,6 @@ class SqlDestination(DestinationConnector[D]):
                 f"the rows of epoch {epoch.number} that were staged in {stage} are gone",
                 hint="roll back to an older checkpoint: dataflare checkpoint rollback",
             )
-
-    def _fitted(self, rows: pa.Table) -> pa.Table:
-        """Return rows in the columns of a staging table."""
-        if self.shape.changes:
-            return staged_changes(rows, self.shape, self.arrow_schema, self.table, self.context.epoch_time())
-        logged = as_log(rows, self.config.changes.named()) if OP in rows.column_names else rows
-        return conformed(logged, self.arrow_schema, self.table)
-
-    def _merge(self) -> Merge:
-        """Return how changes are applied to the target."""
-        staged, kept = self.schema, dict(self.shape.kept)
-        soft, name = self.config.deletes == "soft", self.config.deleted_at
-        return Merge(
-            self.dialect,
-            self.table,
-            self.shape.key,
-            {c: self.expression(staged[c], c) for c in self.shape.values},
-            {into: self.expression(staged[c], into) for c, into in kept.items()},
-            (name, self.expression(staged[COMMIT_TS], name)) if soft else None,
-            ignores_deletes=self.config.deletes == "ignore",
-            place=kept.get(TX, ""),
-        )
 
     def _flush(self) -> None:
         if not self._held:

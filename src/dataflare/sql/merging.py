@@ -1,84 +1,51 @@
-"""Applies changes to a table by key: the net effect of all that is staged, in a few statements.
-
-The changes of one key are collapsed to the last of them. A value that the source left out is the one that an earlier
-staged change of the row has, else the one in the table; where there is neither, nobody knows it (invariant 6).
-Truncations cut what is staged into spans, which are applied one after the other.
-"""
+"""Applies changes to a table by key: the net effect of all that is staged, in a few statements."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataflare.changes import OP, TX, UNCHANGED, Op
-from dataflare.errors import DataError
-from dataflare.sql.quoting import literal
+from dataflare.sql.applying import LEFT, WHAT, Applying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dataflare.sql.dialect import Dialect, Table
     from dataflare.sql.staged_rows import StagedRows, Truncation
 
 _LAST, _PUT, _GONE, _FROM = "_dataflare_last", "_dataflare_put", "_dataflare_gone", "_dataflare_from_"
 """Numbers of a key's changes: the last one, the last that puts a row, the last delete, the last with a value."""
-_WHAT, _PLACE, _LEFT = "_dataflare_what", "_dataflare_place", "_dataflare_left"
-"""Reserved columns as the statements call them: tables may have columns of the reserved names."""
+_PLACE = "_dataflare_place"
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
-    """How changes get into a table.
+class Merge(Applying):
+    """The table becomes what the source's is.
 
-    `values`: the columns of the rows with the SQL expression that makes each of what is staged; `kept`: those that keep
-    reserved columns, likewise; `deleted_at` with its expression where deletes are soft. `place`: the column that keeps
-    where in the log a row was changed; changes from before it are left out.
+    `kept`: columns that keep reserved ones, with their expressions; `deleted_at` with its expression where deletes are
+    soft. `place`: the column that keeps where in the log a row was changed; changes from before it are left out.
     """
 
-    dialect: Dialect
-    table: Table
-    key: tuple[str, ...]
-    values: Mapping[str, str]
     kept: Mapping[str, str] = field(default_factory=dict)
     deleted_at: tuple[str, str] | None = None
-    ignores_deletes: bool = False
     place: str = ""
 
-    def apply(self, rows: StagedRows, *, may_be_unchanged: bool) -> None:
-        """Apply all that is staged; raise DataError where a value is missing that nobody knows."""
-        operations = rows.operations()
-        if self.ignores_deletes:
-            operations -= {Op.DELETE, Op.TRUNCATE}
-        unchanged = [c for c in rows.unchanged() if c in self.values] if may_be_unchanged else []
-        unchanged = [c for c in unchanged if c not in self.key]
-        first: Truncation | None = None
-        for truncation in rows.truncations() if Op.TRUNCATE in operations else ():
-            if self.deleted_at is not None or self.place:  # else nothing is left of what came before
-                self._span(rows, rows.between(first, truncation), operations, unchanged)
-            self._truncate(rows, truncation)
-            first = truncation
-        self._span(rows, rows.between(first, None), operations, unchanged)
+    @property
+    def forgets(self) -> bool:
+        """Unless marks or later rows stay."""
+        return self.deleted_at is None and not self.place
 
-    def _span(self, rows: StagedRows, condition: str, operations: set[str], unchanged: Sequence[str]) -> None:
+    def span(self, rows: StagedRows, condition: str, operations: set[str], unchanged: Sequence[str]) -> None:
+        """Collapse, delete or mark, upsert."""
         span = _Span(self, rows, condition, unchanged)
         if unchanged:
-            self._refuse_unknown(rows, span)
+            self.refuse(rows.run(span.unknown()), unchanged)
         if Op.DELETE in operations:
             rows.run(span.mark() if self.deleted_at is not None else span.delete())
         rows.run(span.upsert())
 
-    def _refuse_unknown(self, rows: StagedRows, span: _Span) -> None:
-        found = rows.run(span.unknown())
-        if found:
-            digest = hashlib.sha256("\0".join(str(v) for v in found[0]).encode()).hexdigest()[:12]
-            raise DataError(
-                f"a change for {self.table} leaves out values of {', '.join(span.unchanged)} as unchanged, but the "
-                f"row is not there (its key has the hash {digest})",
-                hint="let the source send whole rows (PostgreSQL: replica identity full), or load the table anew",
-            )
-
-    def _truncate(self, rows: StagedRows, truncation: Truncation) -> None:
+    def truncate(self, rows: StagedRows, truncation: Truncation) -> None:
+        """Delete or mark all rows."""
         dialect = self.dialect
         table, n = dialect.reference(self.table), truncation.number
         row = f"{rows.relation} where {dialect.ordinal} = {n}"
@@ -116,7 +83,7 @@ class _Span:
         n = merge.dialect.ordinal
         joins = [f"join s on s.{n} = l.{_PUT}", f"join s m on m.{n} = l.{_LAST}"]
         joins += [f"left join s f{i} on f{i}.{n} = l.{_FROM}{i}" for i, _ in enumerate(self.unchanged)]
-        joins += [f"left join {self._table} t on {self._same('t')}"] if self.unchanged else []
+        joins += [f"left join {self._table} t on {self.merge.same('t', 'l')}"] if self.unchanged else []
         return (
             f"{self._net()} insert into {self._table} as t0 ({names}) select {', '.join(columns.values())} "  # noqa: S608
             f"from l {' '.join(joins)} where {self._puts} {self._conflict(list(columns))}"
@@ -128,7 +95,7 @@ class _Span:
         keys = ", ".join(f"l.{merge.dialect.quote(k)}" for k in merge.key)
         joins, late = "", ""
         if merge.place:
-            joins = f" join s m on m.{n} = l.{_LAST} join {self._table} t on {self._same('t')}"
+            joins = f" join s m on m.{n} = l.{_LAST} join {self._table} t on {self.merge.same('t', 'l')}"
             late = f" and not {self._later('t', f'm.{_PLACE}')}"
         gone = f"select {keys} from l{joins} where l.{_GONE} = l.{_LAST}{late}"  # noqa: S608
         return f"{self._net()} delete from {self._table} where ({merge.dialect.listed(merge.key)}) in ({gone})"  # noqa: S608
@@ -141,7 +108,7 @@ class _Span:
         late = f" and not {self._later('t', f'm.{_PLACE}')}" if merge.place else ""
         return (
             f"{self._net()} update {self._table} as t set {sets} from l join s m on m.{merge.dialect.ordinal} = "  # noqa: S608
-            f"l.{_LAST} where l.{_PUT} is null and {self._same('t')}{late}"
+            f"l.{_LAST} where l.{_PUT} is null and {self.merge.same('t', 'l')}{late}"
         )
 
     def unknown(self) -> str:
@@ -150,7 +117,7 @@ class _Span:
         absent = f"(l.{_GONE} is not null or t.{self.merge.dialect.quote(self.merge.key[0])} is null)"
         wanted = " or ".join(f"not {self._staged(i)}" for i, _ in enumerate(self.unchanged))
         return (
-            f"{self._net()} select {keys} from l left join {self._table} t on {self._same('t')} "  # noqa: S608
+            f"{self._net()} select {keys} from l left join {self._table} t on {self.merge.same('t', 'l')} "  # noqa: S608
             f"where {self._puts} and {absent} and ({wanted}) limit 1"
         )
 
@@ -169,28 +136,22 @@ class _Span:
         """Return the head of a statement, which tells what `s` and `l` are."""
         merge, dialect = self.merge, self.merge.dialect
         quote, n = dialect.quote, dialect.ordinal
-        dropped = [Op.TRUNCATE, *([Op.DELETE] if merge.ignores_deletes else [])]
-        condition = f"{quote(OP)} not in ({', '.join(literal(op) for op in dropped)}) and {self.condition}"
         own = {**merge.values, **merge.kept, **dict([merge.deleted_at] if merge.deleted_at else [])}
-        listed = [n, f"{quote(OP)} as {_WHAT}", f"{quote(TX)} as {_PLACE}"]
-        listed += [f"{quote(UNCHANGED)} as {_LEFT}"] if self.unchanged else []
+        listed = [n, f"{quote(OP)} as {WHAT}", f"{quote(TX)} as {_PLACE}"]
+        listed += [f"{quote(UNCHANGED)} as {LEFT}"] if self.unchanged else []
         listed += [f"{expression} as {quote(c)}" for c, expression in own.items()]
-        staged = f"select {', '.join(listed)} from {self.rows.relation} where {condition}"  # noqa: S608
+        staged = f"select {', '.join(listed)} from {self.rows.relation} where {merge.applied(self.condition)}"  # noqa: S608
         if merge.place:
             staged = self._in_order(staged)
-        puts = f"{_WHAT} <> '{Op.DELETE}'"
+        puts = f"{WHAT} <> '{Op.DELETE}'"
         gone = (
-            f"max(case when {_WHAT} = '{Op.DELETE}' then {n} end)"
+            f"max(case when {WHAT} = '{Op.DELETE}' then {n} end)"
             if merge.deleted_at is None
             else "cast(null as bigint)"
         )
         keys = dialect.listed(merge.key)
         numbers = [f"max({n}) as {_LAST}", f"max(case when {puts} then {n} end) as {_PUT}", f"{gone} as {_GONE}"]
-        numbers += [
-            f"max(case when {puts} and not coalesce({dialect.holds(_LEFT, literal(c))}, false) "
-            f"then {n} end) as {_FROM}{i}"
-            for i, c in enumerate(self.unchanged)
-        ]
+        numbers += [f"max(case when {merge.sends(c)} then {n} end) as {_FROM}{i}" for i, c in enumerate(self.unchanged)]
         once = "" if merge.place else "not "
         head = f"with s as {once}materialized ({staged})"
         return f"{head}, l as (select {keys}, {', '.join(numbers)} from s group by {keys})"  # noqa: S608
@@ -213,11 +174,6 @@ class _Span:
             return f"s.{name}"
         i = self.unchanged.index(column)
         return f"case when {self._staged(i)} then f{i}.{name} else t.{name} end"
-
-    def _same(self, table: str) -> str:
-        """Return the condition that a row of the table is that of `l`."""
-        names = [self.merge.dialect.quote(k) for k in self.merge.key]
-        return " and ".join(f"{table}.{name} = l.{name}" for name in names)
 
     def _later(self, table: str, place: str) -> str:
         """Return the condition that a row of the table was changed later than a place in the log."""

@@ -30,6 +30,11 @@ def fresh_table(owner: Owner) -> str:
     return f"{_PREFIX}_new_{owner.mark()}"
 
 
+def current_index(owner: Owner) -> str:
+    """Return the name of the index that finds the current versions of rows."""
+    return f"{_PREFIX}_current_{owner.mark()}"
+
+
 def stage_prefix(owner: Owner) -> str:
     """Return how the names of all staging tables of a node begin."""
     return f"{_PREFIX}_stage_{owner.mark()}_"

@@ -23,6 +23,15 @@ class ChangeColumns(Config):
         return {reserved: name for reserved, name in told.items() if name}
 
 
+class HistoryColumns(Config):
+    """The columns of the table that tell when a version of a row was the current one."""
+
+    valid_from: str = Field("valid_from", min_length=1, description="Since when.")
+    valid_to: str = Field("valid_to", min_length=1, description="Till when; null: it is the current one.")
+    is_current: str = Field("is_current", min_length=1, description="Whether it is the current one.")
+    at: str = Field("", description="A column of the rows that tells since when; default: when they came.")
+
+
 class SqlDestinationConfig(Config):
     """What becomes of the table and of changes."""
 
@@ -32,7 +41,13 @@ class SqlDestinationConfig(Config):
     deletes: Literal["hard", "soft", "ignore"] = Field(
         "hard", description="What a deleted row becomes in a merge: nothing, a row that is marked, what it was."
     )
-    deleted_at: str = Field("_deleted_at", description="deletes: soft: the column that tells when; null: it is there.")
+    deleted_at: str = Field(
+        "_deleted_at", min_length=1, description="deletes: soft: the column that tells when; null: it is there."
+    )
+    history: HistoryColumns = Field(HistoryColumns(), description="scd2: the columns of versions.")
+    replaces: Literal["run", "epoch"] = Field(
+        "run", description="delete_insert: rows of a key are replaced at the end of the run, or by those of each epoch."
+    )
 
 
-__all__ = ["ChangeColumns", "SqlDestinationConfig"]
+__all__ = ["ChangeColumns", "HistoryColumns", "SqlDestinationConfig"]

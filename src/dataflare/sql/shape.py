@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
     from dataflare.sql.settings import SqlDestinationConfig
 
-APPLIED = ("merge",)
+APPLIED = ("merge", "scd2")
 """Modes that apply changes of rows."""
-_UNIQUE = ("merge",)
+_UNIQUE = ("merge", "insert_only")
 """Modes in which a unique index on the key decides what happens to a row."""
+_REPEATING = ("update", "delete_insert", "scd2")
+"""Modes in which several rows of the table may have one key."""
 _TYPES = {OP: "string", COMMIT_TS: "timestamp", TX: "string"}
 
 
@@ -29,8 +31,9 @@ class Shape:
     """The columns of rows on their way into a table.
 
     `staged`: those of staging tables. `target`: those that the table must have. `kept`: the column of the table by
-    reserved column whose values it keeps. `changes`: rows are changes that are applied by `key`. `unique`: the columns
-    that must have a unique index.
+    reserved column whose values it keeps. `changes`: rows are staged as changes that are applied by `key`. `unique`:
+    the columns that must have a unique index. `plain`: rows come, not changes. `repeats`: several rows of the table may
+    have one key.
     """
 
     staged: Schema
@@ -39,6 +42,13 @@ class Shape:
     kept: tuple[tuple[str, str], ...] = ()
     changes: bool = False
     unique: tuple[str, ...] = ()
+    plain: bool = True
+    repeats: bool = False
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """The primary key of a table that is made."""
+        return () if self.repeats else self.key
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -55,12 +65,15 @@ def shape_of(context: StageContext, config: SqlDestinationConfig) -> Shape:
     """Return the shape for the inputs and the settings; raise WorkflowError where they do not go together."""
     schema, mode = merged_schemas(context.schemas, context.node), context.write_mode
     check_key(schema, context.key, context.node)
-    unique = unique_key(context)
-    if OP not in schema:
-        return Shape(schema, schema, context.key, unique=unique)
+    if OP not in schema and mode != "scd2":
+        if mode == "update" and not set(schema.names) - set(context.key):
+            raise WorkflowError(
+                f"{context.node} has nothing to update: all its columns are the key", hint="bring more columns"
+            )
+        return Shape(schema, schema, context.key, unique=unique_key(context), repeats=mode in _REPEATING)
     if mode == "append":
         logged = _logged(schema, config.changes.named(), context.node)
-        return Shape(logged, logged)
+        return Shape(logged, logged, plain=False)
     if mode not in APPLIED:
         raise WorkflowError(
             f"write_mode {mode} cannot apply the changes that {context.node} gets",
@@ -95,17 +108,19 @@ def _logged(schema: Schema, named: Mapping[str, str], node: str) -> Schema:
 
 
 def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig) -> Shape:
-    """Return the shape of changes that are applied by key."""
+    """Return the shape of changes that are applied by key, and of rows whose versions are kept."""
     values = Schema(tuple(c for c in schema if c.name not in RESERVED))
-    named = config.changes.named()
-    extra = [name for reserved, name in named.items() if reserved not in _TYPES]
+    merges, named = context.write_mode == "merge", config.changes.named()
+    extra = [name for reserved, name in named.items() if not merges or reserved not in _TYPES]
     if extra:
         raise WorkflowError(
-            f"{extra[0]} is what a change says beside the row: a merged table has no place for it",
+            f"{extra[0]} is what a change says beside the row: write_mode {context.write_mode} has no place for it",
             hint="leave it out of changes, or keep a log: write_mode: append",
         )
     own = [Column(name, _TYPES[reserved]) for reserved, name in named.items()]
-    if config.deletes == "soft":
+    if not merges:
+        own += _versions(values, config, context.node)
+    elif config.deletes == "soft":
         own.append(Column(config.deleted_at, "timestamp"))
     staged = [replace(c, nullable=True) for c in values]
     staged += [Column(name, kind) for name, kind in _TYPES.items()]
@@ -117,7 +132,25 @@ def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig
         tuple(named.items()),
         changes=True,
         unique=unique_key(context),
+        plain=OP not in schema,
+        repeats=not merges,
     )
+
+
+def _versions(values: Schema, config: SqlDestinationConfig, node: str) -> list[Column]:
+    """Return the columns of versions."""
+    told = config.history
+    if told.at and told.at not in values:
+        raise WorkflowError(
+            f"{told.at} is not among the columns that reach {node}: {', '.join(values.names)}",
+            hint="name a column of the rows in history: {at: ...}",
+        )
+    if told.at and values[told.at].type not in ("timestamp", "datetime", "date"):
+        raise WorkflowError(
+            f"{told.at} is {values[told.at].type}, and history needs a time", hint="cast it in a mapping before"
+        )
+    start, end, current = told.valid_from, told.valid_to, told.is_current
+    return [Column(start, "timestamp"), Column(end, "timestamp"), Column(current, "bool")]
 
 
 def _with(values: Schema, own: list[Column], node: str) -> Schema:

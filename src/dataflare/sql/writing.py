@@ -1,7 +1,8 @@
-"""Statements of the write modes: rows go from a staging table into their target.
+"""Statements of the write modes for rows: they go from a staging table into their target.
 
-`append` inserts; `merge` inserts or updates by key. Where one statement may not touch a row twice, as in PostgreSQL,
-the rows of one key are collapsed to the last one first.
+`append` inserts; `merge` inserts or updates by key, `insert_only` and `update` do only the one; `delete_insert` first
+removes what the target has under the keys that are staged. Where one statement may not touch a row twice, as in
+PostgreSQL, the rows of one key are collapsed to the last one first.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ class Move:
     """What goes from a staging table into a target.
 
     `columns` in order; `values` the SQL expressions of those that the database would not convert by itself, or not
-    exactly; `key` only where rows are merged.
+    exactly; `key` only where rows are told apart by it.
     """
 
     columns: tuple[str, ...]
     key: tuple[str, ...] = ()
     values: Mapping[str, str] | None = None
+    mode: str = "append"
+
+    def value(self, dialect: Dialect, column: str) -> str:
+        """Return the expression of a column."""
+        return (self.values or {}).get(column) or dialect.quote(column)
 
 
 def insert(dialect: Dialect, table: Table, columns: Sequence[str]) -> str:
@@ -39,15 +45,35 @@ def move(dialect: Dialect, move: Move, stage: Table, target: Table, *, unique: b
 
     A merge raises the database's own error where no unique index covers the key.
     """
+    if move.mode == "update":
+        return _update(dialect, move, stage, target)
     names = dialect.listed(move.columns)
-    told = move.values or {}
-    values = ", ".join(told.get(c) or dialect.quote(c) for c in move.columns)
+    values = ", ".join(move.value(dialect, c) for c in move.columns)
     select = f"select {values} from {dialect.reference(stage)}"  # noqa: S608
     insertion = f"insert into {dialect.reference(target)} ({names}) {select}"
-    if not move.key:
+    if move.mode == "insert_only":
+        order = "" if unique or dialect.repeats else f" order by {dialect.ordinal}"
+        return f"{insertion} where true{order} on conflict ({dialect.listed(move.key)}) do nothing"
+    if move.mode != "merge":
         return insertion
     condition = "true" if unique or dialect.repeats else _newest(dialect, move, stage)
     return f"{insertion} where {condition} {_conflict(dialect, move)}"
+
+
+def delete_keys(dialect: Dialect, move: Move, stage: Table, target: Table) -> str:
+    """Return the statement that deletes the rows whose keys are in a staging table."""
+    values = ", ".join(move.value(dialect, c) for c in move.key)
+    keys = f"select {values} from {dialect.reference(stage)}"  # noqa: S608
+    return f"delete from {dialect.reference(target)} where ({dialect.listed(move.key)}) in ({keys})"  # noqa: S608
+
+
+def _update(dialect: Dialect, move: Move, stage: Table, target: Table) -> str:
+    values = ", ".join(f"{move.value(dialect, c)} as {dialect.quote(c)}" for c in move.columns)
+    newest = f"select {values} from {dialect.reference(stage)} where {_newest(dialect, move, stage)}"  # noqa: S608
+    names = [dialect.quote(c) for c in move.columns if c not in move.key]
+    same = " and ".join(f"t.{name} = s.{name}" for name in map(dialect.quote, move.key))
+    sets = ", ".join(f"{name} = s.{name}" for name in names)
+    return f"update {dialect.reference(target)} as t set {sets} from ({newest}) s where {same}"  # noqa: S608
 
 
 def _newest(dialect: Dialect, move: Move, stage: Table) -> str:
@@ -65,4 +91,4 @@ def _conflict(dialect: Dialect, move: Move) -> str:
     return f"on conflict ({key}) do update set {changes}"
 
 
-__all__ = ["Move", "insert", "move"]
+__all__ = ["Move", "delete_keys", "insert", "move"]

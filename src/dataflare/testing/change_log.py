@@ -6,13 +6,12 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op, changing
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 TABLE = Schema((Column("id", "int64", nullable=False), Column("name", "string"), Column("note", "string")))
 """The table whose changes are told; `id` is its key, and values of `note` may be left out."""
@@ -118,9 +117,40 @@ class Merged:
         return self.by_place and row is not None and row["tx"] > change[TX]
 
 
-def change_batch(changes: Iterable[Change], schema: Schema = CHANGES) -> Batch:
-    """Return changes as a batch."""
-    return Batch.of(changes, schema=schema.to_arrow())
+@dataclass
+class Versions:
+    """A table with a row for each version of a row, as `scd2` must keep them."""
+
+    deletes: str = "hard"
+    rows: list[Row] = field(default_factory=list)
+
+    def apply(self, changes: Iterable[Change], names: Sequence[str]) -> None:
+        """Apply changes of rows with columns of these names."""
+        for change in changes:
+            if change[OP] in (Op.DELETE, Op.TRUNCATE):
+                whole = change[OP] == Op.TRUNCATE
+                for row in self.rows if self.deletes != "ignore" else ():
+                    if row["current"] and (whole or row["id"] == change["id"]):
+                        self._close(row, change)
+            else:
+                self._put(change, names)
+
+    def _put(self, change: Change, names: Sequence[str]) -> None:
+        current = next((r for r in self.rows if r["current"] and r["id"] == change["id"]), None)
+        values = {n: change[n] for n in names}
+        for name in change.get(UNCHANGED) or ():
+            assert current is not None, "a model knows all rows"
+            values[name] = current[name]
+        if current is not None and all(current[n] == values[n] for n in values):
+            return
+        start = self._close(current, change) if current is not None else change[COMMIT_TS]
+        self.rows.append({**values, "since": start, "till": None, "current": True})
+
+    @staticmethod
+    def _close(row: Row, change: Change) -> dt.datetime:
+        end: dt.datetime = max(row["since"], change[COMMIT_TS])
+        row |= {"till": end, "current": False}
+        return end
 
 
-__all__ = ["CHANGES", "START", "TABLE", "Change", "ChangeLog", "Merged", "Row", "change_batch"]
+__all__ = ["CHANGES", "START", "TABLE", "Change", "ChangeLog", "Merged", "Row", "Versions"]

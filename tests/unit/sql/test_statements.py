@@ -172,14 +172,16 @@ def test_statements_have_parameters_for_values() -> None:
 
 def test_a_merge_takes_the_last_row_of_each_key() -> None:
     stage, target = Table("s"), Table("t")
-    text = move(POSTGRES, Move(("id", "v"), ("id",)), stage, target)
+    text = move(POSTGRES, Move(("id", "v"), ("id",), mode="merge"), stage, target)
     assert text == (
         'insert into "t" ("id", "v") select "id", "v" from "s" where _dataflare_n in '
         '(select max(_dataflare_n) from "s" group by "id") '
         'on conflict ("id") do update set "v" = excluded."v"'
     )
-    assert "where true on conflict" in move(POSTGRES, Move(("id", "v"), ("id",)), stage, target, unique=True)
-    assert move(SQLITE, Move(("id",), ("id",)), stage, target).endswith('on conflict ("id") do nothing')
+    assert "where true on conflict" in move(
+        POSTGRES, Move(("id", "v"), ("id",), mode="merge"), stage, target, unique=True
+    )
+    assert move(SQLITE, Move(("id",), ("id",), mode="merge"), stage, target).endswith('on conflict ("id") do nothing')
     cast = move(POSTGRES, Move(("id",), (), {"id": 'cast("id" as uuid)'}), stage, target)
     assert cast == 'insert into "t" ("id") select cast("id" as uuid) from "s"'
 

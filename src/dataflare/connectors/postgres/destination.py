@@ -40,7 +40,7 @@ _ROWS = Table("_dataflare_rows", "pg_temp")
     "postgres",
     status="beta",
     mechanisms=(Mechanism.DIRECT, Mechanism.STAGED),
-    write_modes=("append", "overwrite", "merge"),
+    write_modes=("append", "overwrite", "merge", "insert_only", "update", "delete_insert", "scd2"),
     parallel=True,
     codecs=(CODEC,),
     examples=[
@@ -54,10 +54,11 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     otherwise rows wait in logged staging tables beside the target. Either way the epoch's row in `_dataflare_epochs`
     (in the target's schema) is committed with the rows, under the fence of the attempt.
 
-    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` needs
-    a unique index on the key and keeps the last of several rows of one key. `overwrite` loads beside the table and
-    takes its place at the end of the run; where views, keys, grants or indexes hang on the table, its rows are replaced
-    instead. What comes straight from a source of PostgreSQL is taken in as it is, without being parsed.
+    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` and
+    `insert_only` need a unique index on the key. `overwrite` loads beside the table and takes its place at the end of
+    the run; where views, keys, grants or indexes hang on the table, its rows are replaced instead. `merge`, `scd2` and
+    `append` take changes of rows. `docs/write-modes.md` tells what each mode does. What comes straight from
+    a source of PostgreSQL is taken in as it is, without being parsed.
 
     Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by
     columns of fewer decimals for floats. TLS that `sslmode` asks for is verified.
@@ -79,6 +80,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         """Connect."""
         self._stage: Table | None = None
         self._staged_rows = 0
+        self._gathered = False
         application = f"dataflare {self.context.workflow}/{self.context.node}"[:63]
         if self.context.hints.codec == CODEC:
             return CopySession(self.config, application)
@@ -120,6 +122,10 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         """Convert where the type of the column is not that of staging tables."""
         return self._expression(self._staging[column.name], into) or POSTGRES.quote(column.name)
 
+    def comparable(self, column: str) -> str:
+        """Compare by their texts what the server cannot compare."""
+        return "::text" if self._there[column].partition("[")[0] in _INCOMPARABLE else ""
+
     def _expression(self, column: Column, into: str) -> str:
         return conversion(column, self._there[into])
 
@@ -130,7 +136,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
             straight = place is not _ROWS and self.context.mechanism is Mechanism.DIRECT
             kinds = self._direct if straight else self._own
             session.ingest(place, self._outgoing(rows, kinds), temporary=place is _ROWS)
-            self._unique = _is_unique(rows, self.merge_key())
+            self._unique = place is _ROWS and _is_unique(rows, self.way.key)
 
     def load_encoded(self, rows: Encoded) -> None:
         """Send bytes by COPY, as `load` does."""
@@ -140,7 +146,9 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
             session.copy_in(place, self.schema.names, rows.data, rows.count)
 
     def bring(self) -> None:
-        """All rows are in the target already."""
+        """Rows that were to be gathered are not in the target yet."""
+        if self._gathered:
+            self._bring(unique=False)
 
     def stage(self, table: Table) -> int:
         """Give the staging table its final name and commit it."""
@@ -153,7 +161,8 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         return rows
 
     def forget(self) -> None:
-        """Nothing is held here."""
+        """Nothing is gathered any more."""
+        self._gathered = False
 
     def copy_definition(self, table: Table, fresh: Table) -> None:
         """Make a table like the other one, with defaults, constraints and indexes."""
@@ -199,12 +208,18 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         else:
             self._unique = False
             yield _ROWS
-            self.move_from([_ROWS], unique=self._unique)
-            session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+            if self.way.gathers:
+                self._gathered = True
+            else:
+                self._bring(unique=self._unique)
+
+    def _bring(self, *, unique: bool) -> None:
+        self.way.bring([_ROWS], self.destination_table(), unique=unique)
+        self.session.run(f"truncate {POSTGRES.reference(_ROWS)}")
 
     def _make_detour(self, *, needed: bool) -> None:
         """Make a temporary table where rows cannot go straight: they are merged, or the server converts them."""
-        self._detour = needed or self.shape.changes or bool(self.merge_key())
+        self._detour = needed or not self.way.is_straight
         if self._detour and self.context.mechanism is Mechanism.DIRECT:
             self._make_staging(Table(_ROWS.name), "temporary table")
 
@@ -216,7 +231,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         return self._stage
 
     def _make_staging(self, table: Table, kind: str) -> None:
-        numbered = self.numbers_rows()
+        numbered = self.way.numbers_rows
         self.session.run(create_table(POSTGRES_STAGING, table, self._staging, kind=kind, numbered=numbered))
 
     def _outgoing(self, rows: pa.Table, kinds: list[pa.DataType | None]) -> pa.Table:
@@ -247,6 +262,9 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         assert isinstance(session, PostgresSession)
         return session
 
+
+_INCOMPARABLE = ("json", "xml", "point", "polygon", "path", "box", "line", "circle", "lseg")
+"""Types without an equality that is that of their values."""
 
 _PLAIN = """
 select c.relkind = 'r' and c.relacl is null and not c.relhasindex and not c.relhastriggers and not c.relhasrules

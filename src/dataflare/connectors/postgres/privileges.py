@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _NEEDED = {
     "append": ("insert",),
     "merge": ("insert", "select", "update"),
+    "insert_only": ("insert", "select"),
+    "update": ("select", "update"),
+    "delete_insert": ("insert", "select", "delete"),
+    "scd2": ("insert", "select", "update"),
     "deletes": ("insert", "select", "update", "delete"),
     "overwrite": ("insert", "select", "delete"),
 }

@@ -35,7 +35,7 @@ _PART_ROWS = 1 << 14
     "sqlite",
     status="beta",
     mechanisms=(Mechanism.DIRECT, Mechanism.STAGED),
-    write_modes=("append", "overwrite", "merge"),
+    write_modes=("append", "overwrite", "merge", "insert_only", "update", "delete_insert", "scd2"),
     examples=[{"path": "shop.db", "table": "orders"}],
 )
 class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
@@ -45,9 +45,10 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     `_dataflare_epochs`. The file is locked for writing only while that transaction runs, so several destinations,
     workflows and programs can write to one file; each waits for the others up to `wait`.
 
-    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` needs
-    a primary key or a unique index on the key. `overwrite` loads beside the table and replaces its rows at the end of
-    the run. Times are ISO text, decimals of more than 15 digits are text, NaN is refused. A new file gets a
+    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` and
+    `insert_only` need a primary key or a unique index on the key. `overwrite` loads beside the table and replaces its
+    rows at the end of the run. `merge`, `scd2` and `append` take changes of rows. `docs/write-modes.md` tells what each
+    mode does. Times are ISO text, decimals of more than 15 digits are text, NaN is refused. A new file gets a
     write-ahead log. It must be on a local disk.
     """
 
@@ -81,7 +82,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
 
     def prepare_session(self) -> None:
         """Make the temporary table; it is not in the file, so filling it locks nobody out."""
-        self.session.run(create_table(SQLITE, _ROWS, self.schema, numbered=self.numbers_rows()))
+        self.session.run(create_table(SQLITE, _ROWS, self.schema, numbered=self.way.numbers_rows))
         self._rows = 0
 
     def load(self, rows: pa.Table) -> None:
@@ -97,7 +98,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     def bring(self) -> None:
         """Move the rows of the temporary table into the target."""
         if self._rows:
-            self.move_from([_ROWS])
+            self.way.bring([_ROWS], self.destination_table())
 
     def stage(self, table: Table) -> int:
         """Move the rows of the temporary table into a staging table of the file."""
@@ -106,7 +107,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
             session = self.session
             session.begin()
             names = SQLITE.listed(self.schema.names)
-            session.run(create_table(SQLITE, table, self.schema, numbered=self.numbers_rows()))
+            session.run(create_table(SQLITE, table, self.schema, numbered=self.way.numbers_rows))
             into = f"insert into {SQLITE.reference(table)} ({names})"
             session.run(f"{into} select {names} from {SQLITE.reference(_ROWS)} order by rowid")  # noqa: S608
             session.commit()
