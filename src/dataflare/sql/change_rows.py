@@ -29,6 +29,8 @@ def as_log(rows: pa.Table, named: Mapping[str, str]) -> pa.Table:
 
 def timed(rows: pa.Table, column: str) -> pa.Table:
     """Return rows as changes of the time that a column tells: a timestamp, a datetime or a date, these in UTC."""
+    import pyarrow.compute as pc
+
     times = rows[column]
     if not times.type.equals(_INSTANT):
         times = pc.assume_timezone(times.cast(pa.timestamp("us")), "UTC")
