@@ -19,6 +19,8 @@ from dataflare.schema import Column, Schema, canonical
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import pyarrow as pa
+
     from dataflare.schema import Told
 
 OP, COMMIT_TS, TX, UNCHANGED, BEFORE = RESERVED
@@ -83,6 +85,27 @@ def value_in(schema: Schema) -> Told:
     return "value" if UNCHANGED in schema else ""
 
 
+def loose(schema: Schema) -> Schema:
+    """Return the schema by which written rows are read: the key of a truncate is null, whatever its columns say."""
+    return Schema(tuple(replace(c, nullable=True) for c in schema)) if OP in schema else schema
+
+
+def first_misfit(rows: pa.Table, schema: Schema) -> tuple[int, str, str] | None:
+    """Return the number, the column and the fault of the first of some rows that is no change; None: all are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if OP not in schema:
+        return None
+    op = rows.column(OP)
+    found = [(pc.invert(pc.is_in(op, pa.array(list(Op)))), OP, f"{OP} is none of {', '.join(Op)}")]
+    for column in (c for c in schema if not c.nullable and c.name != OP):
+        missing = pc.and_(rows.column(column.name).is_null(), pc.not_equal(op, Op.TRUNCATE.value))
+        found.append((missing, column.name, f"column {column.name!r} is null"))
+    firsts = [(pc.index(mask, pa.scalar(value=True)).as_py(), name, what) for mask, name, what in found]
+    return min((f for f in firsts if f[0] >= 0), default=None)
+
+
 WHOLE_ROWS = "let the source tell whole rows (PostgreSQL: replica identity full), or put `materialise` before it"
 """The cure where a value is needed that a change may leave out."""
 
@@ -96,6 +119,8 @@ __all__ = [
     "WHOLE_ROWS",
     "Op",
     "changing",
+    "first_misfit",
+    "loose",
     "may_be_unchanged",
     "steady",
     "value_in",

@@ -50,6 +50,7 @@ class Unchanged:
     def __init__(self, columns: Mapping[str, Expression], schema: Schema, aside: Iterable[str]) -> None:
         """`columns` are those of the output by name; `aside` are no values of the row."""
         self._left_out = may_be_unchanged(schema)
+        self._adds = any(name not in schema for name in columns)
         self.problems: dict[str, WorkflowError] = {}
         self.by_source: dict[str, str] = {}
         """The column of the input by that of the output."""
@@ -66,8 +67,15 @@ class Unchanged:
                 self.problems[name] = WorkflowError(what, hint=WHOLE_ROWS)
 
     def expression(self) -> Expression | None:
-        """Return the names of the output's columns that are unchanged in a row; None: those of the input."""
-        if all(self.by_source.get(n) == n for n in self._left_out) and len(self.by_source) == len(self._left_out):
+        """Return the names of the output's columns that are unchanged in a row; None: those of the input.
+
+        A name of the input may be that of a column that nobody reads, and a new column may have the same.
+        """
+        if (
+            not self._adds
+            and all(self.by_source.get(n) == n for n in self._left_out)
+            and len(self.by_source) == len(self._left_out)
+        ):
             return None
         names = quoted(UNCHANGED)
         same = [literal(n) for n, source in self.by_source.items() if n == source]

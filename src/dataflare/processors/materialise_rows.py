@@ -159,8 +159,8 @@ class WholeRows:
         column = self._columns[name]
         if name not in self._hidden:
             return column
-        hides = f"{_OP} = '{Op.DELETE}' or coalesce(list_contains({_NAMES}, {literal(name)}), false)"
-        told = f"case when not coalesce({hides}, false) then struct_pack(v := {column}) end"
+        hides = f"coalesce(list_contains({_NAMES}, {literal(name)}), false)"
+        told = f"case when not {hides} then struct_pack(v := {column}) end"
         return f"struct_extract(last_value({told} ignore nulls) over {window}, 'v') as {column}"
 
 

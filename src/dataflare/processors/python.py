@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import field_validator, model_validator
 
 from dataflare.batch import Encoded
+from dataflare.changes import OP
 from dataflare.component import Config, Duration, Field, Processor, Size, processor
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
@@ -162,6 +163,8 @@ class Python(Processor[PythonConfig]):
         self._telling = Telling(self.context.node, given, self._sent)
         self._passing = [] if self.config.output is not None else [n for n in given.names if n not in self._sent]
         returned = pa.schema([f for f in self._output if f.name not in self._passing])
+        if OP in given:  # of a truncate the key is null
+            returned = pa.schema([f.with_nullable(nullable=f.nullable or f.name != OP) for f in returned])
         work = Work(self._head(), returned, self.config.timeout, self.config.memory)
         if self._is_here():
             self._worker = FunctionHere(work, self.functions)
@@ -277,7 +280,7 @@ class Python(Processor[PythonConfig]):
         if result.rows is None:
             return self._output.empty_table()
         if not self._passing:
-            return result.rows
+            return pa.Table.from_arrays(result.rows.columns, schema=self._output)
         passing = rows.select(self._passing).take(result.sources)
         columns = [(passing if f.name in self._passing else result.rows).column(f.name) for f in self._output]
         return pa.Table.from_arrays(columns, schema=self._output)

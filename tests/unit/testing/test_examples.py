@@ -334,3 +334,62 @@ def test_tests_may_stand_in_a_file_beside_the_workflow(tmp_path: Path) -> None:
     (result,) = run_suite(found)
     assert (result.failures[0].place.file, result.failures[0].place.line) == (str(beside), 8)
     assert suite_of(tmp_path / "shop.yaml", Registry.installed(), {}) is None
+
+
+CHANGES = """\
+id: shop
+sources:
+  orders:
+    type: memory
+    config: {columns: {id: int64, status: string, note: string}, changes: {key: [id], unchanged: [note]}, rows: []}
+transformations:
+  whole: {type: materialise, inputs: [orders], config: {emit: changes}}
+  paid: {type: filter, inputs: [whole], config: {condition: status = 'paid'}}
+destinations:
+  out: {type: file, inputs: [paid], config: {path: nowhere/out.jsonl}}
+tests:
+"""
+
+
+@pytest.mark.parametrize("fault", ["", "faults: [{crash: sealed, epoch: 1}]"])
+def test_changes_go_in_and_out_as_rows_with_reserved_columns(tmp_path: Path, fault: str) -> None:
+    tests = f"""
+  - name: changes
+    given:
+      orders:
+        - {{_op: read, id: 1, status: paid, note: first}}
+        - {{_op: update, id: 1, status: paid, _unchanged: [note]}}
+        - {{_op: update, id: 1, status: open, _unchanged: [note]}}
+        - {{_op: truncate}}
+    {fault}
+    expect:
+      out:
+        rows:
+          - {{_op: read, id: 1, note: first, _before: null}}
+          - {{_op: update, id: 1, note: first, _before: {{id: 1, status: paid, note: first}}}}
+          - {{_op: delete, id: 1}}
+          - {{_op: truncate, id: null}}
+        ordered: true
+"""
+    assert only(tmp_path, tests, CHANGES).passed
+
+
+def test_generated_changes_are_inserts(tmp_path: Path) -> None:
+    tests = "  - {name: made up, generate: {orders: {rows: 20, values: {status: [paid]}}}, expect: {out: {rows: 20, \
+each: {_op: insert}}}}\n"
+    result = only(tmp_path, tests, CHANGES)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ("{id: 1, status: paid}", "row 2: _op is none of read, insert, update, delete, truncate"),
+        ("{_op: upsert, id: 1}", "row 2: _op is none of read, insert, update, delete, truncate"),
+        ("{_op: delete, status: paid}", "row 2: column 'id' is null"),
+    ],
+)
+def test_a_row_that_is_no_change_is_told_at_its_place(tmp_path: Path, row: str, what: str) -> None:
+    given = f"given: {{orders: [{{_op: truncate}}, {row}]}}"
+    tests = f"  - {{name: wrong, {given}, expect: {{out: {{rows: 1}}}}}}\n"
+    assert [message for _, message in told(tmp_path, tests, CHANGES)] == [what]

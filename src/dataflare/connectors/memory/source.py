@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
 from dataflare.batch import RESERVED, Batch, Position
-from dataflare.changes import changing
+from dataflare.changes import changing, first_misfit, loose
 from dataflare.component import Config, Field, SourceConnector, Split, Stream, source
 from dataflare.connectors.memory.buckets import BUCKETS, Buckets
 from dataflare.errors import DataError, UnavailableError, WorkflowError
@@ -161,7 +160,7 @@ def _guessed(rows: list[dict[str, Any]]) -> Schema:
 def _typed(rows: list[dict[str, Any]], schema: Schema) -> pa.Table:
     import pyarrow as pa
 
-    decoder = JsonlDecoder(Schema(tuple(replace(c, nullable=True) for c in schema)))  # the key of a truncate is null
+    decoder = JsonlDecoder(loose(schema))
     try:
         decoded = decoder.decode(_lines(rows))
     finally:
@@ -169,6 +168,9 @@ def _typed(rows: list[dict[str, Any]], schema: Schema) -> pa.Table:
     if decoded.rejected:
         first = decoded.rejected[0]
         raise DataError(f"row {first.line + 1}: {first.reason}", hint="correct the row, or declare other `columns`")
+    misfit = first_misfit(decoded.rows, schema)
+    if misfit is not None:
+        raise DataError(f"row {misfit[0] + 1}: {misfit[2]}", hint="correct the row")
     return pa.Table.from_arrays(decoded.rows.columns, schema=schema.to_arrow())
 
 

@@ -79,7 +79,7 @@ class Comparison:
                 raise self._wrong(f"the row does not name {', '.join(missing)}, and exact is asked", section, index)
         names = list(dict.fromkeys(c for row in plain for c in row))
         try:
-            values = typed(plain, self._schema.select(names)).to_pylist() if names else [{} for _ in plain]
+            values = typed(plain, self._schema.select(names), whole=False).to_pylist() if names else [{} for _ in plain]
         except RowError as error:
             raise self._wrong(f"row {error.index + 1}: {error.what}", section, error.index) from error
         kept = [{c: value[c] for c in row} for row, value in zip(plain, values, strict=True)]

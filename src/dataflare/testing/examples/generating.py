@@ -7,6 +7,9 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from dataflare.batch import RESERVED
+from dataflare.changes import OP, Op
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,8 +23,13 @@ _WORDS = ("alpha", "Beta", "gamma delta", "", "Zoë", "x'y", "東京", "007", " 
 
 
 def made_up(schema: Schema, text: GenerateText, keys: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return so many rows; columns of the key, and one named id, count up from 1 and are never null."""
-    makers = {column.name: _maker(column, text, keys) for column in schema}
+    """Return so many rows; columns of the key, and one named id, count up from 1 and are never null.
+
+    Those of a stream of changes are inserts.
+    """
+    makers = {column.name: _maker(column, text, keys) for column in schema if column.name not in RESERVED}
+    if OP in schema:  # changes: each of a row of its own
+        makers[OP] = lambda _: Op.INSERT.value
     return [{name: make(number) for name, make in makers.items()} for number in range(1, text.rows + 1)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from dataflare.changes import first_misfit, loose
 from dataflare.errors import DataError
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.jsonl.infer import infer
@@ -26,11 +27,14 @@ class RowError(Exception):
         self.what, self.index, self.column, self.hint = what, index, column, hint
 
 
-def typed(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
+def typed(rows: Sequence[Mapping[str, Any]], schema: Schema, *, whole: bool = True) -> pa.Table:
     """Return the rows as a table; columns that a row leaves out are null. Raises RowError at the first that is wrong.
 
-    Texts become what their column holds: decimals, dates, instants.
+    Texts become what their column holds: decimals, dates, instants. `whole`: the rows go into a node, and where they
+    are changes they must be right ones.
     """
+    import pyarrow as pa
+
     names = schema.names
     for index, row in enumerate(rows):
         for column in row:
@@ -38,7 +42,7 @@ def typed(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
                 raise RowError(f"there is no column {column!r}", index, column, near(column, names))
     if not rows:
         return schema.to_arrow().empty_table()
-    decoder = JsonlDecoder(schema)
+    decoder = JsonlDecoder(loose(schema))
     try:
         decoded = decoder.decode(_lines(rows))
     finally:
@@ -46,7 +50,10 @@ def typed(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
     if decoded.rejected:
         first = decoded.rejected[0]
         raise RowError(first.reason, first.line)
-    return decoded.rows.combine_chunks()
+    misfit = first_misfit(decoded.rows, schema) if whole else None
+    if misfit is not None:
+        raise RowError(misfit[2], misfit[0], misfit[1])
+    return pa.Table.from_arrays(decoded.rows.combine_chunks().columns, schema=schema.to_arrow())
 
 
 def guessed(rows: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> Schema:
