@@ -17,7 +17,7 @@ from dataflare.expression.lineage import marks
 from dataflare.expression.memory import Memory
 from dataflare.expression.reject import Rejecting
 from dataflare.expression.segment import segments
-from dataflare.expression.session import INPUT, Session, Statement, quoted
+from dataflare.expression.session import INPUT, Session, Statement, quoted, select
 from dataflare.expression.step import Step
 from dataflare.expression.typed import checked_steps
 from dataflare.schema import Column, Schema, type_text
@@ -299,16 +299,26 @@ class AggregatePlan:
         import duckdb
 
         try:
-            answer = self._run(self.partial_schema.empty_table(), "final")
-            self._run(self.partial_schema.empty_table(), "merge")
+            types = self._result_types(self.partial_schema.empty_table())
         except duckdb.Error as error:
             raise _no_parts(error, self._grouping) from None
-        keys = [self._key_column(n, e, answer.schema.field(n).type) for n, e in self._grouping.keys]
+        keys = [self._key_column(n, e, kind) for (n, e), kind in zip(self._grouping.keys, types, strict=False)]
         results = []
-        for result in self._grouping.results:
-            column = Column(result.name, type_text(answer.schema.field(result.name).type))
+        for result, kind in zip(self._grouping.results, types[len(keys) :], strict=True):
+            column = Column(result.name, type_text(kind))
             results.append(column.marked(marks(result.expression.origins, self._schema)))
         return Schema((*keys, *results))
+
+    def _result_types(self, nothing: pa.Table) -> list[pa.DataType]:
+        """Return the types of keys and results; raise duckdb.Error where partial rows cannot be merged or finished."""
+        grouping = self._grouping
+        if grouping.has_states:
+            final = self._run(nothing, "final")
+            self._run(nothing, "merge")
+            return list(final.schema.types)
+        final_sql, merge_sql = grouping.final_sql(INPUT, 0), grouping.merge_sql(self._kinds, INPUT)
+        both = select(["*"], f"({final_sql}) as f positional join ({merge_sql}) as m")
+        return list(self._prepared("final", nothing, both).schema.types)[: len(grouping.keys) + len(grouping.results)]
 
 
 def _values_in(partial: pa.Table, column: int) -> int:
