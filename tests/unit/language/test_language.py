@@ -6,22 +6,25 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from dataflare.cli.main import main
+from dataflare.component import Registry
 from dataflare.errors import Finding, Place
 from dataflare.language import CHINESE, ENGLISH, Template, language_of, texts, translated
-from dataflare.workflow import load
+from dataflare.workflow import WorkflowText, load
 
 ROOT = Path(__file__).parents[3]
 CATALOGUE = texts(CHINESE)
 GENERIC = {"{}: {}", "{}: {}: {}", "{}: {}{}", ""}
 """A node or a key before a message of another room, or the message itself."""
 
-PURPOSES = {"An SQL condition over the input's columns; rows where it is null go, too."}
-"""Hints that are the description of a setting stay as the reference has them."""
+ROOMS = ("component", "connectors", "processors", "sql")
+FOREIGN = {"str(error)", "next(iter(unfit.values()))"}
+"""What a check of settings says in words that it does not make."""
 
 
 def bare(template: str) -> str:
@@ -89,6 +92,54 @@ def test_the_probe_sees_what_the_code_says() -> None:
     assert len(said("messages")) > 60
 
 
+def refusals() -> set[tuple[str, str]]:
+    """Return (file, template) of all that checks of settings say: what their models raise as a ValueError."""
+    found = set()
+    for path in (p for room in ROOMS for p in sorted((ROOT / "src" / "dataflare" / room).rglob("*.py"))):
+        for model in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(model, ast.ClassDef) and any("Config" in ast.unparse(b) for b in model.bases)):
+                continue
+            for each in ast.walk(model):
+                if isinstance(each, ast.Raise) and isinstance(each.exc, ast.Call):
+                    told = each.exc.args[0] if ast.unparse(each.exc.func) == "ValueError" else None
+                    if told is not None and ast.unparse(told) not in FOREIGN:
+                        found |= {(path.name, t) for t in templates(told, each)}
+    return found
+
+
+def test_all_that_checks_of_settings_say_is_in_the_catalogue() -> None:
+    known = {bare(english) for english in CATALOGUE["messages"]}
+    assert len(refusals()) > 50
+    assert sorted((file, text) for file, text in refusals() if text not in known) == []
+
+
+def required(model: type[BaseModel], seen: dict[type[BaseModel], set[str]]) -> dict[type[BaseModel], set[str]]:
+    """Add the descriptions of what must be set, of a model and of all that are inside of it."""
+    if model not in seen:
+        fields = model.model_fields.values()
+        seen[model] = {f.description for f in fields if f.is_required() and f.description}
+        for annotation in [f.annotation for f in fields]:
+            for inner in inside(annotation):
+                required(inner, seen)
+    return seen
+
+
+def inside(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in inside(part)]
+
+
+def test_the_purpose_of_every_required_setting_is_told_in_chinese() -> None:
+    seen: dict[type[BaseModel], set[str]] = {}
+    for component in Registry.installed():
+        required(component.spec.config, seen)
+    purposes = set().union(*required(WorkflowText, seen).values())
+    assert len(purposes) > 40
+    same = [p for p in purposes if translated(Finding("error", "workflow.missing_key", "", p), CHINESE).hint == p]
+    assert sorted(same) == []
+
+
 @pytest.mark.parametrize("kind", ["messages", "hints"])
 def test_both_languages_have_the_same_parts(kind: str) -> None:
     for english, other in CATALOGUE[kind].items():
@@ -118,7 +169,7 @@ def test_all_golden_mistakes_are_told_in_chinese() -> None:
         told = translated(finding, CHINESE)
         assert told.code == finding.code
         assert told.message != finding.message, finding.message
-        if finding.hint and finding.hint not in PURPOSES:
+        if finding.hint:
             assert told.hint != finding.hint, finding.hint
         assert translated(finding, ENGLISH) is finding
 
@@ -172,8 +223,6 @@ def test_the_command_line_speaks_it(
 
 
 def test_findings_themselves_stay_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataflare.component import Registry
-
     monkeypatch.setenv("DATAFLARE_LANG", "zh")
     found = load("id: w\nsuorces: {}\n", registry=Registry.installed(), environ={}).findings
     assert "unknown key 'suorces'" in [f.message for f in found]
