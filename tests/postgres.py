@@ -11,6 +11,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,6 +43,17 @@ class Place:
 
     def close(self) -> None:
         self._connection.close()
+
+
+@contextmanager
+def guest(spot: Place, password: str) -> Iterator[tuple[str, str]]:
+    """Give a user who may do nothing yet, and the address of the server for that user."""
+    name = f"guest_{secrets.token_hex(4)}"
+    spot.run(f"create role {name} login password '{password}'")
+    parts = urlsplit(spot.url)
+    yield name, f"postgresql://{name}@{parts.hostname}:{parts.port}{parts.path}"
+    spot.run(f"drop owned by {name}")
+    spot.run(f"drop role {name}")
 
 
 @contextmanager

@@ -181,7 +181,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         begin = since["table"] if since else 0
         for number in range(begin, len(names)):
             going_on = since if since and number == begin and "low" in since else None
-            yield from self._ranges(names[number], number, going_on)
+            yield from self.ranges(names[number], number, going_on)
 
     def close(self) -> None:
         """Disconnect."""
@@ -301,8 +301,8 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             return [error]
         return []
 
-    def _ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
-        """Yield ranges; the last split of a table leads to the next table."""
+    def ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
+        """Yield the ranges of table `number`; the last one leads to the next table."""
         found, resume = self.numbers(self._relations[name]), {"table": number + 1}
         if found is None:
             yield Split(name, {"stream": name}, resume)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import WorkflowError
-from dataflare.plan_words import NodeKind
+from dataflare.plan_words import EdgeKind, NodeKind
 from dataflare.workflow.components import contract_of
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
@@ -59,6 +59,8 @@ def _narrowed(outline: Outline, flow: Flow, needed: Needed) -> Iterator[tuple[st
         outputs = [o for o in flow.outputs[name].values() if o.name != ERRORS]
         traits: Any = draft.cls.spec.traits
         if "columns" not in traits.pushdown or len(outputs) != 1 or _looks_at_all(draft):
+            continue
+        if outputs[0].kind is not EdgeKind.APPEND:  # changes need their key, and what they say of themselves
             continue
         wanted = needed.get((name, outputs[0].name), set())
         if wanted is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests import postgres
 from tests.postgres import Place, place
 
 from dataflare.changes import changing
@@ -32,13 +32,8 @@ def spot() -> Iterator[Place]:
 
 @pytest.fixture
 def guest(spot: Place) -> Iterator[tuple[str, str]]:
-    """A user who may do nothing yet, and the address of the server for that user."""
-    name = f"guest_{secrets.token_hex(4)}"
-    spot.run(f"create role {name} login password '{PASSWORD}'")
-    parts = urlsplit(spot.url)
-    yield name, f"postgresql://{name}@{parts.hostname}:{parts.port}{parts.path}"
-    spot.run(f"drop owned by {name}")
-    spot.run(f"drop role {name}")
+    with postgres.guest(spot, PASSWORD) as found:
+        yield found
 
 
 def told(url: str, source: str, destination: str, password: str = PASSWORD) -> list[tuple[str, str, str]]:

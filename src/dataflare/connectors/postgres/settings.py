@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from dataflare.component import Config, Duration, Field
+from dataflare.component import Config, Duration, Field, Size
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.quoting import split_name
@@ -81,11 +81,35 @@ class PostgresConfig(Config):
         return f"{self.host or parts.netloc.rpartition('@')[2] or 'localhost'}/{self.database or parts.path.strip('/')}"
 
 
+FOLLOWING = ("cdc", "hybrid")
+"""The modes in which changes are followed."""
+
+
+class ChangesConfig(Config):
+    """How changes are followed, for `mode: cdc` and `mode: hybrid`."""
+
+    slot_name: str = Field(
+        "", pattern="^([a-z0-9_]{1,63})?$", description="The replication slot; default: made of workflow and node."
+    )
+    publication_name: str = Field("", description="The publication; default: the name of the slot.")
+    create: bool = Field(default=True, description="Make publication and slot where they are not there.")
+    heartbeat: Duration = Field(10.0, gt=0, description="How often the slot moves on while no table changes.")
+    max_wal: Size | None = Field(None, description="How much log the server may keep for the slot before it is told.")
+    truncate: Literal["fail", "skip", "apply"] = Field(
+        "fail", description="What becomes of TRUNCATE; apply sends a row of that `_op`."
+    )
+    before: bool = Field(
+        default=False, description="Add `_before`, the former row, for tables with REPLICA IDENTITY FULL."
+    )
+    slot_wait: Duration = Field(75.0, ge=0, description="How long to wait for a slot that somebody else reads.")
+
+
 class PostgresSourceConfig(SqlSourceConfig, PostgresConfig):
     """Settings of the PostgreSQL source."""
 
     table: str = Field("", description="The table or view to read, as schema.table.")
     fetch_rows: int = Field(250_000, ge=1, description="Rows that one statement reads at most.")
+    cdc: ChangesConfig = Field(ChangesConfig(), description="For `mode: cdc` and `hybrid`: how changes are followed.")
 
     def outputs(self) -> dict[str, str]:
         """Return the tables to read by output: several have outputs of their names, without schemas where clear."""

@@ -1,31 +1,37 @@
-"""The PostgreSQL source: tables, views or a query, whole or only what is new."""
+"""The PostgreSQL source: tables, views or a query, whole or only what is new, or the changes of tables."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
-from dataflare.component import Split, source
+from dataflare.component import Split, Stream, source
 from dataflare.component.deviations import Contract
+from dataflare.connectors.postgres.changes.looking import wrong
+from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
-from dataflare.connectors.postgres.settings import PostgresSourceConfig
+from dataflare.connectors.postgres.settings import FOLLOWING, PostgresSourceConfig
 from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
 from dataflare.connectors.postgres.values import incoming
-from dataflare.errors import WorkflowError
+from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dataflare.component.contract import MaybeAsync
+    from dataflare.connectors.postgres.changes.following import Following
     from dataflare.connectors.postgres.copying import Form
+    from dataflare.errors import DataFlareError
     from dataflare.schema import Schema
     from dataflare.sql.source import Range
 
@@ -39,7 +45,7 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
     "postgres",
     status="beta",
     replay="exact",
-    modes=("full", "incremental"),
+    modes=("full", "incremental", *FOLLOWING),
     pushdown=("columns",),
     codecs=(CODEC,),
     examples=[
@@ -62,11 +68,18 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read. The column must be
     one that grows; rows in which it is null are left out, and so are rows that come with an older value.
 
+    `mode: cdc` follows tables: each insert, update and delete that is committed comes as a row, once, in order.
+    `mode: hybrid` reads the tables first, side by side and while others write to them, and then follows them, without a
+    gap and without a change twice. Both need `wal_level = logical`, a key or `replica identity full` for each table,
+    and `pip install 'dataflare[cdc]'`; publication and slot are made where they are not there. The server keeps its log
+    until the workflow has read it, so drop the slot when the workflow is not wanted any more.
+
     A numeric without precision is read as decimal(38,9); types that Arrow lacks are read as text; `types` says
     otherwise. A value that does not fit fails: nothing is rounded. TLS that `sslmode` asks for is verified.
     """
 
     _reader: CopyReader | None = None
+    _following: Following | None = None
     _speaks_text = True
 
     def connected(self) -> Statements:
@@ -77,8 +90,53 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
 
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
+        if self.context.mode in FOLLOWING:
+            tables = followed(session, self.config)
+            refuse_problems(tables)
+            self._following = _following()(self, tables)
+            return {name: table.relation for name, table in tables.items()}
         contract = Contract(self.context, "table")
         return relations(session, self.config, gently=contract.puts_aside() or contract.data_type == "discard")
+
+    def check(self) -> list[DataFlareError]:
+        """Look at each table, and whether changes can be followed where that is the mode."""
+        if self.context.mode not in FOLLOWING:
+            return super().check()
+        session = self.connected()
+        try:
+            return wrong(session, self.config, self.context)
+        finally:
+            session.close()
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Ask the database."""
+        found = super().streams()
+        if self._following is None:
+            return found
+        return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
+
+    def open(self) -> None:
+        """Connect; changes are waited for, and every row of them must fit."""
+        super().open()
+        if self._following is not None:
+            self.waits, self._contract = True, Contract(replace(self.context, on_error="fail", contract={}), "table")
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield parts of the tables, or what is followed."""
+        return super().splits(since) if self._following is None else self._following.splits(since)
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Any:
+        """Yield the rows of a part, in the order of its key; or changes, in the order of the log."""
+        return (super().read if self._following is None else self._following.read)(split, since, until)
+
+    def ends(self) -> MaybeAsync[Mapping[str, Position]]:
+        """Return where the log ends now, for changes."""
+        return super().ends() if self._following is None else self._following.ends()
+
+    def acknowledge(self, positions: Mapping[str, Position]) -> None:
+        """Let the server forget changes that are committed."""
+        if self._following is not None:
+            self._following.acknowledge(positions)
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
@@ -131,6 +189,8 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
 
     def close(self) -> None:
         """Disconnect."""
+        if self._following is not None:
+            self._following.close()
         super().close()
         self._reader = None
 
@@ -285,6 +345,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         if not isinstance(session, PostgresSession):
             session.close()
             session = self._session = PostgresSession(self.config, self._application())
+            self._took(session)
         return session
 
     def _copying(self) -> CopySession:
@@ -293,10 +354,27 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         if not isinstance(session, CopySession):
             session.close()
             session = self._session = CopySession(self.config, self._application())
+            self._took(session)
         return session
+
+    def _took(self, session: Statements) -> None:
+        if self._following is not None:
+            self._following.connected(session)
+
+    def _planned_schema(self, name: str) -> Schema:
+        schema = super()._planned_schema(name)
+        return schema if self._following is None else planned_schema(schema)
 
     def _application(self) -> str:
         return f"dataflare {self.context.workflow}/{self.context.node}"[:63]
+
+
+def _following() -> type[Following]:
+    try:
+        from dataflare.connectors.postgres.changes.following import Following
+    except ImportError as error:
+        raise UnavailableError("change capture needs numpy", hint="pip install 'dataflare[cdc]'") from error
+    return Following
 
 
 __all__ = ["PostgresSource"]

@@ -1,0 +1,95 @@
+"""Where the stream of changes stands: the position of its split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
+from dataflare.connectors.postgres.replication.messages import Point, lsn_number, lsn_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.batch import Position
+    from dataflare.connectors.postgres.replication.messages import Decoded, Settled
+
+
+@dataclass(slots=True)
+class Place:
+    """All transactions that were committed before `lsn` are passed, and those up to the point `opened` of the next.
+
+    `ahead`: streams of which more was passed. `seen`: what the first reading of tables had in it already.
+    """
+
+    lsn: int
+    opened: Point | None = None
+    ahead: dict[str, Point] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    is_open: bool = False
+
+    @classmethod
+    def at(cls, position: Position | None, begin: int) -> Self:
+        """Read a position; where there is none, or one of splits that were read before, begin at an LSN."""
+        if position is None:
+            return cls(begin)
+        if "splits" in position:
+            by_stream: dict[str, list[Reading]] = {}
+            for value in position["splits"].values():
+                reading = Reading.from_json(value)
+                by_stream.setdefault(reading.stream, []).append(reading)
+            return cls(begin, seen={name: Seen(readings) for name, readings in by_stream.items()})
+        opened = Point(lsn_number(position["tx"]), position["rows"]) if "tx" in position else None
+        ahead = {name: Point(lsn_number(lsn), number) for name, (lsn, number) in position.get("ahead", {}).items()}
+        seen = {name: Seen.from_json(value) for name, value in position.get("seen", {}).items()}
+        return cls(lsn_number(position["lsn"]), opened, ahead, seen)
+
+    def position(self) -> Position:
+        """Return it as JSON values."""
+        found: dict[str, Any] = {"lsn": lsn_text(self.lsn)}
+        if self.opened is not None:
+            found |= {"tx": lsn_text(self.opened.commit_lsn), "rows": self.opened.number}
+        if self.ahead:
+            found["ahead"] = {name: [lsn_text(p.commit_lsn), p.number] for name, p in self.ahead.items()}
+        if self.seen:
+            found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
+        return found
+
+    @property
+    def after(self) -> Point:
+        """The point up to which all is passed, beyond what the server leaves out by itself."""
+        return self.opened or Point()
+
+    def passed(self, decoded: Decoded) -> None:
+        """Changes of one stream were passed on."""
+        self.ahead[decoded.stream] = decoded.last
+        if decoded.settled is not None:
+            self.settled(decoded.settled)
+
+    def settled(self, settled: Settled) -> None:
+        """All changes up to a point were passed on."""
+        self.is_open = settled.is_open
+        self.lsn = max(self.lsn, settled.end_lsn)
+        if settled.is_open:
+            self.opened = max(settled.point, self.after)
+        elif self.opened is not None and self.opened <= settled.point:
+            self.opened = None
+        self._forget()
+
+    def read_up_to(self, lsn: int) -> None:
+        """The server has read its log up to here, and what was committed in it has come."""
+        if not self.is_open and lsn > self.lsn:
+            self.lsn, self.opened = lsn, None
+            self._forget()
+
+    def _forget(self) -> None:
+        self.ahead = {n: p for n, p in self.ahead.items() if p.commit_lsn >= self.lsn and p > self.after}
+        self.seen = {n: s for n, s in self.seen.items() if s.until > self.lsn}
+
+
+def lsn_of(position: Mapping[str, Any]) -> int:
+    """Return the LSN before which all of a position is passed; 0 where nothing of the stream is."""
+    return lsn_number(position["lsn"]) if "lsn" in position else 0
+
+
+__all__ = ["Place", "lsn_of"]

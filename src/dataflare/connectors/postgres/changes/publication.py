@@ -1,0 +1,158 @@
+"""Whether a publication tells all that is followed, and whether a server lets it be followed, each with its cure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataflare.connectors.postgres.changes.slot import made_publication, made_slot, refused, slot_state
+from dataflare.connectors.postgres.changes.tables import problem
+from dataflare.errors import UnavailableError
+from dataflare.sql.postgres_types import POSTGRES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dataflare.connectors.postgres.changes.slot import Names
+    from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.settings import ChangesConfig
+    from dataflare.connectors.postgres.statements import Statements
+    from dataflare.errors import DataFlareError
+
+_PUBLICATION = (
+    "select pubinsert and pubupdate and pubdelete, pubviaroot, current_setting('server_version_num')::int8 "
+    "from pg_publication where pubname = $1::text"
+)
+_TABLES = "select schemaname::text, tablename::text from pg_publication_tables where pubname = $1::text"
+_PART = (
+    "select attnames::text[], rowfilter from pg_publication_tables where pubname = $1::text and schemaname = $2::text "
+    "and tablename = $3::text"
+)
+_PARTS_VERSION = 150_000
+"""Before it, a publication tells whole tables only."""
+_SERVER = (
+    "select pg_is_in_recovery(), current_setting('wal_level'), current_user::text, "
+    "(select rolreplication or rolsuper from pg_roles where rolname = current_user) or exists (select from pg_roles "
+    "where rolname = 'rds_replication' and pg_has_role(oid, 'member')), "
+    "current_setting('max_replication_slots')::int8 - (select count(*) from pg_replication_slots), "
+    "current_setting('max_wal_senders')::int8 - (select count(*) from pg_stat_replication), "
+    "current_database()::text, has_database_privilege(current_database(), 'create')"
+)
+_OWNED = (
+    "select pg_has_role(c.relowner, 'usage'), has_table_privilege(c.oid, 'select') from pg_class c "
+    "join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
+)
+
+
+def server_problems(session: Statements) -> Iterator[DataFlareError]:
+    """Yield why the server lets nobody follow changes, or not this user."""
+    ((standby, level, user, may, _, senders, _, _),) = session.run(_SERVER)
+    if standby:
+        yield UnavailableError("the server is a standby, which keeps no slot of ours", hint="follow the primary")
+    if level != "logical":
+        cure = "alter system set wal_level = 'logical', then restart the server"
+        yield UnavailableError(f"the server logs for {level} only, not for logical decoding", hint=cure)
+    if not may:
+        cure = f"alter role {POSTGRES.quote(user)} replication"
+        yield UnavailableError(f"the user {user} may not follow changes", hint=f"run as an administrator: {cure}")
+    if senders <= 0:
+        yield UnavailableError("all replication connections of the server are taken", hint="raise max_wal_senders")
+
+
+def slot_problems(session: Statements, config: ChangesConfig, names: Names) -> Iterator[DataFlareError]:
+    """Yield why the slot cannot serve, or not be made, and whether the log that is kept for it is too much."""
+    state = slot_state(session, names.slot)
+    if state is None:
+        ((_, _, _, _, free, _, _, _),) = session.run(_SERVER)
+        if not config.create:
+            yield UnavailableError(f"there is no slot {names.slot}", hint=f"run: {made_slot(names)}")
+        elif free <= 0:
+            cure = "drop one that nobody reads (select slot_name, active from pg_replication_slots), or raise "
+            yield UnavailableError("all slots of the server are taken", hint=f"{cure}max_replication_slots")
+        return
+    if (wrong := refused(state, names.slot)) is not None:
+        yield wrong
+    if not session.run(_PUBLICATION, (names.publication,)):
+        yield UnavailableError(
+            f"there is a slot {names.slot}, but no publication {names.publication}: it could not be read",
+            hint=f"run: select pg_drop_replication_slot('{names.slot}'); both are made anew then",
+        )
+    if config.max_wal is not None and state.kept_bytes > config.max_wal:
+        yield UnavailableError(
+            f"the server keeps {state.kept_bytes >> 20} MiB of log for the slot {names.slot}, more than max_wal",
+            hint="run the workflow more often, or raise max_wal",
+        )
+
+
+def publication_problems(
+    session: Statements, names: Names, tables: Iterable[FollowedTable], mode: str
+) -> Iterator[DataFlareError]:
+    """Yield what a publication that is there leaves out."""
+    found = session.run(_PUBLICATION, (names.publication,))
+    name = POSTGRES.quote(names.publication)
+    there = set(session.run(_TABLES, (names.publication,)))
+    for whole, by_root, version in found:
+        if not whole:
+            yield UnavailableError(
+                f"the publication {names.publication} does not tell of all inserts, updates and deletes",
+                hint=f"run: alter publication {name} set (publish = 'insert, update, delete, truncate')",
+            )
+        for table in tables:
+            if table.partitioned and not by_root:
+                cure = f"alter publication {name} set (publish_via_partition_root = true)"
+                what = f"the publication {names.publication} tells changes of {table.table} by its partitions"
+                yield UnavailableError(what, hint=f"run: {cure}")
+            elif (table.table.schema, table.table.name) not in there:
+                what = f"the publication {names.publication} does not hold {table.table}"
+                yield UnavailableError(what, hint=f"run: alter publication {name} add table {table.reference}")
+            elif version >= _PARTS_VERSION:
+                yield from _left_out(session, names, table, mode)
+
+
+def _left_out(session: Statements, names: Names, table: FollowedTable, mode: str) -> Iterator[DataFlareError]:
+    ((columns, condition),) = session.run(_PART, (names.publication, table.table.schema, table.table.name))
+    lost = [c for c in table.relation.schema.names if columns is not None and c not in columns]
+    if lost:
+        yield UnavailableError(
+            f"the publication {names.publication} leaves out column {lost[0]} of {table.table}",
+            hint="let it tell all columns of the table",
+        )
+    if condition is not None and mode == "hybrid":
+        yield UnavailableError(
+            f"the publication {names.publication} tells only some rows of {table.table}; all would be read first",
+            hint="let it tell all rows of the table, with a filter behind the source; or use mode: cdc",
+        )
+
+
+def refuse_publication(session: Statements, names: Names, tables: Iterable[FollowedTable], mode: str) -> None:
+    """Raise the first of what a publication leaves out."""
+    for error in publication_problems(session, names, tables, mode):
+        raise error
+
+
+def table_problems(
+    session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], mode: str
+) -> Iterator[DataFlareError]:
+    """Yield what is wrong with tables, and why a publication of them that is not there cannot be made."""
+    for table in tables:
+        if (error := problem(table)) is not None:
+            yield error
+    ((*_, database, creates),) = session.run(_SERVER)
+    owned = {t.name: session.run(_OWNED, (t.table.schema, t.table.name))[0] for t in tables}
+    if not session.run(_PUBLICATION, (names.publication,)):
+        cure = f"run as their owner: {made_publication(names, tables)}"
+        if not config.create:
+            yield UnavailableError(f"there is no publication {names.publication}", hint=cure)
+        else:
+            if not creates:
+                grant = f"grant create on database {POSTGRES.quote(database)} to ..."
+                yield UnavailableError("the user may not make a publication", hint=f"{grant}; or {cure}")
+            for table in tables:
+                if not owned[table.name][0]:
+                    yield UnavailableError(f"the user does not own {table.table}, so cannot publish it", hint=cure)
+    for table in tables:
+        if mode == "hybrid" and not owned[table.name][1]:
+            grant = f"grant select on {table.reference} to ..."
+            yield UnavailableError(f"the user may not read {table.table}", hint=f"run: {grant}")
+
+
+__all__ = ["publication_problems", "refuse_publication", "server_problems", "slot_problems", "table_problems"]

@@ -1,0 +1,242 @@
+"""Reads the stream of changes from a slot: in order, none twice, and acknowledged only as far as it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflare.batch import Batch
+from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
+from dataflare.connectors.postgres.changes.caught import Caught
+from dataflare.connectors.postgres.changes.place import Place, lsn_of
+from dataflare.connectors.postgres.changes.shapes import Shapes
+from dataflare.connectors.postgres.changes.slot import refuse_slot, slot_state
+from dataflare.connectors.postgres.replication.connection import ReplicationConnection
+from dataflare.connectors.postgres.replication.decoder import Decoder
+from dataflare.connectors.postgres.replication.messages import Decoded, Described, Settled, Truncated, lsn_text
+from dataflare.errors import DataError, ExternalError, UnavailableError
+from dataflare.monitoring.events import Noticed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from dataflare.batch import Position
+    from dataflare.component import StageContext
+    from dataflare.connectors.postgres.changes.slot import Names, SlotState
+    from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.settings import PostgresSourceConfig
+    from dataflare.connectors.postgres.statements import Statements
+
+RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
+PULSE_SECONDS_MAX = 10.0
+"""How often the server hears of a reader that is held up: it gives up after a minute (wal_sender_timeout)."""
+WAIT_SECONDS, WAIT_SECONDS_MAX = 0.1, 2.0
+
+
+class ChangeStream:
+    """One reader of a slot; `session` is a connection for questions, which nobody else uses meanwhile."""
+
+    def __init__(
+        self,
+        config: PostgresSourceConfig,
+        context: StageContext,
+        session: Statements,
+        tables: Mapping[str, FollowedTable],
+        names: Names,
+    ) -> None:
+        """Know all of it; connect later."""
+        self._config, self._context, self._session, self._names = config, context, session, names
+        self._tables = tables
+        self._shapes = Shapes(config, context, session, tables)
+        self._connection: ReplicationConnection | None = None
+        self._lock = threading.Lock()
+        self._flushed = self._answered = 0
+        self._behind = False
+        self.bytes_read = 0
+
+    async def read(self, since: Position | None, until: Position | None, begin: int) -> AsyncGenerator[Batch]:
+        """Yield what comes after a position, at first after the LSN `begin`; up to `until`, where that is given."""
+        call, clock = self._context.runtime.call, self._context.runtime.clock
+        end = lsn_of(until) if until is not None else None
+        place = self._place = await self._started(since, begin)
+        pulse = asyncio.create_task(self._pulse())
+        try:
+            told, when = place.lsn, clock.monotonic()
+            while end is None or place.lsn < end:
+                batches = await call(self._taken)
+                for batch in batches:
+                    yield batch
+                    told, when = place.lsn, clock.monotonic()
+                idle = clock.monotonic() - when >= self._config.cdc.heartbeat or (end is not None and place.lsn >= end)
+                if idle and not place.is_open and place.lsn > told:
+                    yield self._nothing()
+                    told, when = place.lsn, clock.monotonic()
+                if pulse.done():
+                    pulse.result()
+        finally:
+            pulse.cancel()
+            await asyncio.gather(pulse, return_exceptions=True)
+
+    def acknowledge(self, position: Position) -> None:
+        """Let the server forget what a position has passed: it is committed everywhere (invariant 1).
+
+        The server hears of it with the next receipt, or at the end.
+        """
+        self._flushed = max(self._flushed, lsn_of(position))
+
+    def close(self) -> None:
+        """Tell the server what is committed, and disconnect."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(ExternalError):  # the server tells these changes again then, and they are left out
+                self._answer()
+            self._connection = None
+            connection.close()
+
+    # ---- beginning ----------------------------------------------------------------------------------------------
+
+    async def _started(self, since: Position | None, begin: int) -> Place:
+        """Wait for the slot to be free, and start; retry where somebody takes it first."""
+        runtime = self._context.runtime
+        deadline, wait = runtime.clock.monotonic() + self._config.cdc.slot_wait, WAIT_SECONDS
+        while True:
+            place = Place.at(since, begin)
+            found = await runtime.call(slot_state, self._session, self._names.slot)
+            state = refuse_slot(found, self._names.slot, place.lsn)
+            if state.active_pid is None:
+                try:
+                    await runtime.call(self._start, place)
+                except ExternalError:
+                    if runtime.clock.monotonic() >= deadline:
+                        raise
+                else:
+                    return place
+            elif runtime.clock.monotonic() >= deadline:
+                raise UnavailableError(
+                    f"the slot {self._names.slot} is read by somebody else, process {state.active_pid} of the server",
+                    hint="stop the other run, or name another slot in cdc.slot_name",
+                )
+            await runtime.clock.sleep(wait * (0.5 + runtime.random.random()))
+            wait = min(wait * 2, WAIT_SECONDS_MAX)
+
+    def _start(self, place: Place) -> None:
+        self.close()
+        context = self._context
+        connection = ReplicationConnection(self._config, f"dataflare {context.workflow}/{context.node}"[:63])
+        try:
+            connection.start(self._names.slot, [self._names.publication], place.lsn)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._flushed, self._answered = connection, place.lsn, 0
+        self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
+        self._caught = Caught(place, self._session, self._tables)
+
+    # ---- changes ------------------------------------------------------------------------------------------------
+
+    def _taken(self) -> list[Batch]:
+        """Receive what has come, for a moment at most; tell what is committed."""
+        connection = self._connection
+        assert connection is not None, "the stream was not started"
+        with self._lock:
+            self._answer()
+            frames = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
+            self.bytes_read += len(frames.data)
+            self._caught.look(frames)
+            found = [batch for event in self._decoder.feed(frames) for batch in self._batches(event)]
+            self._place.read_up_to(frames.wal_end)
+        return found
+
+    def _batches(self, event: Any) -> Iterator[Batch]:
+        place = self._place
+        if isinstance(event, Decoded):
+            rows = self._caught.unseen(event)
+            self._refuse_moved(event.stream, rows)
+            place.passed(event)
+            if rows.num_rows:
+                yield Batch(rows, event.stream, place.position())
+        elif isinstance(event, Settled):
+            place.settled(event)
+        elif isinstance(event, Described):
+            self._shapes.described(event)
+        elif isinstance(event, Truncated):
+            yield from self._truncated(event)
+
+    def _refuse_moved(self, stream: str, rows: pa.Table) -> None:
+        """Refuse rows that have got another key, and of which values were not sent: they are nowhere to be had."""
+        if UNCHANGED not in rows.column_names or rows.column(UNCHANGED).null_count == rows.num_rows:
+            return
+        moved = pc.and_(pc.equal(rows.column(OP), Op.INSERT.value), pc.is_valid(rows.column(UNCHANGED)))
+        if pc.any(moved).as_py():
+            name = rows.filter(moved).column(UNCHANGED)[0].as_py()[0]
+            table = self._tables[stream]
+            raise DataError(
+                f"a row of {table.table} has got another key, and its long value of {name} was not sent with it",
+                hint=f"alter table {table.reference} replica identity full, and begin anew with this table",
+            )
+
+    def _truncated(self, event: Truncated) -> Iterator[Batch]:
+        for stream in event.streams:
+            seen, policy = self._caught.saw_truncate(stream, event.point.commit_lsn), self._config.cdc.truncate
+            if not seen and policy == "fail":
+                raise DataError(
+                    f"{self._tables[stream].table} was truncated at {lsn_text(event.point.commit_lsn)}",
+                    hint="say what becomes of it, with cdc: {truncate: apply} or {truncate: skip}",
+                )
+            if seen or policy == "skip":
+                continue
+            self._place.seen.pop(stream, None)  # all that is in the table from here on comes by the stream
+            self._place.ahead[stream] = event.point
+            yield Batch(self._gone(stream, event), stream, self._place.position())
+
+    def _gone(self, stream: str, event: Truncated) -> pa.Table:
+        """Return the row that says that a table is empty."""
+        schema = self._context.schemas[stream].to_arrow()
+        row = {OP: Op.TRUNCATE.value, COMMIT_TS: event.commit_time, TX: f"{event.point.commit_lsn:016x}"}
+        return pa.Table.from_arrays([pa.array([row.get(f.name)], f.type) for f in schema], schema=schema)
+
+    def _nothing(self) -> Batch:
+        """Return no rows and where the stream stands."""
+        stream = next(iter(self._tables))
+        return Batch(self._context.schemas[stream].to_arrow().empty_table(), stream, self._place.position())
+
+    # ---- meanwhile ----------------------------------------------------------------------------------------------
+
+    async def _pulse(self) -> None:
+        """Tell the server now and then that somebody reads, also while nobody takes changes; watch its log."""
+        runtime = self._context.runtime
+        while True:
+            await runtime.clock.sleep(min(self._config.cdc.heartbeat, PULSE_SECONDS_MAX))
+            await runtime.call(self._beat)
+
+    def _beat(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.acknowledge(self._flushed)
+            state, most = slot_state(self._session, self._names.slot), self._config.cdc.max_wal
+        if state is None:
+            return
+        behind = (most is not None and state.kept_bytes > most) or state.wal_status == "unreserved"
+        if behind and not self._behind:
+            self._context.emit(Noticed(self._context.workflow, "slot.behind", _told(state, most), self._context.node))
+        self._behind = behind
+
+    def _answer(self) -> None:
+        if self._connection is not None and self._flushed > self._answered:
+            self._answered = self._flushed
+            self._connection.acknowledge(self._flushed)
+
+
+def _told(state: SlotState, most: int | None) -> str:
+    kept = f"the server keeps {state.kept_bytes >> 20} MiB of log for the slot"
+    if state.wal_status == "unreserved":
+        return f"{kept}, and is about to remove it: the slot is lost then (max_slot_wal_keep_size)"
+    return f"{kept}, more than max_wal ({(most or 0) >> 20} MiB): the destination is slow, or a transaction stays open"
+
+
+__all__ = ["ChangeStream"]

@@ -1,0 +1,74 @@
+"""The page on changes from PostgreSQL is followed on a real server, with names of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.changes import forget, logged
+from tests.docs.page import blocks_of
+from tests.docs.test_documents import DATAFLARE, ROOT
+from tests.postgres import VARIABLE, Place, place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.postgres
+BLOCKS = blocks_of(ROOT / "docs" / "postgres-cdc.md")
+
+
+@pytest.fixture
+def spot() -> Iterator[Place]:
+    with place() as found:
+        found.run("create table {}.orders (id int primary key, amount numeric(10,2))")
+        found.run("create table {}.customers (id int primary key, name text)")
+        found.run("insert into {}.orders values (1, 9.50)")
+        yield found
+        forget(found, f"dataflare_{found.schema}_shop")
+
+
+def dataflare(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([DATAFLARE, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
+    (workflow,) = (b.text for b in BLOCKS if b.language == "yaml")
+    grants, publication, drops, lag = (b.text for b in BLOCKS if b.language == "sql")
+    named = {"public.": f"{spot.schema}.", "dataflare_shop_shop": f"dataflare_{spot.schema}_shop"}
+
+    def script(text: str) -> list[tuple[object, ...]]:
+        for old, new in named.items():
+            text = text.replace(old, new)
+        found = [spot.run(statement) for statement in text.split(";") if statement.strip()]
+        return found[-1]
+
+    password = '\n      password: "${secret:pg/PASSWORD}"'
+    assert password in workflow
+    for old, new in {**named, "postgresql://flare@localhost/shop": f'"${{{VARIABLE}}}"', password: ""}.items():
+        workflow = workflow.replace(old, new)
+    (tmp_path / "shop.yaml").write_text(workflow.replace("id: shop\n", f"id: {spot.schema}\n"))
+    assert "alter table public.orders owner to flare" in grants
+
+    assert "is valid" in dataflare(tmp_path, "validate", "shop.yaml", "--level", "connect")
+    dataflare(tmp_path, "run", "shop.yaml", "--until", "now")
+    spot.run("update {}.orders set amount = 12 where id = 1")
+    spot.run("insert into {}.customers values (7, 'Ada')")
+    dataflare(tmp_path, "run", "shop.yaml", "--until", "now")
+    assert [(c["_op"], c["amount"]) for c in logged(tmp_path / "orders")] == [("read", 9.5), ("update", 12.0)]
+    assert [(c["_op"], c["name"]) for c in logged(tmp_path / "customers")] == [("insert", "Ada")]
+
+    slots = {name: status for name, _, status, _ in script(lag)}
+    assert slots[f"dataflare_{spot.schema}_shop"] == "reserved"
+    script(drops)
+    script(publication)
+
+
+def test_the_page_names_every_setting() -> None:
+    from dataflare.connectors.postgres.settings import ChangesConfig
+
+    page = (ROOT / "docs" / "postgres-cdc.md").read_text()
+    assert [name for name in ChangesConfig.model_fields if name not in page] == []
