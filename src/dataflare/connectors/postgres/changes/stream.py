@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -128,11 +128,10 @@ class ChangeStream:
         self.close()
         context = self._context
         connection = ReplicationConnection(self._config, f"dataflare {context.workflow}/{context.node}"[:63])
-        try:
+        with ExitStack() as failing:
+            failing.callback(connection.close)
             connection.start(self._names.slot, [self._names.publication], place.lsn)
-        except BaseException:
-            connection.close()
-            raise
+            failing.pop_all()
         self._connection, self._flushed, self._answered = connection, place.lsn, 0
         self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
         self._caught = Caught(place, self._session, self._tables)
