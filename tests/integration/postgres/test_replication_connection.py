@@ -92,6 +92,16 @@ def test_an_idle_stream_tells_how_far_the_server_is(spot: Place, log: Stream) ->
         log.connection.acknowledge(0, reached)
 
 
+def test_a_server_that_asks_whether_we_are_there_is_answered(spot: Place) -> None:
+    with stream(spot, "-c wal_sender_timeout=6s") as log:
+        log.start()
+        asked = 0
+        while asked < 2:  # the second time it would not ask, had nobody answered the first
+            asked += log.connection.receive(10).reply_wanted
+        spot.run("insert into {}.t values (1)")
+        assert [r["id"] for r in log.rows()] == [1]
+
+
 def test_a_slot_that_somebody_reads_is_refused_for_now(log: Stream) -> None:
     log.start()
     other = ReplicationConnection(log.config, "dataflare test")

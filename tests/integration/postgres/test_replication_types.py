@@ -108,7 +108,7 @@ def log(spot: Place) -> Iterator[Stream]:
 
 
 def read(spot: Place, **settings: Any) -> pa.Table:
-    source = staged(PostgresSource(PostgresSourceConfig(url=spot.url, table=spot.table("t"), **settings)))
+    source = staged(PostgresSource(PostgresSourceConfig(**{"url": spot.url, "table": spot.table("t"), **settings})))
     source.open()
     try:
         tables = [b.rows for s in splits_of(source) for b in batches_of(source, s)]
@@ -152,13 +152,19 @@ def test_a_value_is_the_same_by_either_way(spot: Place, log: Stream, kind: str) 
 
 
 def test_settings_of_the_server_do_not_reach_the_values(spot: Place) -> None:
-    spot.run("create table {}.t (id int primary key, a timestamptz, b interval, c bytea, d float8, e tstzrange)")
+    spot.run(
+        "create table {}.t (id int primary key, a timestamptz, b interval, c bytea, d float8, e tstzrange, f {}.pair)"
+    )
     with stream(spot, HOSTILE) as log:
         spot.run(
             "insert into {}.t values (1, '2026-02-28 14:30:01+02', '1 year -2 days', '\\x00ff', "
-            "0.30000000000000004, '[2026-01-01 00:00+02,)')"
+            "0.30000000000000004, '[2026-01-01 00:00+02,)', "
+            "(1, 'x', true, '1 year -2 days', '\\x00ff', '2026-01-01 00:00+02'))"
         )
-        assert same(streamed(log), read(spot))
+        found = streamed(log)
+        assert same(found, read(spot))
+        assert same(found, read(spot, url=log.config.url))
+        assert found.column("f").to_pylist() == [r'(1,x,t,"1 year -2 days","\\x00ff","2025-12-31 22:00:00+00")']
 
 
 AS_TEXT = ["bool", "bool[]", "inet", "interval", "timestamptz", "bytea", "numeric", "{}.flag", "date", "float8"]

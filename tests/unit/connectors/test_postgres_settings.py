@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dataflare.connectors.postgres.failures import translated
+from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import PostgresConfig, PostgresDestinationConfig, PostgresSourceConfig
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
@@ -107,6 +108,16 @@ def test_a_missing_driver_is_told_with_the_way_to_get_it(monkeypatch: pytest.Mon
     with pytest.raises(UnavailableError) as caught:
         PostgresSession(PostgresConfig(url=URL), "x")
     assert "pip install 'dataflare[postgres]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("missing", ["psycopg", "dataflare.connectors.postgres.replication.frames"])
+def test_what_change_capture_lacks_is_told_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UnavailableError) as caught:
+        ReplicationConnection(PostgresConfig(url=URL), "x")
+    assert "pip install 'dataflare[cdc]'" in caught.value.hint
 
 
 @pytest.mark.parametrize(

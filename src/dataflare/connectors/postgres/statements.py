@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     "select set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false), "
     "set_config('extra_float_digits', '1', false), set_config('intervalstyle', 'postgres', false), "
+    "set_config('bytea_output', 'hex', false), "
     "set_config('standard_conforming_strings', 'on', false), "
     "set_config('idle_in_transaction_session_timeout', '0', false), set_config('lock_timeout', $1, false), "
     # A committed epoch must outlive a crash of the server: sources are acknowledged for it (invariant 1).

@@ -57,15 +57,13 @@ def gathered(data: pa.Buffer, starts: Integers, ends: Integers, valid: Flags | N
     count = len(starts)
     if not count:
         return pa.array([], pa.binary())
-    wide = data.size > _INT32_MAX
-    offsets = np.empty((count, 2), np.int64 if wide else np.int32)
+    if data.size > _INT32_MAX:  # a message has a gigabyte at most, and what is taken with it is bounded
+        raise malformed("there are more than two gigabytes at once")
+    offsets = np.empty((count, 2), np.int32)
     offsets[:, 0], offsets[:, 1] = starts, ends
-    kind = pa.large_binary() if wide else pa.binary()
-    spread = pa.Array.from_buffers(kind, 2 * count - 1, [None, pa.py_buffer(offsets), data])
+    spread = pa.Array.from_buffers(pa.binary(), 2 * count - 1, [None, pa.py_buffer(offsets), data])
     chosen = np.arange(0, 2 * count - 1, 2, dtype=np.int32)
-    mask = None if valid is None or valid.all() else ~valid
-    found = spread.take(pa.array(chosen, mask=mask))
-    return found.cast(pa.binary()) if wide else found
+    return spread.take(pa.array(chosen, mask=None if valid is None or valid.all() else ~valid))
 
 
 def whole(texts: pa.Array) -> tuple[Integers, Bytes]:
