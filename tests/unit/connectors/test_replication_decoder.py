@@ -175,6 +175,7 @@ def test_a_log_is_decoded_as_it_was_written(log: Log, data: Any, rows_max: int, 
             event.rows.validate(full=True)
             assert event.first <= event.last
     settled = [s for s in told(events) if s is not None]
+    assert all(s.is_open == (s.end_lsn < s.point.commit_lsn) for s in settled)
     assert settled[-1].end_lsn == log.lsn - 50
     assert not settled[-1].is_open
     assert [s.point for s in settled] == sorted(s.point for s in settled)
@@ -315,6 +316,35 @@ def test_a_streamed_transaction_that_is_undone_leaves_nothing() -> None:
     assert decoded(messages) == []
     with pytest.raises(DataError, match="committed that was not streamed"):
         decoded([*messages, pgoutput.stream_commit(9, 1, 2)])
+
+
+def test_a_table_described_by_what_is_undone_stays_described() -> None:
+    messages = [
+        pgoutput.stream_start(9),
+        pgoutput.relation(1, "t", COLUMNS, transaction=10),
+        pgoutput.insert(1, [1, "undone", None], 10),
+        pgoutput.stream_stop(),
+        pgoutput.stream_abort(9, 10),
+        pgoutput.stream_start(9),
+        pgoutput.insert(1, [2, "x", None], 9),
+        pgoutput.stream_stop(),
+        pgoutput.stream_commit(9, 1, 2),
+    ]
+    assert [r["id"] for r in by_stream(decoded(messages))["t"]] == [2]
+
+
+def test_a_value_that_was_not_sent_is_not_taken_from_the_row_before_it() -> None:
+    messages = [
+        pgoutput.begin(5),
+        DESCRIBED,
+        pgoutput.delete(1, [1, None, None]),
+        pgoutput.update(1, [2, pgoutput.SAME, "1.00"]),
+        pgoutput.update(1, [4, pgoutput.SAME, "1.00"], [3, None, None]),
+        pgoutput.commit(5, 6),
+    ]
+    rows = by_stream(decoded(messages))["t"]
+    told = [(r["_op"], r["id"], r["_unchanged"]) for r in rows]
+    assert told == [("delete", 1, None), ("update", 2, ["a"]), ("delete", 3, None), ("insert", 4, ["a"])]
 
 
 def test_a_key_that_is_null_is_refused() -> None:

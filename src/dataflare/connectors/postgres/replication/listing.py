@@ -70,7 +70,7 @@ def _items(data: Bytes, starts: Integers, stops: Integers) -> pa.Array:
         return pa.array([], pa.binary())
     padded = np.concatenate([data, np.zeros(len(_NULL), np.uint8)])
     quoted = padded[starts] == _QUOTE
-    null = ~quoted & (stops - starts == len(_NULL))
+    null = stops - starts == len(_NULL)
     at = starts[null]
     null[null] = (padded[at[:, None] + np.arange(len(_NULL))] == _NULL).all(axis=1)
     return gathered(pa.py_buffer(padded), starts + quoted, stops - quoted, ~null)
