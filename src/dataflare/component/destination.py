@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from dataflare.component.contract import C, Component, MaybeAsync
 
 if TYPE_CHECKING:
     from dataflare.batch import Batch, DataRecord
+    from dataflare.errors import DataFlareError
     from dataflare.schema import Schema
 
 Handle = Mapping[str, Any]
@@ -52,6 +53,13 @@ class DestinationConnector(Component[C]):
         """
         del config, schema
         return None
+
+    def refusals(self) -> Iterable[DataFlareError]:
+        """Yield why rows of `context.schemas` cannot be written with these settings and this write mode.
+
+        Asked while planning, when the schemas of all inputs are known; touches nothing.
+        """
+        return ()
 
     def open(self) -> MaybeAsync[None]:
         """Connect, create what is missing, and raise the fence to `context.attempt`.

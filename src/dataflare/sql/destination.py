@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dataflare.batch import Encoded
 from dataflare.component import DestinationConnector, Epoch
-from dataflare.errors import DataFlareError, StateError
+from dataflare.errors import DataFlareError, StateError, WorkflowError
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import add_column, create_partial_index, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
@@ -120,6 +120,13 @@ class SqlDestination(DestinationConnector[D]):
         """Take bytes in the modes that look at no row of them."""
         looks = self.context.write_mode in ("delete_insert", "scd2")
         return () if looks else super().codecs()
+
+    def refusals(self) -> Iterator[DataFlareError]:
+        """Tell whether the settings, the write mode and the rows go together."""
+        try:
+            shape_of(self.context, self.config)
+        except WorkflowError as error:
+            yield error
 
     # ---- what the engine calls ----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.batch import RESERVED
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED
-from dataflare.errors import WorkflowError
+from dataflare.errors import Place, WorkflowError
 from dataflare.schema import Column, Schema
 from dataflare.sql.ddl import check_key, merged_schemas
 
@@ -65,21 +65,32 @@ def shape_of(context: StageContext, config: SqlDestinationConfig) -> Shape:
     """Return the shape for the inputs and the settings; raise WorkflowError where they do not go together."""
     schema, mode = merged_schemas(context.schemas, context.node), context.write_mode
     check_key(schema, context.key, context.node)
+    _check_settings(config, mode, changes=OP in schema)
     if OP not in schema and mode != "scd2":
         if mode == "update" and not set(schema.names) - set(context.key):
-            raise WorkflowError(
-                f"{context.node} has nothing to update: all its columns are the key", hint="bring more columns"
-            )
+            raise WorkflowError("there is nothing to update: all columns are the key", hint="bring more columns")
         return Shape(schema, schema, context.key, unique=unique_key(context), repeats=mode in _REPEATING)
     if mode == "append":
-        logged = _logged(schema, config.changes.named(), context.node)
+        logged = _logged(schema, config.changes.named())
         return Shape(logged, logged, plain=False)
     if mode not in APPLIED:
         raise WorkflowError(
-            f"write_mode {mode} cannot apply the changes that {context.node} gets",
+            f"write_mode {mode} cannot apply changes, and changes come",
             hint="use write_mode: merge with a key, or keep them as a log: write_mode: append with changes",
         )
     return _applied(schema, context, config)
+
+
+def _check_settings(config: SqlDestinationConfig, mode: str, *, changes: bool) -> None:
+    """Refuse settings that would say nothing here."""
+    own = {"history": ("scd2",), "replaces": ("delete_insert",), "deletes": APPLIED, "changes": ("append", "merge")}
+    for name in sorted(config.model_fields_set & own.keys()):
+        wants = name in ("deletes", "changes")
+        if mode in own[name] and (changes or not wants):
+            continue
+        what = f"{name} is for {'changes in ' if wants else ''}write_mode {' and '.join(own[name])}"
+        got = "" if changes or not wants else "; what comes are rows, not changes"
+        raise WorkflowError(f"{what}{got}", hint=f"leave {name} out").at(Place(path=name))
 
 
 def unique_key(context: StageContext) -> tuple[str, ...]:
@@ -92,19 +103,19 @@ def kept_as(reserved: str, name: str, schema: Schema) -> Column:
     return replace(schema[reserved], name=name, nullable=True)
 
 
-def _logged(schema: Schema, named: Mapping[str, str], node: str) -> Schema:
+def _logged(schema: Schema, named: Mapping[str, str]) -> Schema:
     """Return the columns of a log of changes."""
     if not named.get(OP):
         raise WorkflowError(
-            f"{node} gets changes, and write_mode append would take a deleted row for a new one",
+            "changes come, and write_mode append would take a deleted row for a new one",
             hint="apply them: write_mode: merge with a key; or keep them as a log: "
             f"changes: {{op: {OP}, commit_ts: {COMMIT_TS}, tx: {TX}}}",
         )
     values = Schema(tuple(replace(c, nullable=True) for c in schema if c.name not in RESERVED))
     lost = next((name for reserved, name in named.items() if reserved not in schema), None)
     if lost is not None:
-        raise WorkflowError(f"the changes that {node} gets have nothing for {lost}", hint="leave it out of changes")
-    return _with(values, [kept_as(reserved, name, schema) for reserved, name in named.items()], node)
+        raise WorkflowError(f"the changes have nothing for {lost}", hint="leave it out of changes")
+    return _with(values, [kept_as(reserved, name, schema) for reserved, name in named.items()])
 
 
 def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig) -> Shape:
@@ -119,7 +130,7 @@ def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig
         )
     own = [Column(name, _TYPES[reserved]) for reserved, name in named.items()]
     if not merges:
-        own += _versions(values, config, context.node)
+        own += _versions(values, config)
     elif config.deletes == "soft":
         own.append(Column(config.deleted_at, "timestamp"))
     staged = [replace(c, nullable=True) for c in values]
@@ -127,7 +138,7 @@ def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig
     staged += [Column(UNCHANGED, "list<string>")] if UNCHANGED in schema else []
     return Shape(
         Schema(tuple(staged)),
-        _with(values, own, context.node),
+        _with(values, own),
         context.key,
         tuple(named.items()),
         changes=True,
@@ -137,12 +148,12 @@ def _applied(schema: Schema, context: StageContext, config: SqlDestinationConfig
     )
 
 
-def _versions(values: Schema, config: SqlDestinationConfig, node: str) -> list[Column]:
+def _versions(values: Schema, config: SqlDestinationConfig) -> list[Column]:
     """Return the columns of versions."""
     told = config.history
     if told.at and told.at not in values:
         raise WorkflowError(
-            f"{told.at} is not among the columns that reach {node}: {', '.join(values.names)}",
+            f"{told.at} is not among the columns that come: {', '.join(values.names)}",
             hint="name a column of the rows in history: {at: ...}",
         )
     if told.at and values[told.at].type not in ("timestamp", "datetime", "date"):
@@ -153,13 +164,13 @@ def _versions(values: Schema, config: SqlDestinationConfig, node: str) -> list[C
     return [Column(start, "timestamp"), Column(end, "timestamp"), Column(current, "bool")]
 
 
-def _with(values: Schema, own: list[Column], node: str) -> Schema:
+def _with(values: Schema, own: list[Column]) -> Schema:
     """Return columns of rows together with those that the destination adds; no name may be there twice."""
     names = [*values.names, *(c.name for c in own)]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise WorkflowError(
-            f"{node} would write {twice} twice: as a column of the rows and as one that it adds",
+            f"{twice} would be there twice: as a column of the rows and as one that is added",
             hint="give it another name in the settings, or drop it in a mapping before",
         )
     return Schema((*values, *own))

@@ -21,6 +21,7 @@ from dataflare.workflow.faults import Faults
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
+from dataflare.workflow.landing import check_landing
 from dataflare.workflow.passing import pass_through, unjudged
 from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
@@ -170,6 +171,8 @@ class _Loading:
         flow = typer.run(self._known(out))
         check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
+        if level != STATIC:
+            check_landing(out, flow, self._findings)
         tell_unheeded(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         if check:

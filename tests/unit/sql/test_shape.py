@@ -50,9 +50,9 @@ def test_a_log_has_what_is_asked_for() -> None:
     ("mode", "settings", "message", "hint"),
     [
         ("append", {}, "would take a deleted row for a new one", r"changes: \{op: _op, commit_ts: _commit_ts"),
-        ("overwrite", {}, "overwrite cannot apply the changes", "write_mode: merge"),
-        ("merge", {"deletes": "soft", "deleted_at": "name"}, "would write name twice", "another name"),
-        ("merge", {"changes": {"op": "id"}}, "would write id twice", "another name"),
+        ("overwrite", {}, "overwrite cannot apply changes", "write_mode: merge"),
+        ("merge", {"deletes": "soft", "deleted_at": "name"}, "name would be there twice", "another name"),
+        ("merge", {"changes": {"op": "id"}}, "id would be there twice", "another name"),
         ("merge", {"changes": {"before": "was"}}, "was is what a change says beside the row", "write_mode: append"),
     ],
 )

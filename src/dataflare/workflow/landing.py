@@ -1,0 +1,108 @@
+"""Checks that what sources yield and what destinations do with it are right together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dataflare.plan_words import EdgeKind, NodeKind
+from dataflare.workflow.components import KEYED, mode, write_mode
+from dataflare.workflow.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dataflare.plan import Output
+    from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.findings import Findings
+    from dataflare.workflow.flow import Flow
+
+_KEEPING = ("merge", "scd2")
+"""Modes in which a row stays until a change tells that it is gone."""
+_TIMES = ("timestamp", "datetime", "date")
+
+
+def check_landing(outline: Outline, flow: Flow, findings: Findings) -> None:
+    """Report what cannot be right, and warn of what may not be meant; the workflow is typed as far as it can be."""
+    landing = _Landing(outline, flow, findings)
+    for draft in outline.drafts.values():
+        if draft.kind is NodeKind.DESTINATION and draft.cls is not None and flow.edges.get(draft.id):
+            landing.check(draft)
+
+
+class _Landing:
+    def __init__(self, outline: Outline, flow: Flow, findings: Findings) -> None:
+        self._outline, self._flow, self._findings = outline, flow, findings
+        self._faults = Faults(outline, findings)
+
+    def check(self, draft: Draft) -> None:
+        """Check one destination."""
+        flow = self._flow
+        if flow.typed(draft.id) and draft.component is not None:
+            schemas = {str(port): output.schema for port, output in enumerate(flow.inputs(draft.id))}
+            draft.component.context = replace(draft.component.context, schemas=schemas)
+            for error in draft.component.refusals():
+                self._faults.tell(draft, error)
+        for output in flow.inputs(draft.id):
+            self._check_key(draft, output)
+        for source, name in dict.fromkeys(self._unchanged_from(draft.id)):
+            self._check_source(draft, self._outline.drafts[source], flow.outputs[source][name])
+
+    def _check_key(self, draft: Draft, output: Output) -> None:
+        """Changes are applied by the key by which they are told apart, or a delete meets the wrong rows."""
+        if output.kind is not EdgeKind.UPSERT or write_mode(draft) not in KEYED or not (draft.key and output.key):
+            return
+        if set(draft.key) != set(output.key):
+            own, told = ", ".join(draft.key), ", ".join(output.key)
+            self._findings.error(
+                "key_differs",
+                f"{draft.id!r} applies changes by {own}, but they are told apart by {told}",
+                self._outline.place(draft, "key"),
+                f"write key: [{told}]",
+            )
+
+    def _check_source(self, draft: Draft, source: Draft, output: Output) -> None:
+        how, what = mode(source), write_mode(draft)
+        place = self._outline.place(draft, "write_mode" if draft.text.write_mode else "type")
+        if how == "full" and what in _KEEPING and output.key and output.kind is EdgeKind.APPEND:
+            self._findings.warning(
+                "deleted_rows_stay",
+                f"rows that are deleted from {source.id!r} stay in {draft.id!r}: mode full reads what is there, and "
+                f"{what} takes nothing away",
+                place,
+                "read the changes, or use write_mode: overwrite, if they shall go",
+            )
+        cursor = getattr(getattr(source.component, "config", None), "incremental", None)
+        column = getattr(cursor, "cursor_field", "") if how == "incremental" else ""
+        moves = column in output.schema and output.schema[column].type in _TIMES and column not in output.key
+        if moves and what == "append":
+            self._findings.warning(
+                "rows_repeat",
+                f"a row of {source.id!r} whose {column} changes is read again, and append adds it to {draft.id!r} "
+                "once more",
+                place,
+                "use write_mode: merge with a key, unless rows never change",
+            )
+        run = getattr(getattr(draft.component, "config", None), "replaces", "") == "run"
+        if how == "streaming" and (what == "overwrite" or (what == "delete_insert" and run)):
+            hint = "use write_mode: append" if what == "overwrite" else "set replaces: epoch"
+            self._findings.warning(
+                "never_shown",
+                f"{what} shows the rows of {draft.id!r} at the end of a run, and {source.id!r} in mode streaming has "
+                "none until it is stopped",
+                place,
+                hint,
+            )
+
+    def _unchanged_from(self, node: str) -> Iterator[tuple[str, str]]:
+        """Yield the outputs of sources whose rows reach a node as they are: no node between makes one of several."""
+        for edge in self._flow.edges.get(node, ()):
+            origin = self._outline.drafts[edge.source]
+            traits: Any = origin.cls.spec.traits if origin.cls is not None else None
+            if origin.kind is NodeKind.SOURCE and edge.output in self._flow.outputs[edge.source]:
+                yield edge.source, edge.output
+            elif origin.kind is NodeKind.PROCESSOR and traits is not None and "absorbed" not in traits.counts:
+                yield from self._unchanged_from(edge.source)
+
+
+__all__ = ["check_landing"]
