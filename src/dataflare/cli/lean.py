@@ -7,6 +7,7 @@ somebody else has installed, keeps it. numpy itself can be imported at any time,
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import entry_points
 from itertools import islice
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 WANTS_NUMPY = (b"python", b"cdc", b"hybrid")
 """Words of workflow files, also inside of others, that keep numpy."""
+_MODE_ELSEWHERE = re.compile(rb"mode[\"']?\s*:\s*[\"']?\$")
+"""A mode that the environment tells."""
 FILE_BYTES_MAX = 1 << 20
 FILES_MAX = 200
 """Where there is more to look through, numpy stays."""
@@ -70,7 +73,8 @@ def _wants_numpy(file: Path) -> bool:
             text = opened.read(FILE_BYTES_MAX + 1)
     except OSError:  # whoever needs the file tells
         return False
-    return len(text) > FILE_BYTES_MAX or any(word in text for word in WANTS_NUMPY)
+    told = any(word in text for word in WANTS_NUMPY) or _MODE_ELSEWHERE.search(text) is not None
+    return told or len(text) > FILE_BYTES_MAX
 
 
 def _others_components() -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from tests.changes import KEYS, SETUP, Followed, Writer, difference, followers
+from tests.changes import KEYS, SETUP, Followed, Writer, difference, followers, wait_for
 from tests.postgres import Place, place
 
 from dataflare.connectors.postgres.changes import following
-from dataflare.errors import DataError, StateError
+from dataflare.errors import DataError, ExternalError, StateError
 from dataflare.testing.stage import batches_of
 
 if TYPE_CHECKING:
@@ -229,6 +230,24 @@ def test_a_slot_that_was_made_anew_meanwhile_ends_the_run(follow: Any, spot: Pla
     spot.run(f"select lsn::text from pg_create_logical_replication_slot('{spot.schema}', 'pgoutput')")
     with pytest.raises(StateError, match="or the slot was made anew"):
         list(run.one.source.splits(since))
+
+
+def test_tables_are_not_read_while_somebody_reads_the_slot(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    one = follow("a")
+    split = list(one.source.splits(None))[-1]
+
+    async def taken() -> None:
+        reading = one.source.read(split, None, None)
+        first = asyncio.ensure_future(anext(reading))
+        await asyncio.to_thread(wait_for, lambda: one.slot("active::int"))
+        with pytest.raises(ExternalError, match="is read by somebody else"):
+            await asyncio.to_thread(lambda: list(follow("a").source.splits(None)))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await reading.aclose()
+
+    asyncio.run(taken())
 
 
 def test_a_table_that_is_new_in_the_workflow_is_not_followed_without_having_been_read(follow: Any, spot: Place) -> None:

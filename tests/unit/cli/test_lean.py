@@ -37,6 +37,7 @@ def told(folder: Path, *arguments: str) -> str:
         ("sources: {a: {type: 'python:parts:Source'}}", True),
         ("sources: {a: {type: postgres, mode: cdc}}", True),
         ("sources: {a: {type: postgres, mode: hybrid}}", True),
+        ("sources: {a: {type: postgres, mode: '${HOW}'}}", True),
     ],
 )
 def test_a_file_that_may_want_numpy_keeps_it(tmp_path: Path, text: str, taken: bool) -> None:

@@ -108,6 +108,18 @@ def test_a_resume_in_the_midst_of_a_transaction_stands_where_it_stood_until_it_g
     assert (place.after, place.ahead) == (Point(150, 9), {})
 
 
+def test_what_the_server_says_before_it_tells_an_open_transaction_again_does_not_forget_how_far_that_was_passed() -> (
+    None
+):
+    place = Place.at({"lsn": "0/64", "tx": "0/96", "rows": 5}, 0)
+    place.read_up_to(120)
+    assert place.position() == {"lsn": "0/78", "tx": "0/96", "rows": 5}
+    place.settled(Settled(Point(130, 2), 140, is_open=False))  # one that was not published before
+    assert place.position() == {"lsn": "0/8C", "tx": "0/96", "rows": 5}
+    place.read_up_to(200)
+    assert place.position() == {"lsn": "0/C8"}
+
+
 def test_what_was_seen_is_forgotten_behind_it() -> None:
     readings = {"table a": Reading("a", None, parts=[(None, snapshot(10, lsn=1000))]).position()}
     place = Place.at({"splits": json.loads(json.dumps(readings))}, 900)

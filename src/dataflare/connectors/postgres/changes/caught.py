@@ -45,7 +45,8 @@ class Caught:
             return
         at = frames.starts[frames.kinds == _BEGIN]
         commits, numbers = frames.longs[at + 1].tolist(), frames.words[at + 17].tolist()
-        self._transactions |= dict(zip(commits, numbers, strict=True))
+        open_still = {lsn: number for lsn, number in self._transactions.items() if lsn >= self._place.lsn}
+        self._transactions = open_still | dict(zip(commits, numbers, strict=True))
 
     def unseen(self, decoded: Decoded) -> pa.Table:
         """Return the rows of changes that were not seen."""

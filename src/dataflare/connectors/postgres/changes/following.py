@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from dataflare.batch import Batch
 from dataflare.changes import OP, TX, Op
 from dataflare.component import Split
 from dataflare.connectors.postgres.changes.publication import refuse_publication
-from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state
+from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.snapshots import Reading, Snapshot
 from dataflare.connectors.postgres.changes.stream import ChangeStream
 from dataflare.connectors.postgres.copying import CopySession
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
-from dataflare.errors import StateError
+from dataflare.errors import ExternalError, StateError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -61,7 +62,13 @@ class Following:
     """Belongs to one source, which is open."""
 
     def __init__(self, source: Rows, tables: Mapping[str, FollowedTable]) -> None:
-        """Know the tables by output."""
+        """Know the tables by output; raise UnavailableError where pyarrow does without numpy."""
+        try:
+            pa.array(np.zeros(1, np.int64))
+        except pa.ArrowInvalid as error:
+            raise UnavailableError(
+                "pyarrow was started without numpy", hint="say mode: cdc or mode: hybrid in the workflow file itself"
+            ) from error
         self.tables = tables
         self.names = Names.of(source.config.cdc, source.context)
         self._source = source
@@ -83,8 +90,15 @@ class Following:
             refuse_slot(slot_state(session, self.names.slot), self.names.slot, lsn_number(begin))
         refuse_publication(session, self.names, tables, mode)
         if mode == "hybrid":
+            self._refuse_a_reader()
             yield from self._parts(since, begin)
         yield Split(CHANGES, {"tables": list(self.tables), "begin": begin}, {"changes": True})
+
+    def _refuse_a_reader(self) -> None:
+        """Refuse to read tables while somebody reads the slot that is to tell what changes meanwhile."""
+        state = slot_state(self._source.session, self.names.slot)
+        if state is not None and state.active_pid is not None:
+            raise taken(self.names.slot, state.active_pid, ExternalError)
 
     def _parts(self, since: Position | None, begin: str) -> Iterator[Split]:
         tx = f"{lsn_number(begin):016x}"

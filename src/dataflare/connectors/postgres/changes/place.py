@@ -79,7 +79,9 @@ class Place:
     def read_up_to(self, lsn: int) -> None:
         """The server has read its log up to here, and what was committed in it has come."""
         if not self.is_open and lsn > self.lsn:
-            self.lsn, self.opened = lsn, None
+            self.lsn = lsn
+            if self.opened is not None and self.opened.commit_lsn < lsn:
+                self.opened = None
             self._forget()
 
     def _forget(self) -> None:

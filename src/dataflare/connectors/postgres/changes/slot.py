@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.settings import ChangesConfig
     from dataflare.connectors.postgres.statements import Statements
+    from dataflare.errors import DataFlareError
 
 PLUGIN = "pgoutput"
 _SLOT = (
@@ -99,6 +100,14 @@ def refuse_slot(state: SlotState | None, name: str, lsn: int) -> SlotState:
     return state
 
 
+def taken(name: str, process: int, kind: type[DataFlareError]) -> DataFlareError:
+    """Return the error of a slot that somebody reads."""
+    return kind(
+        f"the slot {name} is read by somebody else, process {process} of the server",
+        hint="stop the other run, or name another slot in cdc.slot_name",
+    )
+
+
 def prepared(session: Statements, config: ChangesConfig, names: Names, tables: Iterable[FollowedTable]) -> int:
     """Make publication and slot where they are not there; return the LSN behind which all changes come.
 
@@ -148,4 +157,5 @@ __all__ = [
     "refuse_slot",
     "refused",
     "slot_state",
+    "taken",
 ]

@@ -15,7 +15,7 @@ from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.connectors.postgres.changes.caught import Caught
 from dataflare.connectors.postgres.changes.place import Place, lsn_of
 from dataflare.connectors.postgres.changes.shapes import Shapes
-from dataflare.connectors.postgres.changes.slot import refuse_slot, slot_state
+from dataflare.connectors.postgres.changes.slot import refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import Decoded, Described, Settled, Truncated, lsn_text
@@ -117,10 +117,7 @@ class ChangeStream:
                 else:
                     return place
             elif runtime.clock.monotonic() >= deadline:
-                raise UnavailableError(
-                    f"the slot {self._names.slot} is read by somebody else, process {state.active_pid} of the server",
-                    hint="stop the other run, or name another slot in cdc.slot_name",
-                )
+                raise taken(self._names.slot, state.active_pid, UnavailableError)
             await runtime.clock.sleep(wait * (0.5 + runtime.random.random()))
             wait = min(wait * 2, WAIT_SECONDS_MAX)
 
