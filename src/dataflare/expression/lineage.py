@@ -65,12 +65,32 @@ def _origins(node: Tree, named: Callable[[str], str | None]) -> Iterator[Origin]
             field = argument["name"] or argument["expression"]["alias"]
             for inner in _origins(argument["expression"], named):
                 yield Origin((field, *inner.into), inner.column, inner.path, inner.whole)
+    elif (guarded := _guarded(node, named)) is not None:
+        yield from _origins(guarded, named)
     elif not (kind == "FUNCTION" and name in COUNTS):
         if kind == "FUNCTION" and (column := named(node["qualified_name"]["path"][0])) is not None:
             yield from _of_method(node, column)
         for child in _children(node):
             for inner in _origins(child, named):
                 yield Origin((), inner.column, inner.path, whole=False)
+
+
+def _guarded(node: Tree, named: Callable[[str], str | None]) -> Tree | None:
+    """Return what an expression is unless the struct is null that it reads fields of; None: it is no such one.
+
+    That the struct is there tells nothing of what is in it.
+    """
+    if node["class"] != "CASE" or len(node["case_checks"]) != 1:
+        return None
+    (check,), otherwise = node["case_checks"], node["else_expr"]
+    when: Tree = check["when_expr"]
+    null = otherwise["class"] == "CONSTANT" and otherwise["literal"]["kind"] == "NULL_LITERAL"
+    place = _place(_children(when)[0], named) if when["type"] == "OPERATOR_IS_NOT_NULL" else None
+    then: Tree = check["then_expr"]
+    if not null or place is None or str(then.get("function_name", "")).lower() != "struct_pack":
+        return None
+    inside = (o.column == place[0] and len(o.path) > len(place[1]) for o in _origins(then, named))
+    return then if any(inside) else None
 
 
 def _of_method(node: Tree, column: str) -> Iterator[Origin]:

@@ -96,6 +96,10 @@ def made(text: str) -> Column:
         "{'a': {'b': upper(mail)}}",
         "strftime(cast(mail as date), '%Y')",
         "bar(strlen(mail), 0, 10)",
+        "case when mail is not null then {'a': 1} end",
+        "case when mail is not null then {'a': user.name} end",
+        "case when user is not null then {'a': mail} end",
+        "case when user.mail = 'a' then {'a': user.name} end",
     ],
 )
 def test_whatever_is_made_of_a_tagged_value_is_tagged(text: str) -> None:
@@ -120,6 +124,7 @@ def test_what_reads_no_tagged_value_is_not(text: str) -> None:
         ("items[1]", ((("mail",), "pii"),)),
         ("{'a': user.name, 'b': user.mail}", ((("b",), "pii"),)),
         ("struct_pack(a := {'x': lower(mail)}, b := user.home)", ((("a", "x"), "pii"), (("b", "zip"), "zip"))),
+        ("case when user is not null then {'m': user.mail, 'n': user.name} end", ((("m",), "pii"),)),
         ("struct_pack(u := user)", ((("u", "Mail"), "pii"), (("u", "home", "zip"), "zip"))),
     ],
 )

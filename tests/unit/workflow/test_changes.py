@@ -21,12 +21,16 @@ COLUMNS = "{id: int64, n: int64, s: string, t: string}"
 WHOLE = "let the source tell whole rows (PostgreSQL: replica identity full), or put `materialise` before it"
 
 
-def loaded(*nodes: str, unchanged: str = "[s, t]", before: bool = False, output: str = "a") -> Loaded:
+def loaded(*nodes: str, unchanged: str = "[s, t]", before: bool = False, output: str = "a", tags: str = "{}") -> Loaded:
     """Plan a workflow: changes go through nodes `a`, `b` and so on, each a type and its settings."""
     names = "abcdef"
     changes = f"{{key: [id], unchanged: {unchanged}, before: {str(before).lower()}}}"
     lines = ["id: w", "sources:", "  rows:", "    type: memory"]
-    lines += [f"    config: {{columns: {COLUMNS}, changes: {changes}, rows: []}}", "transformations:"]
+    lines += [
+        f"    config: {{columns: {COLUMNS}, changes: {changes}, rows: []}}",
+        f"    tags: {tags}",
+        "transformations:",
+    ]
     for number, node in enumerate(nodes):
         kind, _, config = node.partition(" ")
         before_it = names[number - 1] if number else "rows"
@@ -127,6 +131,26 @@ def test_the_former_row_has_the_shape_of_the_row_or_is_not_told() -> None:
     plan = loaded("mapping {set: {n: n + 1}}", before=True, unchanged="false").plan
     assert plan is not None
     assert "_before" not in plan.node("a").output().schema
+
+
+@pytest.mark.parametrize(
+    ("nodes", "before"),
+    [
+        ([], True),
+        (["mapping {rename: {s: mail}}"], True),
+        (["materialise {emit: changes}"], False),
+        (["materialise {emit: changes}", "mapping {rename: {s: mail}, drop: [t]}", "filter {condition: n > 1}"], False),
+    ],
+)
+def test_a_former_row_is_as_secret_as_the_row(nodes: list[str], before: bool) -> None:
+    options: dict[str, Any] = {"before": before, "unchanged": "false" if before else "[s]", "tags": "{s: pii.email}"}
+    found = loaded(*(nodes or ["filter {condition: id > 1}"]), **options)
+    assert {code for code, _ in told(found)} == {"tagged_column"}
+    assert "the column '_before' (pii.email) reaches 'out' unmasked" in [text for _, text in told(found)]
+    masked = loaded(*nodes, "mask {rules: {pii: {method: hash}}}", **options)
+    assert masked.valid, told(masked)
+    assert masked.plan is not None
+    assert not any(c.tags for c in masked.plan.node("abcdef"[len(nodes)]).output().schema)
 
 
 def test_materialise_takes_the_key_of_the_changes_and_yields_a_table_or_changes() -> None:
