@@ -79,9 +79,12 @@ class EnrichmentPlan:
         return fit(rows, self.side.to_arrow())
 
     def newest(self, rows: pa.Table) -> pa.Table:
-        """Return the last row of each key, without those that are deletions."""
+        """Return the last row of each key, without those that are deletions, and without all before a truncation."""
         import pyarrow.compute as pc
 
+        if OP in self.side:
+            truncations = pc.indices_nonzero(pc.equal(rows[OP], Op.TRUNCATE.value))
+            rows = rows.slice(truncations[-1].as_py() + 1) if len(truncations) else rows
         rows = rows.take(KeyIndex(self.lookup_keys(rows)).last_rows())
         return rows.filter(pc.not_equal(rows[OP], Op.DELETE.value)) if OP in self.side else rows
 

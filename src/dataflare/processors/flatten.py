@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from dataflare.batch import RESERVED
+from dataflare.changes import BEFORE
 from dataflare.component import Config, Field, processor
 from dataflare.errors import WorkflowError
 from dataflare.expression.session import quoted
@@ -46,6 +47,7 @@ class Flatten(RowProcessor[FlattenConfig]):
 
     The columns stand where the struct stood, in the order of its fields. The fields of a struct that is null are null.
     Two columns of one name are an error. Structs inside lists stay: `explode` the list first.
+    Of changes `_before`, the former row, goes.
     """
 
     def step(self, inputs: Sequence[Schema]) -> Step:
@@ -65,6 +67,8 @@ class Flatten(RowProcessor[FlattenConfig]):
                         hint="choose another separator, or rename one of them in a mapping before",
                     )
                 made[name] = sql
+        if any(sql != quoted(name) for name, sql in made.items()):  # the former row is not flattened
+            made.pop(BEFORE, None)
         return Step(self.context.node, tuple(made.items()))
 
     def _leaves(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from dataflare.batch import Batch
 from dataflare.changes import BEFORE, OP, UNCHANGED, changing
 from dataflare.errors import DataError, InvalidWorkflowError
 from dataflare.processors.enrichment import Enrichment
+from dataflare.processors.flatten import Flatten
 from dataflare.processors.mask import Mask
 from dataflare.processors.parse import Parse
 from dataflare.processors.python import Python
@@ -155,6 +157,35 @@ def test_a_lookup_lets_deletes_through_whatever_a_miss_means(miss: str, wanted: 
     nothing = "?" if miss == "default" else None
     assert told(found[""], "word") == [*wanted, ("delete", 5, nothing), ("truncate", None, nothing)]
     assert len(found.get("errors", ())) == (2 if miss == "dead_letter" else 0)
+
+
+def test_changes_of_a_lookup_are_applied_to_it() -> None:
+    component: Any = staged(Enrichment(Enrichment.spec.config(keys={"n": "id"}, take={"looked_s": "s"}, wait=False)))
+    component.context = replace(component.context, schemas={"0": PLAIN, "1": PLAIN}, key=("id",), lookup=True)
+    component.open()
+
+    def looked(*side: Row) -> Any:
+        list(component.process(Batch(pa.Table.from_pylist(list(side), PLAIN.to_arrow())), 1))
+        found = component.process(Batch(pa.Table.from_pylist([change("insert", 7, n=1)], PLAIN.to_arrow())), 0)
+        return [row["looked_s"] for batch in found for row in batch.rows.to_pylist()]
+
+    try:
+        assert looked(change("read", 1, "a"), change("update", 1, "b")) == ["b"]
+        assert looked(change("delete", 1)) == [None]
+        assert looked(change("insert", 1, "c")) == ["c"]
+        assert looked(GONE[1], change("insert", 2, "d")) == [None]
+        assert looked(change("insert", 1, "e")) == ["e"]
+    finally:
+        component.close()
+
+
+def test_a_former_row_that_is_not_flattened_goes() -> None:
+    table = Schema((Column("id", "int64", nullable=False), Column("user", "struct<name: string>")))
+    schema = changing(table, ("id",), before=True)
+    for config, kept in (({}, False), ({"columns": ["id"]}, True)):
+        component = staged(Flatten(Flatten.spec.config(**config)), schemas={"0": schema})
+        step = component.step([schema])
+        assert [name for name, _ in step.columns or ()].count(BEFORE) == kept
 
 
 def test_a_miss_that_fails_does_not_fail_for_a_delete() -> None:
