@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SILENCE_SECONDS_MAX = 60.0
 """How long the server may say nothing: at half of it, it is asked whether it is there."""
-RECEIVE_BYTES_MAX = 8 << 20
+RECEIVE_BYTES_MAX, MESSAGES_MAX = 8 << 20, 65_536
 _SETTINGS = {
     # As the other connections show values, so that a row of the log equals one that was read.
     "datestyle": "ISO",
@@ -36,7 +36,7 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
 }
 _DATA, _KEEPALIVE = b"wk"
-_PAUSE_SECONDS, _PAUSES_MAX = 0.002, 8
+_PAUSE_SECONDS, _PAUSES_MAX = 0.002, 16
 """While messages keep coming, let some gather: to take them up one by one costs many times the CPU."""
 _HEAD_BYTES = 25
 _FAILOVER_VERSION = 170_000
@@ -72,13 +72,13 @@ class ReplicationConnection:
         try:
             import psycopg
 
-            from dataflare.connectors.postgres.replication.frames import Frames
+            from dataflare.connectors.postgres.replication.frames import PADDING, Frames
         except ImportError as error:
             raise UnavailableError(
                 "change capture needs the PostgreSQL drivers and numpy", hint="pip install 'dataflare[cdc]'"
             ) from error
         self._psycopg: Any = psycopg
-        self._frames = Frames
+        self._frames, self._padding = Frames, PADDING
         self._config, self._where, self._clock = config, config.shown(), clock or SystemClock()
         self._silence = silence_seconds
         self._flushed = self._written = 0
@@ -138,34 +138,36 @@ class ReplicationConnection:
     def receive(self, timeout_seconds: float, bytes_max: int = RECEIVE_BYTES_MAX) -> Frames:
         """Return the messages that are there, about `bytes_max` bytes at most; wait for the first one so long.
 
-        What the server asks is answered with what was acknowledged last. Raises ExternalError where the connection
-        breaks, or the server is silent; SlotLostError.
+        There are `MESSAGES_MAX` at most. What the server asks is answered with what was acknowledged last. Raises
+        ExternalError where the connection breaks, or the server is silent; SlotLostError.
         """
-        found: list[memoryview] = []
-        size, seen, pauses, wal_end, wanted = 0, 0, 0, 0, False
+        data, ends = bytearray(), list[int]()  # each message is copied at once: libpq takes its memory back then
+        seen, pauses, wal_end, wanted = 0, 0, 0, False
         deadline = self._clock.monotonic() + timeout_seconds
         with self._translated():
             self._pq.flush()
-            while size < bytes_max:
-                count, data = self._pq.get_copy_data(1)
-                if count > 0 and data[0] == _DATA:
-                    found.append(data)
-                    size += count
-                elif count > 0 and data[0] == _KEEPALIVE:
-                    wal_end, _, asks = struct.unpack_from(">QqB", data, 1)
+            take = self._pq.get_copy_data
+            while len(data) < bytes_max and len(ends) < MESSAGES_MAX:
+                count, message = take(1)
+                if count > 0 and message[0] == _DATA:
+                    data += message
+                    ends.append(len(data))
+                elif count > 0 and message[0] == _KEEPALIVE:
+                    wal_end, _, asks = struct.unpack_from(">QqB", message, 1)
                     wanted |= bool(asks)
                     if asks:
                         self._answer()
                 elif count < 0:
                     raise self._ended()
-                elif self._more(0.0 if found or wal_end else deadline - self._clock.monotonic()):
+                elif self._more(0.0 if ends or wal_end else deadline - self._clock.monotonic()):
                     continue
-                elif size == seen or pauses == _PAUSES_MAX:
+                elif len(data) == seen or pauses == _PAUSES_MAX:
                     break
                 else:
-                    seen, pauses = size, pauses + 1
+                    seen, pauses = len(data), pauses + 1
                     wait_blocking(_PAUSE_SECONDS)
-        return self._frames.of(found, head=_HEAD_BYTES, wal_end=wal_end, reply_wanted=wanted)
+        data += self._padding
+        return self._frames.joined(bytes(data), ends, _HEAD_BYTES, wal_end=wal_end, reply_wanted=wanted)
 
     def acknowledge(self, flushed_lsn: int, written_lsn: int = 0) -> None:
         """Tell the server what is durable here, and what has arrived: it may forget the former, and never gets less."""
@@ -269,4 +271,4 @@ class ReplicationConnection:
             raise refusal(error, self._where, self._config.scrubbed) from None
 
 
-__all__ = ["RECEIVE_BYTES_MAX", "SILENCE_SECONDS_MAX", "CreatedSlot", "ReplicationConnection"]
+__all__ = ["MESSAGES_MAX", "RECEIVE_BYTES_MAX", "SILENCE_SECONDS_MAX", "CreatedSlot", "ReplicationConnection"]

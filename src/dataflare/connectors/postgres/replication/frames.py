@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,15 +33,18 @@ class Frames:
     reply_wanted: bool = False
 
     @classmethod
-    def of(
-        cls, messages: Sequence[bytes | memoryview], *, head: int = 0, wal_end: int = 0, reply_wanted: bool = False
-    ) -> Frames:
+    def of(cls, messages: Sequence[bytes], *, head: int = 0) -> Frames:
         """Join messages; the first `head` bytes of each are not of it."""
-        ends = np.cumsum(np.fromiter(map(len, messages), np.int64, len(messages)))
-        starts = np.empty_like(ends)
-        starts[:1] = 0
-        starts[1:] = ends[:-1]
-        return cls(b"".join((*messages, PADDING)), starts + head, ends, wal_end, reply_wanted)
+        return cls.joined(b"".join((*messages, PADDING)), list(accumulate(map(len, messages))), head)
+
+    @classmethod
+    def joined(
+        cls, data: bytes, ends: Sequence[int], head: int, *, wal_end: int = 0, reply_wanted: bool = False
+    ) -> Frames:
+        """Tell the messages of bytes by where they end; padding is behind the last."""
+        stops = np.array(ends, np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), stops])[:-1] + head
+        return cls(data, starts, stops, wal_end, reply_wanted)
 
     def __len__(self) -> int:
         """Return how many messages there are."""
