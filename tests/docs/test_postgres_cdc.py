@@ -36,7 +36,7 @@ def dataflare(folder: Path, *arguments: str) -> str:
 
 
 def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
-    (workflow,) = (b.text for b in BLOCKS if b.language == "yaml")
+    workflow, copy = (b.text for b in BLOCKS if b.language == "yaml")
     grants, publication, drops, lag = (b.text for b in BLOCKS if b.language == "sql")
     named = {"public.": f"{spot.schema}.", "dataflare_shop_shop": f"dataflare_{spot.schema}_shop"}
 
@@ -50,6 +50,11 @@ def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
     assert password in workflow
     for old, new in {**named, "postgresql://flare@localhost/shop": f'"${{{VARIABLE}}}"', password: ""}.items():
         workflow = workflow.replace(old, new)
+    copied = {"postgresql://app@other/warehouse": f'"${{{VARIABLE}}}"', "shop.orders}": f"{spot.schema}.copy}}"}
+    for old, new in copied.items():
+        assert old in copy
+        copy = copy.replace(old, new)
+    workflow += copy.removeprefix("destinations:\n")
     (tmp_path / "shop.yaml").write_text(workflow.replace("id: shop\n", f"id: {spot.schema}\n"))
     assert "alter table public.orders owner to flare" in grants
 
@@ -60,6 +65,8 @@ def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
     dataflare(tmp_path, "run", "shop.yaml", "--until", "now")
     assert [(c["_op"], c["amount"]) for c in logged(tmp_path / "orders")] == [("read", 9.5), ("update", 12.0)]
     assert [(c["_op"], c["name"]) for c in logged(tmp_path / "customers")] == [("insert", "Ada")]
+
+    assert [(int(n), float(amount)) for n, amount in spot.run("select id, amount from {}.copy")] == [(1, 12.0)]
 
     slots = {name: status for name, _, status, _ in script(lag)}
     assert slots[f"dataflare_{spot.schema}_shop"] == "reserved"
