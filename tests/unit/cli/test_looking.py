@@ -47,6 +47,35 @@ def test_tagged_values_are_hidden(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "5" not in err
 
 
+CHANGES = """\
+id: orders
+sources:
+  raw:
+    type: memory
+    tags: {mail: pii.email}
+    config:
+      columns: {id: int64, status: string, mail: string}
+      changes: {key: [id], before: true}
+      rows:
+        - {_op: read, id: 1, status: paid, mail: a@x}
+        - {_op: update, id: 1, status: void, mail: b@x, _before: {id: 1, status: paid, mail: a@x}}
+transformations:
+  paid: {type: filter, inputs: [raw], config: {condition: status = 'paid'}}
+  hidden: {type: mask, inputs: [paid], config: {rules: {pii: {method: redact}}}}
+destinations:
+  out: {type: file, inputs: [hidden], config: {path: out.jsonl}}
+"""
+
+
+def test_changes_are_shown_with_what_happened_and_the_former_row_hidden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["preview", str(workflow_in(tmp_path, CHANGES)), "paid", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["_op"], r["mail"]) for r in rows] == [("read", "***"), ("delete", "***")]
+    assert rows[1]["_before"] == {"id": 1, "status": "paid", "mail": "***"}
+
+
 def test_a_node_that_is_not_there_is_said_with_those_that_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

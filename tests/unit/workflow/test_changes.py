@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dataflare.changes import may_be_unchanged
-from dataflare.component import Registry
+from dataflare.component import Config, Processor, Registry, processor
 from dataflare.executor.graph import Routing, task_graph
 from dataflare.plan import EdgeKind, Plan
 from dataflare.workflow import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dataflare.batch import Batch
     from dataflare.workflow.loading import Loaded
 
 REGISTRY = Registry.installed()
@@ -21,7 +24,14 @@ COLUMNS = "{id: int64, n: int64, s: string, t: string}"
 WHOLE = "let the source tell whole rows (PostgreSQL: replica identity full), or put `materialise` before it"
 
 
-def loaded(*nodes: str, unchanged: str = "[s, t]", before: bool = False, output: str = "a", tags: str = "{}") -> Loaded:
+def loaded(
+    *nodes: str,
+    unchanged: str = "[s, t]",
+    before: bool = False,
+    output: str = "a",
+    tags: str = "{}",
+    registry: Registry = REGISTRY,
+) -> Loaded:
     """Plan a workflow: changes go through nodes `a`, `b` and so on, each a type and its settings."""
     names = "abcdef"
     changes = f"{{key: [id], unchanged: {unchanged}, before: {str(before).lower()}}}"
@@ -37,7 +47,7 @@ def loaded(*nodes: str, unchanged: str = "[s, t]", before: bool = False, output:
         lines.append(f"  {names[number]}: {{type: {kind}, inputs: [{before_it}], config: {config or '{}'}}}")
     end = output if output != "a" else names[len(nodes) - 1]
     lines += ["destinations:", f"  out: {{type: memory, inputs: [{end}]}}"]
-    return load("\n".join(lines), registry=REGISTRY, environ={})
+    return load("\n".join(lines), registry=registry, environ={})
 
 
 def told(found: Loaded) -> list[tuple[str, str]]:
@@ -84,6 +94,23 @@ def test_what_needs_a_value_that_may_be_unchanged_is_refused_with_its_cure(nodes
     assert cured.valid, told(cured)
     whole = loaded(*nodes, unchanged="false", output=output)
     assert whole.valid, told(whole)
+
+
+@processor("mine", accepts=(EdgeKind.UPSERT,), examples=[{}])
+class Mine(Processor[Config]):
+    """Takes values for what they are."""
+
+    def process(self, batch: Batch, port: int = 0) -> Iterator[Batch]:
+        """Pass them on."""
+        yield batch
+
+
+def test_a_node_gets_no_unchanged_values_unless_it_says_that_it_knows_them() -> None:
+    registry = REGISTRY.including(Mine)
+    (error,) = told(loaded("mine", registry=registry))
+    assert error == ("unchanged", "a: mine takes no values that may be left out as unchanged, as 's' may")
+    assert loaded("mine", unchanged="false", registry=registry).valid
+    assert loaded("mapping {drop: [s, t]}", "mine", registry=registry).valid
 
 
 def test_a_condition_on_the_key_needs_no_other_value() -> None:
@@ -166,20 +193,21 @@ def test_materialise_takes_the_key_of_the_changes_and_yields_a_table_or_changes(
 
 
 def test_changes_of_a_row_stay_in_order_where_tasks_become_more() -> None:
-    text = """
+    rows = "type: memory, config: {columns: {id: int64}, changes: {key: [id]}, rows: []}"
+    text = f"""
 id: w
-runtime: {parallelism: 3}
 sources:
-  rows: {type: memory, config: {columns: {id: int64}, changes: {key: [id]}, rows: []}}
+  many: {{parallelism: 3, {rows}}}
+  one: {{{rows}}}
 transformations:
-  slow: {type: throttle, inputs: [rows], config: {rows_per_second: 1000}}
+  both: {{type: union, inputs: [many, one]}}
 destinations:
-  out: {type: memory, inputs: [slow], parallelism: 3}
+  out: {{type: memory, inputs: [both]}}
 """
     found = load(text, registry=REGISTRY, environ={})
     assert found.plan is not None, told(found)
-    for exchange in task_graph(found.plan, REGISTRY).exchanges:
-        assert exchange.routing is not Routing.REBALANCE
+    ways = {e.node: (e.routing, e.keys) for e in task_graph(found.plan, REGISTRY).exchanges}
+    assert ways["one"] == (Routing.HASH, ("id",))
 
 
 @pytest.mark.parametrize(
