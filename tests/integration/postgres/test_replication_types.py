@@ -29,7 +29,7 @@ VALUES: dict[str, list[str]] = {
     "oid": ["0", "4294967295"],
     "float4": ["0.1", "'-0'", "'NaN'", "'Infinity'", "1e-45", "3.4028235e38", "16777216"],
     "float8": ["0.1", "'-0'", "'NaN'", "'-Infinity'", "5e-324", "1.7976931348623157e308", "0.30000000000000004"],
-    "numeric": ["1.000000001", "-7", "12345678901234567890.123456789", "0"],
+    "numeric": ["1.000000001", "1.10000000000", "-7", "12345678901234567890.123456789", "0"],
     "numeric(38,9)": ["1.5", "-99999999999999999999999999999.123456789"],
     "numeric(5,2)": ["999.99", "-0.01"],
     "numeric(60,2)": ["1", "'NaN'", "-1234567890123456789012345678901234567890123456789.5"],
@@ -178,6 +178,41 @@ def test_a_value_as_text_is_the_text_that_the_source_reads(spot: Place, log: Str
     spot.run("insert into {}.t values " + ", ".join(f"({n}, {v})" for n, v in enumerate(values)))
     found, wanted = streamed(log, types={"c": "string"}), read(spot, types={"c": "string"})
     assert found.column("c").to_pylist() == wanted.column("c").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "value"),
+    [
+        ("numeric", "float64", "0.1"),
+        ("numeric", "decimal(20,2)", "12.50"),
+        ("numeric(12,2)", "int64", "12.00"),
+        ("timestamptz", "datetime", "'2026-02-28 23:30:01.5-05'"),
+        ("timestamptz", "date", "'1926-02-28 23:30:01.5-05'"),
+        ("timestamp", "date", "'2026-02-28 23:30:01.5'"),
+        ("timestamp", "timestamp", "'2026-02-28 23:30:01.5'"),
+        ("date", "datetime", "'1926-02-28'"),
+        ("date", "timestamp", "'2026-02-28'"),
+        ("text", "int64", "'-12'"),
+        ("text", "decimal(6,2)", "'1.5'"),
+        ("text", "json", "'[1, 2]'"),
+        ("text", "date", "'2026-02-28'"),
+        ("text", "bool", "'true'"),
+        ("int4", "int64", "-5"),
+        ("int4", "decimal(12,2)", "5"),
+        ("int4", "float64", "5"),
+        ("float8", "float32", "0.1"),
+        ("jsonb", "string", "'[1]'"),
+        ("uuid[]", "list<string>", "array['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid]"),
+        ("int4[]", "list<int64>", "'{1,null}'"),
+        ("int4[]", "json", "'{1,null}'"),
+    ],
+)
+def test_a_value_of_a_type_that_was_told_is_the_one_that_the_source_reads(
+    spot: Place, log: Stream, kind: str, wanted: str, value: str
+) -> None:
+    spot.run(f"create table {{}}.t (id int primary key, c {kind})")
+    spot.run(f"insert into {{}}.t values (1, {value}), (2, null)")
+    assert same(streamed(log, types={"c": wanted}), read(spot, types={"c": wanted}))
 
 
 @pytest.mark.parametrize(

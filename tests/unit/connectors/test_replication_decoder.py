@@ -350,3 +350,7 @@ def test_a_value_that_was_not_sent_is_not_taken_from_the_row_before_it() -> None
 def test_a_key_that_is_null_is_refused() -> None:
     with pytest.raises(DataError, match=r"s\.t: a row has no id"):
         decoded([pgoutput.begin(5), DESCRIBED, pgoutput.insert(1, [None, "x", None])])
+    whole = pgoutput.relation(1, "t", [(n, k, True) for n, k, _ in COLUMNS], "f")
+    update = pgoutput.update(1, [1, "x", None], [1, None, None], b"O")
+    with pytest.raises(DataError, match=r"s\.t: a row has no a"):
+        decoded([pgoutput.begin(5), whole, update], plan=lambda _: TablePlan("t", ("id", "a"), SCHEMA))

@@ -110,6 +110,13 @@ def test_times_by_the_longer_way_are_those_of_the_shorter(times: list[dt.datetim
     assert parsed(pa.array([*told, "24:00:00"]).cast("binary"), "time", "", "t.c")[:-1].to_pylist() == clock
 
 
+def test_a_date_that_no_timestamp_holds_is_told() -> None:
+    with pytest.raises(DataError, match="a value is no timestamp"):
+        values(["5874897-12-31"], "timestamp", "date")
+    with pytest.raises(DataError, match="a value is no int16"):
+        values(["1.50"], "int16", "numeric")
+
+
 def test_intervals_have_signs_of_their_own() -> None:
     texts = ["1 year 2 mons -3 days +04:05:06.789", "-1 years -2 mons", "-00:00:00.000001", "00:00:00", "1 day", None]
     assert values(texts, "interval") == [

@@ -38,6 +38,8 @@ _PATTERNS = {
         rf"(?:(?P<sign>[+-]?){_TIME})?$"
     ),
 }
+_MOMENTS = {"date": "date", "timestamp": "datetime", "timestamptz": "timestamp"}
+"""What may be planned as another of them: it is cast as the server would, in UTC."""
 _SECOND = 10**6
 _NO_DIGIT = 255
 _INFINITE = r"^[+-]?[iI]nf"
@@ -54,12 +56,17 @@ def parsed(texts: pa.Array, kind: str, source: str, name: str) -> pa.Array:
     """
     if kind.startswith("list<"):
         return _list(texts, kind, source, name)
+    shown_as = _MOMENTS.get(source, kind)
     try:
+        if kind != shown_as and kind in _MOMENTS.values():
+            return parsed(texts, shown_as, source, name).cast(_arrow_type(kind))
         if (make := _MAKERS.get(kind)) is not None:
             return make(texts)
         strings = texts.cast(pa.string())
         if kind in ("string", "json"):
             return _shown(strings, source)
+        if source == "numeric" and "int" in kind:
+            return strings.cast(pa.decimal128(38, 9)).cast(_arrow_type(kind))
         return strings.cast(_arrow_type(kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise _unfit(texts, kind, name) from None

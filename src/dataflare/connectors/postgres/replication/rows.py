@@ -137,6 +137,7 @@ class Table:
             new, old = tuples.new[column].take(tuples.new_row[both]), tuples.old[column].take(tuples.old_row[both])
             differs = pc.fill_null(pc.not_equal(new.gathered(frames), old.gathered(frames)), fill_value=False)
             moved[both] |= differs.to_numpy(zero_copy_only=False) & (new.kinds == TEXT)
+            moved[both] |= (new.kinds == NULL) != (old.kinds == NULL)
         return moved
 
     def _composed(self, tuples: _Tuples, column: int, origin: Integers, deleted: Flags) -> Span:
@@ -162,7 +163,8 @@ class Table:
         kind = self.plan.kinds.get(column.name) or _KINDS.get(self.relation.columns[at].type, "")
         if column.name in self.plan.key and ((span.kinds == NULL).any()):
             raise DataError(
-                f"{self.relation}: a row has no {column.name}, which is of its key", hint="choose another key"
+                f"{self.relation}: a row has no {column.name}, which is of its key",
+                hint="let its key be columns that are never null",
             )
         return parsed(span.gathered(frames), column.type, kind, f"{self.relation}.{column.name}")
 
