@@ -20,6 +20,7 @@ import pyarrow as pa
 from dataflare.batch import Encoded
 from dataflare.component import DestinationConnector, Epoch
 from dataflare.errors import DataFlareError, StateError, WorkflowError
+from dataflare.monitoring.events import Noticed
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import add_column, create_partial_index, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
@@ -54,7 +55,7 @@ class SqlDestination(DestinationConnector[D]):
         super().__init__(config)
         self._session: Session | None = None
         self._held: list[pa.Table] = []
-        self._held_rows = self._held_bytes = self._loaded_rows = self._parts = 0
+        self._held_rows = self._held_bytes = self._loaded_rows = self._parts = self._left_out = 0
 
     # ---- what a connector says ----------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class SqlDestination(DestinationConnector[D]):
         self._session = self.connect()
         self.table = self.target()
         schema = self.table.schema
-        way = (context, self.config, self.expression, self.comparable, self._session.run)
+        way = (context, self.config, self.expression, self.comparable, self._session)
         self.way = Way(self.dialect, self.table, self.shape, *way)
         self._epochs = Epochs(self.dialect, Table(EPOCHS, schema), self._owner, self._session.run)
         self._fresh = Table(fresh_table(self._owner), schema)
@@ -218,7 +219,7 @@ class SqlDestination(DestinationConnector[D]):
             stages = [Table(handle["table"], self.table.schema) for handle in handles]
             for stage in stages:
                 self._find(stage, epoch)
-            self.way.bring(stages, self.destination_table())
+            self.move_from(stages)
             for stage in stages:
                 self.session.run(drop_table(self.dialect, stage))
             self._epochs.write(epoch, self.context.attempt)
@@ -234,6 +235,10 @@ class SqlDestination(DestinationConnector[D]):
 
     def finish(self) -> None:
         """Let the fresh table take the target's place, or that of its keys, unless this run has done so."""
+        if self._left_out:
+            what = f"{self._left_out:,} rows were left out: their key was there already"
+            self.context.emit(Noticed(self.context.workflow, "rows.left_out", what, self.context.node))
+            self._left_out = 0
         if not self.way.goes_beside:
             return
         with self._transaction():
@@ -267,6 +272,10 @@ class SqlDestination(DestinationConnector[D]):
             self.copy_definition(self.table, self._fresh)
             self._fresh_is_there = True
         return self._fresh
+
+    def move_from(self, stages: Sequence[Table], *, unique: bool = False) -> None:
+        """Bring the rows of staging tables into the target; `unique`: no key is in them twice."""
+        self._left_out += self.way.bring(stages, self.destination_table(), unique=unique)
 
     # ---- small things -------------------------------------------------------------------------------------------
 

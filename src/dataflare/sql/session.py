@@ -25,6 +25,10 @@ class Session(Protocol):
         """Execute one statement; return the rows that it yields."""
         ...
 
+    def written(self, sql: str) -> int:
+        """Execute an insert; return how many rows it has written."""
+        ...
+
     def begin(self) -> None:
         """Open a transaction that may write."""
         ...

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dataflare.schema import Column
     from dataflare.sql.applying import Applying
     from dataflare.sql.dialect import Dialect, Table
+    from dataflare.sql.session import Session
     from dataflare.sql.settings import SqlDestinationConfig
     from dataflare.sql.shape import Shape
 
@@ -33,7 +34,7 @@ class Way:
     """The way of one write mode into one table.
 
     `expression` gives the SQL expression that makes of a staged column what a column of the target takes; `comparable`
-    what follows the name of a column where its values are compared; `run` executes a statement and returns its rows.
+    what follows the name of a column where its values are compared.
     """
 
     dialect: Dialect
@@ -43,7 +44,7 @@ class Way:
     config: SqlDestinationConfig
     expression: Callable[[Column, str], str]
     comparable: Callable[[str], str]
-    run: Callable[..., list[tuple[object, ...]]]
+    session: Session
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -86,26 +87,35 @@ class Way:
             check_keys(found, self.shape.key, self.table)
         return found
 
-    def bring(self, stages: Sequence[Table], target: Table, *, unique: bool = False) -> None:
-        """Bring the rows of staging tables into the target; `unique`: no key is in them twice."""
+    def bring(self, stages: Sequence[Table], target: Table, *, unique: bool = False) -> int:
+        """Bring the rows of staging tables into the target; return how many `insert_only` left out.
+
+        `unique`: no key is in them twice.
+        """
+        run = self.session.run
         if not stages:
-            return
+            return 0
         if self.shape.changes:
-            rows = StagedRows(self.dialect, stages, tuple(self.shape.staged.names), self.run)
+            rows = StagedRows(self.dialect, stages, tuple(self.shape.staged.names), run)
             self._applying().apply(rows, may_be_unchanged=self.shape.may_be_unchanged)
-            return
+            return 0
         told = self._move()
         if self.gathers:
             for stage in stages:
-                self.run(delete_keys(self.dialect, told, stage, target))
-        for stage in stages:
-            self.run(move(self.dialect, told, stage, target, unique=unique))
+                run(delete_keys(self.dialect, told, stage, target))
+        moves = [move(self.dialect, told, stage, target, unique=unique) for stage in stages]
+        if self.context.write_mode != "insert_only":
+            for statement in moves:
+                run(statement)
+            return 0
+        came = sum(run(f"select count(*) from {self.dialect.reference(stage)}")[0][0] for stage in stages)  # noqa: S608
+        return int(came - sum(self.session.written(statement) for statement in moves))
 
     def replace_keys(self, fresh: Table, table: Table) -> None:
         """Let the rows of a fresh table take the place of those with the same keys."""
         own = Move(self.shape.values, self.key)
-        self.run(delete_keys(self.dialect, own, fresh, table))
-        self.run(move(self.dialect, own, fresh, table))
+        self.session.run(delete_keys(self.dialect, own, fresh, table))
+        self.session.run(move(self.dialect, own, fresh, table))
 
     def _move(self) -> Move:
         values = {c.name: self.expression(c, c.name) for c in self.shape.staged}

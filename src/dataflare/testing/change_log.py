@@ -55,7 +55,7 @@ class ChangeLog:
             return self._told(self.random.choice([Op.INSERT, Op.READ]), self.rows[key])
         if self.random.random() < 0.3:  # noqa: PLR2004 - of three, one
             del self.rows[key]
-            return self._told(Op.DELETE, {"id": key, "name": None, "note": None})
+            return self._told(Op.DELETE, self.random.choice([row, {"id": key, "name": None, "note": None}]))
         same = self.random.random() < 0.5  # noqa: PLR2004 - one half
         self.rows[key] = {**row, "name": self._text("name"), **({} if same else {"note": self._text("note")})}
         if not same:
@@ -67,7 +67,7 @@ class ChangeLog:
         return {**values, OP: str(op), COMMIT_TS: at, TX: f"{self._number:08x}", UNCHANGED: unchanged}
 
     def _text(self, kind: str) -> str | None:
-        number = self.random.randrange(100)
+        number = self.random.randrange(5)
         return f"{kind} {number}" if number else None
 
 

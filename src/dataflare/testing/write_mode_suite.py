@@ -16,6 +16,7 @@ from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.component import Epoch
 from dataflare.errors import DataError
+from dataflare.executor.runtime import LocalRuntime
 from dataflare.plan_words import Mechanism
 from dataflare.schema import Column, Schema
 from dataflare.testing.change_log import CHANGES, START, TABLE, ChangeLog, Merged, Versions
@@ -163,6 +164,19 @@ class WriteModeSuite(ABC):
 
         self._modelled("insert_only", {}, model)
 
+    def test_insert_only_says_at_the_end_how_many_rows_were_left_out(self) -> None:
+        """Rows that are there already, and those whose key came before."""
+        if not self._claims("insert_only"):
+            return
+        self._prepared_table([{"id": 1, "name": "old", "note": None}], "insert_only")
+        events: list[Any] = []
+        runtime = LocalRuntime(events.append)
+        head = self._made({}, "insert_only", TABLE, attempt=2, runtime=runtime)
+        self._commit(head, [{"id": key, "name": "new", "note": None} for key in (1, 2, 2, 3)], TABLE, 2)
+        assert events == []
+        settled(head.finish())
+        assert [event.message for event in events] == ["2 rows were left out: their key was there already"]
+
     def test_update_changes_only_what_is_there(self) -> None:
         """Rows with a new key are left out; the last row of a key counts."""
 
@@ -208,19 +222,22 @@ class WriteModeSuite(ABC):
                 expected = model(expected, epoch)
                 assert self._sorted(self.table(TABLE.names)) == self._sorted(expected), f"seed {seed}"
 
-    def _prepared_table(self, rows: Sequence[Change]) -> None:
-        """Make the table by an earlier run that appended rows."""
+    def _prepared_table(self, rows: Sequence[Change], mode: str = "append") -> None:
+        """Make the table by an earlier run; one that appended rows knows no key."""
         self.emptied()
-        head = self._made({}, "append", TABLE, key=())
+        head = self._made({}, mode, TABLE, **({"key": ()} if mode == "append" else {}))
         self._commit(head, rows, TABLE)
         settled(head.finish())
         settled(head.close())
 
     @staticmethod
-    def _commit(head: DestinationConnector[Any], rows: Sequence[dict[str, Any]], schema: Schema) -> None:
+    def _commit(
+        head: DestinationConnector[Any], rows: Sequence[dict[str, Any]], schema: Schema, number: int = 1
+    ) -> None:
         settled(head.open())
         settled(head.write(Batch.of(rows, schema=schema.to_arrow())))
-        settled(head.commit(Epoch(1, 1), [plain(h) for h in settled(head.prepare(Epoch(1, 1)))]))
+        epoch = Epoch(number, number)
+        settled(head.commit(epoch, [plain(h) for h in settled(head.prepare(epoch))]))
 
     def _versions(self, seed: int, settings: dict[str, Any], model: Versions, schema: Schema) -> None:
         names = [c.name for c in schema if c.name in TABLE or c.name == "at"]

@@ -214,7 +214,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
                 self._bring(unique=self._unique)
 
     def _bring(self, *, unique: bool) -> None:
-        self.way.bring([_ROWS], self.destination_table(), unique=unique)
+        self.move_from([_ROWS], unique=unique)
         self.session.run(f"truncate {POSTGRES.reference(_ROWS)}")
 
     def _make_detour(self, *, needed: bool) -> None:

@@ -98,7 +98,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     def bring(self) -> None:
         """Move the rows of the temporary table into the target."""
         if self._rows:
-            self.way.bring([_ROWS], self.destination_table())
+            self.move_from([_ROWS])
 
     def stage(self, table: Table) -> int:
         """Move the rows of the temporary table into a staging table of the file."""

@@ -90,6 +90,11 @@ class SqliteSession:
                     self.connection.rollback()
                 raise
 
+    def written(self, sql: str) -> int:
+        """Ask what the statement has changed."""
+        self.run(sql)
+        return int(self.run("select changes()")[0][0])
+
     def begin(self) -> None:
         """Take the right to write, or wait for it."""
         self.run("begin immediate")
