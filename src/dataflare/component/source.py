@@ -90,6 +90,10 @@ class SourceConnector(Component[C]):
         """Tell whether a split that was read to its end goes on there in the next run, from its last position."""
         return False
 
+    def comes_again(self) -> bool:
+        """Tell whether rows come in more runs than one though nothing about them changed; asked while planning."""
+        return False
+
     def remembers(self, key: Sequence[str]) -> Sequence[str] | None:
         """Return the columns whose values positions hold; None: any may be among them. Asked while planning.
 

@@ -30,12 +30,13 @@ class Relation:
     """What is read: `source` is a table in quotes or a query in parentheses with a name.
 
     `columns` are SQL expressions by output column; `order` the quoted expressions by plain name in whose order rows
-    come, unique together, or nothing.
+    come, unique together, or nothing. `descending`: the greatest come first.
     """
 
     source: str
     columns: Mapping[str, str]
     order: Mapping[str, str]
+    descending: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,15 @@ class ReadRelation(Relation):
 
     def picked(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns only."""
-        return Relation(self.source, {n: self.columns[n] for n in names}, self.order)
+        return Relation(self.source, {n: self.columns[n] for n in names}, self.order, descending=self.descending)
+
+    def at(self, column: str) -> str:
+        """Return the quoted column, to compare with and to order by."""
+        return quoted(column)
 
     def by_cursor(self, cursor: str) -> Self:
         """Return what reads in the order of a column, then of the key."""
-        return replace(self, order={f"/{cursor}": quoted(cursor), **self.order})
+        return replace(self, order={f"/{cursor}": self.at(cursor), **self.order})
 
     def key(self) -> dict[str, str]:
         """Return the order without the cursor that `by_cursor` puts before it."""
@@ -69,19 +74,25 @@ def select(
     listed = ", ".join([*relation.columns.values(), *extra])
     wheres = [f"({c})" for c in conditions if c]
     where = f" where {' and '.join(wheres)}" if wheres else ""
-    order = f" order by {', '.join(relation.order.values())}" if relation.order else ""
+    order = f" order by {ordered(relation)}" if relation.order else ""
     end = f" limit {limit}" if limit is not None else ""
     return f"select {listed} from {relation.source}{where}{order}{end}"  # noqa: S608 - identifiers are in quotes
 
 
-def after(order: Mapping[str, str], position: Sequence[Any], values: Values) -> str:
-    """Return the condition that a row comes after a position in an order."""
-    return _compared(order, position, values, ">")
+def ordered(relation: Relation, *, backwards: bool = False) -> str:
+    """Return what stands behind `order by`; `backwards`: in the opposite of the relation's order."""
+    way = " desc" if relation.descending != backwards else ""
+    return ", ".join(f"{text}{way}" for text in relation.order.values())
 
 
-def up_to(order: Mapping[str, str], position: Sequence[Any], values: Values) -> str:
+def after(relation: Relation, position: Sequence[Any], values: Values) -> str:
+    """Return the condition that a row comes after a position in the order of a relation."""
+    return _compared(relation.order, position, values, "<" if relation.descending else ">")
+
+
+def up_to(relation: Relation, position: Sequence[Any], values: Values) -> str:
     """Return the condition that a row does not come after a position."""
-    return _compared(order, position, values, "<=")
+    return _compared(relation.order, position, values, ">=" if relation.descending else "<=")
 
 
 def among(order: Mapping[str, str], keys: Sequence[Sequence[Any]], values: Values) -> str:
@@ -106,4 +117,4 @@ def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
     return f"({listed})" if len(order) > 1 else listed
 
 
-__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "select", "up_to"]
+__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "ordered", "select", "up_to"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -18,15 +19,17 @@ from dataflare.component import Config, Field, SourceConnector, Split, Stream
 from dataflare.component.bad_rows import converted, with_bad_rows
 from dataflare.component.deviations import Contract
 from dataflare.component.judging import ERRORS, errors_of
-from dataflare.errors import DataError, DataFlareError, WorkflowError
+from dataflare.errors import DataError, DataFlareError
 from dataflare.schema import Column, Schema, arrow_type, canonical
+from dataflare.sql.incremental import Conditions, Finding, Incremental, check_incremental, windows
 from dataflare.sql.reading import ReadRelation
-from dataflare.sql.windows import Mark, Window
+from dataflare.sql.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
+    from dataflare.sql.reading import Values
 
 SPLITS_MAX = 256
 
@@ -35,13 +38,6 @@ Convert = Callable[[Any, str, str], "pa.Array"]
 
 Range = tuple[int, int, int]
 """The least and the greatest number, and how many of them make a part."""
-
-
-class Incremental(Config):
-    """The column by which new rows are found."""
-
-    cursor_field: str = Field(description="A column that grows: a number or a time.")
-    cursor_value: int | float | str | None = Field(None, description="Where to begin; default: all rows.")
 
 
 class SqlSourceConfig(Config):
@@ -120,8 +116,11 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Yield the rows of a part after `since` up to `until`, in the order of its key, by `judged`."""
 
     @abstractmethod
-    def newest(self, relation: R, low: Mark | None) -> Mark | None:
-        """Return the mark after everything that is there now; None where nothing is new."""
+    def asked(self, relation: R, names: Iterable[str], conditions: Conditions, ending: str) -> list[tuple[Any, ...]]:
+        """Return values, as JSON, of rows that fulfil conditions; `names` are of the order of a relation `by_cursor`.
+
+        `ending` stands behind the conditions.
+        """
 
     def codecs(self, relation: R) -> tuple[str, ...]:
         """Return the codecs in which a relation can be had."""
@@ -167,6 +166,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
         return with_bad_rows(rows, since, until)
 
+    def comes_again(self) -> bool:
+        """Tell whether all of a lag is read again."""
+        return self.config.incremental is not None and self.config.incremental.comes_again
+
     def remembers(self, key: Sequence[str]) -> Sequence[str]:
         """Return the cursor and the key: positions are values of them."""
         cursor = [self.config.incremental.cursor_field] if self.config.incremental is not None else []
@@ -203,7 +206,16 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         relation = self._relations[name]
         schema = self._planned_schema(name)
         schema = schema.select(c for c in schema.names if c in relation.schema)
-        return (relation.by_cursor(self.cursor()) if self.context.mode == "incremental" else relation), schema
+        if "window" in split.data:
+            settings = self._incremental()
+            return replace(relation.by_cursor(settings.cursor_field), descending=settings.row_order == "desc"), schema
+        return relation, schema
+
+    def within(self, split: Split, relation: R, values: Values) -> list[str]:
+        """Return what the rows of a split of mode incremental fulfil, of a relation as `planned` returns it."""
+        if "window" in split.data:
+            return list(Window.from_json(split.data["window"]).conditions(relation.order, values))
+        return [f"{relation.at(self._incremental().cursor_field)} is null"] if "missing" in split.data else []
 
     def judged(
         self, columns: Sequence[Any], schema: Schema, convert: Convert, stream: str, position: Position
@@ -231,16 +243,6 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             yield Batch(errors_of(lost, list(reasons.values()), stream), "errors", position)
             rows = rows.filter(pa.array([n not in reasons for n in range(rows.num_rows)]))
         yield Batch(rows, stream, position)
-
-    def cursor(self) -> str:
-        """Return the column by which new rows are found."""
-        assert self.config.incremental is not None
-        return self.config.incremental.cursor_field
-
-    def begin(self, low: Mark | None) -> Any:
-        """Return the least value of the cursor that may be new after a mark; None: any."""
-        assert self.config.incremental is not None
-        return low.value if low is not None else self.config.incremental.cursor_value
 
     # ---- what was planned ---------------------------------------------------------------------------------------
 
@@ -317,31 +319,23 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             low = last + 1
 
     def _windows(self, since: Position | None) -> Iterator[Split]:
-        marks = dict(since["marks"]) if since else {}
-        for name, relation in self._relations.items():
-            low = Mark.from_json(marks[name]) if name in marks else None
-            high = self.newest(relation, low)
-            if high is None:
-                continue
-            window = Window(low, high, self.begin(None))
-            marks[name] = high.to_json()
-            data = {"stream": name, "window": window.to_json()}
-            yield Split(f"{name}#{high.number}", data, {"marks": dict(marks)})
+        def finding(name: str) -> Finding:
+            relation = self._relations[name]
+            shown = name or self.config.table or "the query"
+            settings = self._incremental()
+            ask = partial(self.asked, relation.by_cursor(settings.cursor_field))
+            return Finding(settings, relation, ask, shown, self._contract.notice)
+
+        for identity, name, data, resume in windows(self._relations, since, finding):
+            yield Split(identity, {"stream": name, **data}, resume)
+
+    def _incremental(self) -> Incremental:
+        assert self.config.incremental is not None
+        return self.config.incremental
 
     def _check_mode(self, found: Mapping[str, R]) -> None:
-        if self.context.mode != "incremental":
-            return
-        if self.config.incremental is None:
-            raise WorkflowError(
-                "mode: incremental needs a column that grows", hint="add incremental: {cursor_field: updated_at}"
-            )
-        for name, relation in found.items():
-            if self.cursor() not in relation.schema:
-                known = ", ".join(relation.schema.names)
-                raise WorkflowError(f"{name or 'it'} has no column {self.cursor()}", hint=f"it has {known}")
-            if not relation.order:
-                message = f"mode: incremental needs a key to tell the rows of {name or 'it'} apart"
-                raise WorkflowError(message, hint="add key: [id]")
+        for name, relation in found.items() if self.context.mode == "incremental" else ():
+            check_incremental(self.config.incremental, name, relation)
 
 
 def _made(convert: Convert, column: Column, values: Any) -> pa.Array:

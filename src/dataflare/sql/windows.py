@@ -4,7 +4,8 @@ Rows may come later that have the newest value of a window. So the lower bound o
 that the window before took at that value are left out; the upper bound is closed for the keys that were there when
 the window was made. Both lists are part of the split, which therefore means the same rows whenever it is read. Where
 more than `BOUNDARY_KEYS_MAX` rows share the newest value, they came in one transaction, and the value is taken as
-complete. Rows that come later with an older value are not found: no query could tell them from those that were read.
+complete. Rows that come later with an older value are found as far as a bound reaches back: a mark with an `edge`
+lists the rows from there up to the newest value, each by its own value and its key.
 """
 
 from __future__ import annotations
@@ -27,35 +28,35 @@ Keys = list[list[Any]] | None
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where reading of a table stands: the newest value, the keys taken there, and how many windows there were."""
+    """Where reading of a table stands: the newest value, the keys taken there, and how many windows there were.
+
+    With an `edge`, an older value, `keys` are [value, *key] of the rows from there on. `tail` are those of the
+    rows next below the newest value, as they were then, if they were looked at: others later are rows that came late.
+    """
 
     value: Any
     keys: Keys
     number: int
+    edge: Any = None
+    tail: Keys = None
 
-    @classmethod
-    def after(cls, low: Self | None, value: Any, keys: list[list[Any]], most: int) -> Self | None:
-        """Return the mark at the newest value, whose keys are those; None where `low` stands there already.
-
-        More than `most` keys are taken for all that there are.
-        """
-        mark = cls(value, keys if len(keys) <= most else None, low.number + 1 if low else 1)
-        nothing = low is not None and low.value == mark.value and (low.keys is None or low.keys == mark.keys)
-        return None if nothing else mark
+    def goes_beyond(self, low: Self | None) -> bool:
+        """Tell whether there may be something new behind `low`."""
+        return low is None or low.value != self.value or (low.keys is not None and low.keys != self.keys)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return asdict(self)
+        return {k: v for k, v in asdict(self).items() if k not in ("edge", "tail") or v is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(value["value"], value["keys"], value["number"])
+        return cls(value["value"], value["keys"], value["number"], value.get("edge"), value.get("tail"))
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Rows after the mark `low` (None: from `start` on, if that is given) up to the mark `high`."""
+    """Rows after the mark `low` up to the mark `high`; `start`: from that value on, whatever was read of it before."""
 
     low: Mark | None
     high: Mark
@@ -71,25 +72,30 @@ class Window:
         low = Mark.from_json(value["low"]) if value["low"] else None
         return cls(low, Mark.from_json(value["high"]), value["start"])
 
-    def conditions(self, cursor: tuple[str, str], key: Mapping[str, str], values: Values) -> Sequence[str]:
-        """Return what the rows of the window fulfil; `cursor` is the plain and the quoted name of the column."""
+    def conditions(self, order: Mapping[str, str], values: Values) -> Sequence[str]:
+        """Return what the rows of the window fulfil; `order` is that of a relation `by_cursor`."""
         found = []
         if self.low is not None:
-            found.append(_bounded(cursor, key, self.low, values, upper=False))
+            found.append(_bounded(order, self.low, values, upper=False))
         elif self.start is not None:
-            found.append(f"{cursor[1]} >= {values(cursor[0], self.start)}")
-        found.append(_bounded(cursor, key, self.high, values, upper=True))
+            name, column = next(iter(order.items()))
+            found.append(f"{column} >= {values(name, self.start)}")
+        found.append(_bounded(order, self.high, values, upper=True))
         return found
 
 
-def _bounded(cursor: tuple[str, str], key: Mapping[str, str], mark: Mark, values: Values, *, upper: bool) -> str:
-    name, column = cursor
-    sign = "<" if upper else ">"
+def _bounded(order: Mapping[str, str], mark: Mark, values: Values, *, upper: bool) -> str:
+    name, column = next(iter(order.items()))
     bound = values(name, mark.value)
     if mark.keys is None:
         return f"{column} <= {bound}" if upper else f"{column} > {bound}"
-    at = among(key, mark.keys, values)
-    there = at if upper else f"not ({at})"
+    if mark.edge is not None:
+        at, edge = among(order, mark.keys, values), values(name, mark.edge)
+        if upper:
+            return f"{column} < {edge} or ({column} <= {values(name, mark.value)} and {at})"
+        return f"{column} > {bound} or ({column} >= {edge} and not ({at}))"
+    at = among({k: text for k, text in order.items() if k != name}, mark.keys, values)
+    sign, there = ("<", at) if upper else (">", f"not ({at})")
     return f"{column} {sign} {bound} or ({column} = {values(name, mark.value)} and {there})"
 
 

@@ -27,6 +27,7 @@ from dataflare.workflow.planner import freeze
 from dataflare.workflow.pushdown import push_down
 from dataflare.workflow.reading import read_document
 from dataflare.workflow.references import check_secrets, resolve_secrets, secret_references, substitute, unescape
+from dataflare.workflow.rereading import check_reread
 from dataflare.workflow.row_steps import RowSteps
 from dataflare.workflow.tags import check_masked, tagged
 from dataflare.workflow.unheeded import tell_unheeded
@@ -173,6 +174,7 @@ class _Loading:
         check_masked(out, flow, self._findings)
         if level != STATIC:
             check_landing(out, flow, self._findings)
+        check_reread(out, flow, self._findings)
         tell_unheeded(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         if check:

@@ -147,6 +147,70 @@ def test_a_row_that_comes_at_the_bound_after_the_window_was_made_belongs_to_the_
     assert [r["b"] for r in read(source, plain(split.resume))[0]] == ["z"]
 
 
+UUIDS = [f"0198f0a0-0000-7000-8000-{n:012x}" for n in range(5)]
+GROWING = {
+    "int2": (["1", "2", "5", "7", "9"], 4),
+    "numeric": (["1.5", "2.25", "5.125", "7", "10"], 3),
+    "float8": (["0.1", "0.2", "0.3", "0.4", "0.5"], 0.25),
+    "date": ([f"2026-01-0{n}" for n in range(1, 6)], "2d"),
+    "timestamp": ([f"2026-01-01 00:0{n}:00.{n}" for n in range(5)], "150s"),
+    "timestamptz": ([f"2026-01-01 00:0{n}:00+02" for n in range(5)], "2m30s"),
+    "uuid": (UUIDS, None),
+    "text": (UUIDS, None),
+    'text collate "und-x-icu"': (["a", "B", "c", "D", "e"], None),
+}
+
+
+@pytest.mark.parametrize("row_order", ["asc", "desc"])
+@pytest.mark.parametrize("kind", GROWING)
+def test_rows_of_each_type_come_once_with_ties_over_batches_and_runs(
+    make: Any, spot: Place, kind: str, row_order: str
+) -> None:
+    values, lag = GROWING[kind]
+    spot.run(f"create table {{}}.t (id int primary key, at {kind}, x text)")
+    cast = kind.partition(" ")[0]
+
+    def add(*rows: tuple[int, int]) -> None:
+        for identity, value in rows:
+            spot.run(f"insert into {{}}.t values ($1, $2::text::{cast}, 'x')", (identity, values[value]))
+
+    incremental = {"cursor_field": "at", "row_order": row_order, **({"lag": lag} if lag is not None else {})}
+    source = make("incremental", table=spot.table("t"), incremental=incremental, fetch_rows=2)
+    add((1, 0), (2, 1), (3, 1), (4, 1), (5, 2))
+    first, mark = read(source)
+    found = [r["id"] for r in first]
+    assert found == ([1, 2, 3, 4, 5] if row_order == "asc" else [5, 4, 3, 2, 1])
+    assert read(source, mark) == ([], mark)
+    add((6, 2), (7, 3), (8, 3), (9, 1 if lag is not None else 3))
+    second, mark = read(source, mark)
+    assert sorted(r["id"] for r in second) == [6, 7, 8, 9]
+    assert read(source, mark)[0] == []
+    ended = make(
+        "incremental",
+        table=spot.table("t"),
+        incremental={**incremental, "cursor_value": values[1], "end_value": values[2]},
+    )
+    assert {r["id"] for r in read(ended)[0]} - {9} == {2, 3, 4, 5, 6}
+
+
+def test_a_key_that_is_read_as_text_keeps_the_order_of_its_own_type(make: Any, spot: Place) -> None:
+    spot.run("create table {}.t (id numeric(38,0) primary key, w jsonb)")
+    spot.run("insert into {}.t select n from generate_series(1, 25) n")
+    source = make(table=spot.table("t"), fetch_rows=4, types={"id": "string"})
+    assert [r["id"] for r in read(source)[0]] == [str(n) for n in range(1, 26)]
+
+
+def test_rows_without_a_value_are_read_once_where_that_is_wanted(make: Any, spot: Place) -> None:
+    spot.run("create table {}.t (id int primary key, at int)")
+    spot.run("insert into {}.t select n, nullif(n % 3, 0) from generate_series(1, 9) n")
+    source = make(
+        "incremental", table=spot.table("t"), fetch_rows=2, incremental={"cursor_field": "at", "missing": "first"}
+    )
+    found, mark = read(source)
+    assert [r["id"] for r in found] == [3, 6, 9, 1, 4, 7, 2, 5, 8]
+    assert read(source, mark) == ([], mark)
+
+
 @pytest.mark.parametrize("values", ["(1), (2), (2)", "(null), (1)", "(5), (6), (null)"])
 def test_a_key_of_the_users_that_does_not_tell_rows_apart_is_refused(make: Any, spot: Place, values: str) -> None:
     spot.run("create table {}.t (k int)")

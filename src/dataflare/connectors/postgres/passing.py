@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.batch import Encoded
 from dataflare.connectors.postgres.copying import CODEC
 from dataflare.errors import DataError
-from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.reading import after, ordered, select, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,11 +43,11 @@ class CopyReader:
         """Yield the rows that fulfil conditions by key, after the key `since`; with each part, its last key."""
         copied, key = self._picked(relation, names), since
         while True:
-            rest = [*conditions, after(relation.order, key, relation.value)] if key is not None else list(conditions)
+            rest = [*conditions, after(relation, key, relation.value)] if key is not None else list(conditions)
             last = self._last(relation, rest)
             if last is None:
                 return
-            data, count = self._copied(copied, [*rest, up_to(relation.order, last, relation.value)])
+            data, count = self._copied(copied, [*rest, up_to(relation, last, relation.value)])
             if data is None:
                 continue
             if count:
@@ -118,8 +118,8 @@ class CopyReader:
         """Return the key of the row that ends the next part: so many rows on, else the last one; None: none is left."""
         keys = ", ".join(relation.as_json(name) for name in relation.order)
         where = " and ".join(f"({c})" for c in conditions) or "true"
-        for way, skip in (("", self._rows - 1), (" desc", 0)):
-            order = ", ".join(f"{name}{way}" for name in relation.order.values())
+        for backwards, skip in ((False, self._rows - 1), (True, 0)):
+            order = ordered(relation, backwards=backwards)
             sql = f"select {keys} from {relation.source} where {where} order by {order} limit 1 offset {skip}"  # noqa: S608
             if found := self._session.run(sql):
                 return list(found[0])

@@ -43,7 +43,7 @@ class PostgresRelation(ReadRelation):
 
     def as_copied(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns as bytes."""
-        return Relation(self.source, {n: self.copied[n] for n in names}, self.order)
+        return replace(self.picked(()), columns={n: self.copied[n] for n in names})
 
     def whole_key(self) -> str | None:
         """Return the key where it is one column of whole numbers, which can be cut into ranges."""
@@ -53,6 +53,10 @@ class PostgresRelation(ReadRelation):
     def is_whole(self, column: str, schema: Schema) -> bool:
         """Tell whether a column of the order is read anyhow, as a whole number: a position can be taken of it."""
         return column in schema and self.kinds[column] in _WHOLE and schema[column].type in ("int16", "int32", "int64")
+
+    def at(self, column: str) -> str:
+        """Return the column of the table, whatever a query that reads it calls an output: `order by` means that one."""
+        return f"{'q' if self.source.startswith('(') else self.source}.{POSTGRES.quote(column)}"
 
     def as_json(self, column: str) -> str:
         """Return the expression that yields a column of the order as a number or as text, for a position."""
@@ -97,7 +101,7 @@ def _named(session: Statements, name: str, config: PostgresSourceConfig, *, gent
     found = _relation(POSTGRES.reference(table), session.attributes(table), config, gently=gently)
     primary = session.primary_key(table)
     key = tuple(config.key) or primary
-    order = {k: POSTGRES.quote(k) for k in key}
+    order = {k: found.at(k) for k in key}
     proven = bool(key) and set(key) == set(primary)
     return replace(found, order=order, unique=key, proven=proven, blocks=blocks, rows=max(rows, 0))
 
@@ -120,9 +124,9 @@ def _relation(
     kinds = {c.name: "" if c.type.startswith("unnamed") else c.type for c in found}
     copied = {c.name: text for c in found if c.name not in texts and (text := _copied(c, schema[c.name].type))}
     key = tuple(config.key)
-    order = {k: POSTGRES.quote(k) for k in key}
     copied = copied if len(copied) == len(found) else {}
-    return PostgresRelation(source, columns, order, schema, kinds, copied, unique=key, found=natural)
+    relation = PostgresRelation(source, columns, {}, schema, kinds, copied, unique=key, found=natural)
+    return replace(relation, order={k: relation.at(k) for k in key})
 
 
 def _expression(column: Described, text: str) -> str:

@@ -23,16 +23,16 @@ from dataflare.connectors.postgres.values import incoming
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
-from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.component.contract import MaybeAsync
     from dataflare.connectors.postgres.changes.following import Following
     from dataflare.connectors.postgres.copying import Form
     from dataflare.errors import DataFlareError
     from dataflare.schema import Schema
+    from dataflare.sql.incremental import Conditions
     from dataflare.sql.source import Range
 
 Between = tuple[Position | None, Position | None]
@@ -66,7 +66,8 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     No statement reads more than `fetch_rows` rows, so a slow destination never holds a snapshot for long.
 
     `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read. The column must be
-    one that grows; rows in which it is null are left out, and so are rows that come with an older value.
+    one that grows; rows in which it is null are left out and told, unless `missing` says otherwise; rows that come with
+    an older value are found as far as `lag` reaches.
 
     `mode: cdc` follows tables: each insert, update and delete that is committed comes as a row, once, in order.
     `mode: hybrid` reads the tables first, side by side and while others write to them, and then follows them, without a
@@ -157,24 +158,13 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         parts = min(SPLITS_MAX, max(1, round(relation.rows / self.config.split_rows)))
         return "keys", (low, high, -(-(high - low + 1) // parts))
 
-    def newest(self, relation: PostgresRelation, low: Mark | None) -> Mark | None:
-        """Ask for the newest value, and for the keys that have it."""
-        session, cursor, since = self.session, self.cursor(), self.begin(low)
-        column = f"/{cursor}"
-        ordered = relation.by_cursor(cursor)
-        at = ordered.order[column]
-        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
-        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
-        ((value,),) = session.run(f"select {ordered.as_json(column)} from ({newest}) m")  # noqa: S608
-        if value is None:
-            return None
-        self._refuse_nulls(relation)
-        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
-        listed = ", ".join(relation.as_json(k) for k in key)
-        order = ", ".join(key.values())
-        equal = f"{at} = {relation.value(cursor, value)}"
-        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
-        return Mark.after(low, value, [list(row) for row in session.run(sql)], most)
+    def asked(
+        self, relation: PostgresRelation, names: Iterable[str], conditions: Conditions, ending: str
+    ) -> list[tuple[Any, ...]]:
+        """Ask the server."""
+        listed = ", ".join(relation.as_json(name) for name in names)
+        where = " and ".join(f"({c})" for c in conditions(relation.value)) or "true"
+        return self.session.run(f"select {listed} from {relation.source} where {where} {ending}")  # noqa: S608 - quoted
 
     def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
@@ -223,9 +213,9 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         while True:
             conditions = self._conditions(split, relation)
             if position is not None:
-                conditions.append(after(relation.order, position, relation.value))
+                conditions.append(after(relation, position, relation.value))
             if end is not None:
-                conditions.append(up_to(relation.order, end, relation.value))
+                conditions.append(up_to(relation, end, relation.value))
             limit, count = self.config.fetch_rows, 0
             sql = select(relation.picked(schema.names), conditions, extra=extra, limit=limit)
             for rows in self._arrow().stream(sql):
@@ -266,7 +256,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
                 found = reader.numbered(relation, names, low, high)
             else:
                 if until:
-                    conditions.append(up_to(relation.order, until["key"], relation.value))
+                    conditions.append(up_to(relation, until["key"], relation.value))
                 found = reader.ordered(relation, names, conditions, since["key"] if since else None)
             parts = ((data, {"key": key}) for data, key in found)
         for data, position in parts:
@@ -274,11 +264,8 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
             yield data, position
 
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
-        if "window" in split.data:
-            window = Window.from_json(split.data["window"])
-            cursor = self.cursor()
-            at = relation.order[f"/{cursor}"]
-            return list(window.conditions((cursor, at), relation.key(), relation.value))
+        if "window" in split.data or "missing" in split.data:
+            return self.within(split, relation, relation.value)
         if "keys" not in split.data:
             return []
         (name,) = relation.order
@@ -332,6 +319,8 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
         if relation.proven:
             return
+        if self.context.mode == "incremental":
+            self._refuse_nulls(relation)
         names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
         sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
         if self.session.run(sql):

@@ -9,16 +9,15 @@ from dataflare.connectors.sqlite.relations import SqliteRelation, relations
 from dataflare.connectors.sqlite.session import SqliteSession
 from dataflare.connectors.sqlite.settings import SqliteSourceConfig
 from dataflare.connectors.sqlite.values import from_values
-from dataflare.sql.quoting import quoted
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
-from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dataflare.batch import Batch, Position
     from dataflare.schema import Schema
+    from dataflare.sql.incremental import Conditions
     from dataflare.sql.source import Range
 
 
@@ -52,7 +51,8 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
     `key`.
 
     `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read. The column must be
-    one that grows; rows in which it is null are left out, and so are rows that come with an older value.
+    one that grows; rows in which it is null are left out and told, unless `missing` says otherwise; rows that come with
+    an older value are found as far as `lag` reaches.
 
     Types are those that columns are declared with; `types` says otherwise. Times are ISO text; without a zone they
     are UTC.
@@ -75,19 +75,15 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
         low, high = (1, 0) if low is None else (low, high)
         return "rows", (low, high, max(self.config.split_rows, -(-(high - low + 1) // SPLITS_MAX)))
 
-    def newest(self, relation: SqliteRelation, low: Mark | None) -> Mark | None:
-        """Ask for the newest value, and for the keys that have it."""
-        cursor, values, since = self.cursor(), _Parameters(), self.begin(low)
-        column = quoted(cursor)
-        condition = f" where {column} >= {values(cursor, since)}" if since is not None else ""
-        sql = f"select max({column}) from {relation.source}{condition}"  # noqa: S608 - quoted
-        ((value,),) = self.session.run(sql, values.values)
-        if value is None:
-            return None
-        order, most = ", ".join(relation.order.values()), BOUNDARY_KEYS_MAX // len(relation.order)
-        sql = f"select {order} from {relation.source} where {column} = ?1 order by {order} limit {most + 1}"  # noqa: S608
-        found = [[_jsonable(v) for v in row] for row in self.session.run(sql, (value,))]
-        return Mark.after(low, _jsonable(value), found, most)
+    def asked(
+        self, relation: SqliteRelation, names: Iterable[str], conditions: Conditions, ending: str
+    ) -> list[tuple[Any, ...]]:
+        """Ask the file."""
+        values = _Parameters()
+        listed = ", ".join(relation.order[name] for name in names)
+        where = " and ".join(f"({c})" for c in conditions(values))
+        sql = f"select {listed} from {relation.source} where {where} {ending}"  # noqa: S608 - quoted
+        return [tuple(_jsonable(v) for v in row) for row in self.session.run(sql, values.values)]
 
     def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
@@ -109,15 +105,19 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
             values = _Parameters()
             conditions = self._conditions(split, relation, values)
             if position is not None:
-                conditions.append(after(relation.order, position, values))
+                conditions.append(after(relation, position, values))
             if end is not None:
-                conditions.append(up_to(relation.order, end, values))
+                conditions.append(up_to(relation, end, values))
             sql = select(relation.picked(schema.names), conditions, extra=extra, limit=limit + 1)
             rows = session.run(sql, values.values)
             more = len(rows) > limit
             if more and rows[-1][-len(extra) :] == rows[-2][-len(extra) :]:
                 raise no_key(relation, "two rows have the same")
-            if rows and None in rows[0][-len(extra) :]:
+            if (
+                rows
+                and not relation.rowid
+                and any(None in column for column in list(zip(*rows, strict=True))[-len(extra) :])
+            ):
                 raise no_key(relation, "a row has none")
             if rows:
                 rows = rows[:limit]
@@ -127,14 +127,12 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
                 return
 
     def _conditions(self, split: Split, relation: SqliteRelation, values: _Parameters) -> list[str]:
-        if "window" in split.data:
-            window = Window.from_json(split.data["window"])
-            cursor, key = self.cursor(), relation.key()
-            return list(window.conditions((cursor, quoted(cursor)), key, values))
+        if "window" in split.data or "missing" in split.data:
+            return self.within(split, relation, values)
         if "rows" not in split.data:
             return []
         low, high = split.data["rows"]
-        return [f"{relation.rowid} >= {values('', low)}", up_to({"": relation.rowid}, [high], values)]
+        return [f"{relation.rowid} >= {values('', low)}", f"{relation.rowid} <= {values('', high)}"]
 
     def _counted(
         self, split: Split, relation: SqliteRelation, schema: Schema, between: tuple[Position | None, Position | None]

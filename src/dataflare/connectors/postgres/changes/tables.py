@@ -105,7 +105,7 @@ def _followed(
     whole = not key and identity == _FULL
     if whole:
         key = tuple(schema.names)
-    order = {} if whole else {k: POSTGRES.quote(k) for k in key}
+    order = {} if whole else {k: relation.at(k) for k in key}
     proven = bool(key) and set(key) in (set(primary), set(index))
     columns = {n: e for n, e in relation.columns.items() if n in schema}
     cut = replace(relation, columns=columns, schema=schema, order=order, unique=key, proven=proven, blocks=0, copied={})
