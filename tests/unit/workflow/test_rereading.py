@@ -45,7 +45,11 @@ def test_rows_that_come_again_are_only_merged(
         connection.execute("create table t (id integer primary key, at int)")
     file = tmp_path / "w.yaml"
     file.write_text(TEXT % (overlap, inputs, written))
-    found = [f for f in load(file, registry=Registry.installed(), environ={}, level="sample").findings if f.severity == "error"]
+    found = [
+        f
+        for f in load(file, registry=Registry.installed(), environ={}, level="sample").findings
+        if f.severity == "error"
+    ]
     assert [f.code for f in found] == (["workflow.rows_again"] if refused else [])
     if refused:
         assert "'shop' reads rows again in each run, and 'out' would append them again" in found[0].message
