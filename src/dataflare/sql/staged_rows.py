@@ -55,8 +55,10 @@ class StagedRows:
 
     def unchanged(self) -> list[str]:
         """Return the columns of which some values were left out."""
-        each = self.dialect.each(self.dialect.quote(UNCHANGED))
-        found = self.run(f"select distinct _dataflare_each.value from {self.relation}, {each}")  # noqa: S608
+        column = self.dialect.quote(UNCHANGED)
+        each = self.dialect.each(column)
+        some = f"(select {column} from {self.relation} where {column} is not null) u"  # noqa: S608
+        found = self.run(f"select distinct _dataflare_each.value from {some}, {each}")  # noqa: S608
         return sorted(str(name) for (name,) in found)
 
     def truncations(self) -> list[Truncation]:
