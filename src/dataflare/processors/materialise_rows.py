@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.changes import BEFORE, OP, UNCHANGED, Op, may_be_unchanged
 from dataflare.component.processor import SEGMENTED
+from dataflare.errors import DataError
 from dataflare.expression.fit import fit
 from dataflare.expression.session import INPUT, Session, quoted, select
 from dataflare.expression.unchanged import literal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
     from dataflare.schema import Schema
 
-_HELD, _MADE, _N, _OP, _NAMES = "__held", "__made", "__n", "__op", "__names"
+_HELD, _MADE, _N, _OP, _NAMES, _LOST = "__held", "__made", "__n", "__op", "__names", "__lost"
 _LOG = "log"
 _LOG_SHARE = 8
 """The part of its memory that a task may fill with the log of a table."""
@@ -56,7 +57,10 @@ class WholeRows:
         self.clear()
 
     def take(self, rows: pa.Table) -> pa.Table:
-        """Apply changes, none of them a truncation; return the rows of the table after each, and `_before`."""
+        """Apply changes, none of them a truncation; return the rows of the table after each, and `_before`.
+
+        Raises DataError where one leaves out a value that was never told (invariant 6).
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -68,6 +72,12 @@ class WholeRows:
         names = rows.column(UNCHANGED) if self._fills else pa.nulls(rows.num_rows, pa.list_(pa.string()))
         self._session.register(entering.append_column(_NAMES, names))
         self._session.execute(f"create or replace temp table {_MADE} as {self._sql}")
+        ((lost,),) = self._session.execute(f"select count(*) from {_MADE} where {_LOST}")  # noqa: S608 - names of ours
+        if lost:
+            raise DataError(
+                f"{lost:,} changes of a batch leave values out of rows that the table does not have",
+                hint="let the source begin with a snapshot of its table, or tell whole rows",
+            )
         columns = [*self._columns.values()]
         came = f"where {_OP} is not null"
         found = self._session.fetch(select([*columns, quoted(BEFORE)], _MADE, f"{came} order by {_N}"))
@@ -149,19 +159,24 @@ class WholeRows:
         came = select([*columns, _N, _OP, _NAMES], INPUT)
         window = f"(partition by {', '.join(self._keys)} order by {_N} rows unbounded preceding)"
         filled = [self._filled(name, window) for name in self._columns]
-        whole = select([*filled, _N, _OP], f"({held} union all by name {came})")
+        boxed = select([*filled, _N, _OP], f"({held} union all by name {came})")
+        lost = [f"{self._columns[name]} is null" for name in self._hidden]
+        opened = [f"struct_extract({c}, 'v') as {c}" if n in self._hidden else c for n, c in self._columns.items()]
+        is_lost = f"{_OP} is distinct from '{Op.DELETE}' and ({' or '.join(lost) or 'false'}) as {_LOST}"
+        whole = select([*opened, _N, _OP, is_lost], f"({boxed})")
         fields = ", ".join(f"{quoted(name)} := {column}" for name, column in self._columns.items())
         there = f"case when {_OP} is distinct from '{Op.DELETE}' then struct_pack({fields}) end"
         before = f"lag({there}) over (partition by {', '.join(self._keys)} order by {_N}) as {quoted(BEFORE)}"
         return select(["*", before], f"({whole})")
 
     def _filled(self, name: str, window: str) -> str:
+        """Return a column; of one that may be left out a struct of its newest value, null where none was told."""
         column = self._columns[name]
         if name not in self._hidden:
             return column
         hides = f"coalesce(list_contains({_NAMES}, {literal(name)}), false)"
         told = f"case when not {hides} then struct_pack(v := {column}) end"
-        return f"struct_extract(last_value({told} ignore nulls) over {window}, 'v') as {column}"
+        return f"last_value({told} ignore nulls) over {window} as {column}"
 
 
 __all__ = ["WholeRows"]

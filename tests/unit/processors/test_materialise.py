@@ -236,3 +236,18 @@ def test_a_truncate_empties_the_table_where_one_task_has_it(emit: str) -> None:
     with pytest.raises(DataError, match="several tasks cannot put in order"):
         list(several.process(Batch(pa.Table.from_pylist(rows, LEFT_OUT.to_arrow()))))
     several.close()
+
+
+@pytest.mark.parametrize("emit", ["changes", "table"])
+def test_a_value_that_was_never_told_fails_rather_than_become_null(emit: str) -> None:
+    def batch(*rows: dict[str, Any]) -> Batch:
+        return Batch(pa.Table.from_pylist(list(rows), LEFT_OUT.to_arrow()))
+
+    component = whole(emit)
+    left_out = {"id": 1, "n": 2, "_op": "update", "_unchanged": ["s"]}
+    list(component.process(batch({"id": 1, "n": 1, "s": None, "_op": "read"}, left_out)))  # null was told
+    gone = {"n": 1, "_op": "delete"}
+    list(component.process(batch(left_out, {"id": 2, **gone}, {"id": 4, **gone, "_unchanged": ["s"]})))
+    with pytest.raises(DataError, match="1 changes of a batch leave values out of rows that the table does not have"):
+        list(component.process(batch(left_out | {"id": 3})))
+    component.close()
