@@ -86,7 +86,7 @@ class _Span:
     """The statements for the changes between two truncations.
 
     In them `s` is what is staged, `w` tells for each row where the values are that it lacks, `v` is what is staged with
-    all its values, `t` the current version.
+    all its values, `c` the current versions, `t` one of them.
     """
 
     history: History
@@ -133,7 +133,7 @@ class _Span:
     def _whole(self) -> str:
         """Return the head of a statement that tells what `v` is."""
         if not self.unchanged:
-            return f"with {self._plain('v')}"
+            return f"with {self._plain('v')}, {self._versions('v')}"
         n, quote = self._ordinal, self.history.dialect.quote
         joins = [f"left join s f{i} on f{i}.{n} = w.{_FROM}{i}" for i, _ in enumerate(self.unchanged)]
         values = ", ".join(f"{self._value(c)} as {quote(c)}" for c in self.history.values)
@@ -156,15 +156,25 @@ class _Span:
         listed += [f"{expression} as {dialect.quote(c)}" for c, expression in history.values.items()]
         return f"{name} as (select {', '.join(listed)} from {self.rows.relation} where {condition})"  # noqa: S608
 
+    def _versions(self, staged: str) -> str:
+        """Return the definition of `c`: the current versions of what is staged, looked up once."""
+        history, dialect = self.history, self.history.dialect
+        names = dialect.listed([*history.values, history.valid_from])
+        keys = dialect.listed(history.key)
+        return (
+            f"c as materialized (select {names} from {dialect.reference(history.table)} "  # noqa: S608
+            f"where {dialect.quote(history.is_current)} and ({keys}) in (select {keys} from {staged}))"
+        )
+
     def _lacking(self) -> str:
-        """Return the definitions of `s` and `w`."""
+        """Return the definitions of `s`, `c` and `w`."""
         n, keys = self._ordinal, self.history.dialect.listed(self.history.key)
         gone = f"max(case when {WHAT} = '{Op.DELETE}' then {n} end) over ({self._window}) as {_GONE}"
         found = (
             f"max(case when {self.history.sends(c)} then {n} end) over ({self._window}) as {_FROM}{i}"
             for i, c in enumerate(self.unchanged)
         )
-        return f"{self._plain('s')}, w as (select {n}, {keys}, {WHAT}, {gone}, {', '.join(found)} from s)"  # noqa: S608
+        return f"{self._plain('s')}, {self._versions('s')}, w as (select {n}, {keys}, {WHAT}, {gone}, {', '.join(found)} from s)"  # noqa: S608
 
     def _value(self, column: str) -> str:
         name = self.history.dialect.quote(column)
@@ -179,9 +189,7 @@ class _Span:
 
     def _current(self, other: str) -> str:
         """Return the join of the current version, if there is one."""
-        dialect, table = self.history.dialect, self.history.table
-        current = f"t.{dialect.quote(self.history.is_current)}"
-        return f"left join {dialect.reference(table)} t on {self.history.same('t', other)} and {current}"
+        return f"left join c t on {self.history.same('t', other)}"
 
     def _differs(self, other: str) -> str:
         history = self.history

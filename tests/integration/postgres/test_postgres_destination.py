@@ -299,3 +299,7 @@ def test_a_table_without_a_schema_is_found_by_the_search_path(make: Any, spot: P
 def test_a_commit_outlives_a_crash_even_where_the_server_is_told_not_to_care(make: Any, spot: Place) -> None:
     url = f"{spot.url}?options=-csynchronous_commit%3Doff"
     assert make(settings={"url": url}).session.run("select current_setting('synchronous_commit')") == [("on",)]
+
+
+def test_statements_over_staging_tables_are_not_compiled(make: Any) -> None:
+    assert make().session.run("select current_setting('jit')") == [("off",)]  # it took seconds for milliseconds

@@ -102,6 +102,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     def prepare_session(self) -> None:
         """Learn the types of the target, and how rows get there: straight, or over a temporary table."""
         session = self.session
+        session.run(_PLANNING)
         self._there = session.columns(self.table) or {}
         if isinstance(session, CopySession):
             self._staging = Schema(tuple(replace(c, nullable=True) for c in self.schema))
@@ -262,6 +263,10 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         assert isinstance(session, PostgresSession)
         return session
 
+
+_PLANNING = "select set_config('jit', 'off', false)"
+"""The server takes staging tables, which nobody has analysed, for larger than they are, and would compile for seconds
+what it then does in milliseconds."""
 
 _INCOMPARABLE = ("json", "xml", "point", "polygon", "path", "box", "line", "circle", "lseg")
 """Types without an equality that is that of their values."""
