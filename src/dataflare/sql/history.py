@@ -174,7 +174,8 @@ class _Span:
             f"max(case when {self.history.sends(c)} then {n} end) over ({self._window}) as {_FROM}{i}"
             for i, c in enumerate(self.unchanged)
         )
-        return f"{self._plain('s')}, {self._versions('s')}, w as (select {n}, {keys}, {WHAT}, {gone}, {', '.join(found)} from s)"  # noqa: S608
+        where = f"select {n}, {keys}, {WHAT}, {gone}, {', '.join(found)} from s"  # noqa: S608
+        return f"{self._plain('s')}, {self._versions('s')}, w as ({where})"
 
     def _value(self, column: str) -> str:
         name = self.history.dialect.quote(column)
