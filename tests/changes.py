@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
@@ -15,7 +16,7 @@ import psycopg
 from dataflare.connectors.postgres.changes.following import CHANGES
 from dataflare.connectors.postgres.settings import PostgresSourceConfig
 from dataflare.connectors.postgres.source import PostgresSource
-from dataflare.testing.stage import batches_of, staged
+from dataflare.testing.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,14 +44,17 @@ KEYS = {"items": ("id",), "names": ("name",), "pairs": ("a", "b")}
 
 
 class Writer(threading.Thread):
-    """Changes the tables in small and larger transactions, some of them undone, until it is told to stop."""
+    """Changes the tables in small and larger transactions, some of them undone, until it is told to stop.
+
+    Writers of different seeds may write one after another.
+    """
 
     def __init__(self, url: str, schema: str, rows: int, seed: int) -> None:
         super().__init__()
         self._url, self._schema, self._rows = url, schema, rows
         self._rng = random.Random(seed)
         self._done, self.transactions, self.failure = threading.Event(), 0, ""
-        self._next = rows * 3 + 100
+        self._next = rows * 3 + 100 + seed * 1_000_000
 
     def run(self) -> None:
         try:
@@ -189,15 +193,20 @@ class Followed:
         return list(self.source.splits(None))[-1]
 
     def batches(self, most: int = 1 << 30) -> list[Batch]:
-        """Return what has come up to now, after what was returned before; at most some batches."""
-        found = []
-        split, until = self.stream, self.source.ends()[CHANGES]
-        reading = batches_of(self.source, split, self.position, until)
-        for batch in reading:
-            found.append(batch)
-            self.position = json.loads(json.dumps(batch.position))
-            if len(found) == most:
-                break
+        """Return what has come up to now, after what was returned before; at most some batches with rows."""
+        found: list[Batch] = []
+        reading = self.source.read(self.stream, self.position, self.source.ends()[CHANGES])
+
+        async def gather() -> None:
+            async for batch in reading:
+                found.append(batch)
+                if sum(b.num_rows > 0 for b in found) == most:
+                    break
+            await reading.aclose()
+
+        asyncio.run(gather())
+        if found:
+            self.position = json.loads(json.dumps(found[-1].position))
         return [b for b in found if b.num_rows]
 
     def rows(self, *, without: tuple[str, ...] = ("_tx", "_commit_ts")) -> list[dict[str, Any]]:

@@ -117,6 +117,16 @@ def test_what_a_publication_leaves_out_is_told_and_cured(spot: Place) -> None:
     assert len(findings(spot, tables, "cdc")) == 1
 
 
+def test_a_partition_that_logs_less_than_its_table_is_told_and_cured(spot: Place) -> None:
+    spot.run("create table {}.p (id int, v text, primary key (id)) partition by list (id)")
+    spot.run("create table {}.p1 partition of {}.p for values in (1)")
+    spot.run("alter table {}.p replica identity full")
+    ((message, hint),) = findings(spot, spot.table("p"))
+    assert "has another replica identity than the table" in message
+    cure(spot, hint)
+    assert findings(spot, spot.table("p")) == []
+
+
 def test_a_slot_that_cannot_serve_is_told(spot: Place) -> None:
     spot.run("create table {}.a (id int primary key)")
     spot.run(f"select lsn::text from pg_create_logical_replication_slot('{spot.schema}', 'pgoutput')")

@@ -56,7 +56,7 @@ class ChangeStream:
         self._connection: ReplicationConnection | None = None
         self._lock = threading.Lock()
         self._flushed = self._answered = 0
-        self._behind = False
+        self._behind = self._asked = False
         self.bytes_read = 0
 
     async def read(self, since: Position | None, until: Position | None, begin: int) -> AsyncGenerator[Batch]:
@@ -71,9 +71,9 @@ class ChangeStream:
                 batches = await call(self._taken)
                 for batch in batches:
                     yield batch
-                    told, when = place.lsn, clock.monotonic()
-                idle = clock.monotonic() - when >= self._config.cdc.heartbeat or (end is not None and place.lsn >= end)
-                if idle and not place.is_open and place.lsn > told:
+                    told, when = lsn_of(batch.position or {}), clock.monotonic()
+                due = clock.monotonic() - when >= self._config.cdc.heartbeat or self._asked
+                if (due or (end is not None and place.lsn >= end)) and not place.is_open and place.lsn > told:
                     yield self._nothing()
                     told, when = place.lsn, clock.monotonic()
                 if pulse.done():
@@ -146,6 +146,7 @@ class ChangeStream:
             self._caught.look(frames)
             found = [batch for event in self._decoder.feed(frames) for batch in self._batches(event)]
             self._place.read_up_to(frames.wal_end)
+            self._asked = frames.reply_wanted  # before it stops, the server waits for all to be acknowledged
         return found
 
     def _batches(self, event: Any) -> Iterator[Batch]:

@@ -32,7 +32,9 @@ _FACTS = (
     "coalesce((select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 "
     "and not a.attisdropped and a.attgenerated != ''), '{}'), "
     "exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
-    "and a.attlen = -1 and a.attstorage in ('x', 'e')) "
+    "and a.attlen = -1 and a.attstorage in ('x', 'e')), "
+    "(select min(p.relid::regclass::text) from pg_partition_tree(c.oid) p join pg_class l on l.oid = p.relid "
+    "where p.isleaf and l.relreplident not in (c.relreplident, 'f')) "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
@@ -44,6 +46,7 @@ class FollowedTable:
 
     `key` tells rows apart; `whole`: by all columns, for want of a key. `identity` is the replica identity, `d`, `i`,
     `f` or `n`; `told` are the columns whose values a delete tells. `toasts`: an update may leave values out.
+    `unlike` is a partition that has another identity.
     """
 
     name: str
@@ -56,6 +59,7 @@ class FollowedTable:
     partitioned: bool
     whole: bool
     has_before: bool
+    unlike: str | None
 
     @property
     def reference(self) -> str:
@@ -90,7 +94,7 @@ def followed(session: Statements, config: PostgresSourceConfig) -> dict[str, Fol
 def _followed(
     session: Statements, output: str, table: Table, relation: PostgresRelation, config: PostgresSourceConfig
 ) -> FollowedTable:
-    ((kind, identity, persistence, index, generated, toasts),) = session.run(_FACTS, (table.schema, table.name))
+    ((kind, identity, persistence, index, generated, toasts, other),) = session.run(_FACTS, (table.schema, table.name))
     if kind not in ("r", "p"):
         raise WorkflowError(f"{table} is no table, so it has no changes", hint="name the tables that it is made of")
     if persistence != "p":
@@ -121,6 +125,7 @@ def _followed(
         partitioned=kind == "p",
         whole=whole,
         has_before=full and config.cdc.before,
+        unlike=other,
     )
 
 
@@ -131,6 +136,11 @@ def problem(found: FollowedTable) -> WorkflowError | None:
         return WorkflowError(
             f"{found.table} has no key, so changed and deleted rows cannot be told apart",
             hint=f"add a primary key, or run: {full}",
+        )
+    if found.unlike:
+        return WorkflowError(
+            f"the partition {found.unlike} of {found.table} has another replica identity than the table",
+            hint=f"run: alter table {found.unlike} replica identity full",
         )
     lost = [k for k in found.key if k not in found.told]
     if lost:
