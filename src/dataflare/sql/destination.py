@@ -304,7 +304,7 @@ class SqlDestination(DestinationConnector[D]):
 
     def _index_current(self) -> None:
         """Find the current version of a row fast, and let there be one only."""
-        if self.context.write_mode == "scd2":
+        if self.context.write_mode == "scd2" and self.dialect.partial_indexes:
             index, current = current_index(self._owner), self.config.history.is_current
             self.session.run(create_partial_index(self.dialect, index, self.table, self.shape.key, current))
 

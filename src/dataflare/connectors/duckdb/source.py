@@ -1,0 +1,173 @@
+"""The DuckDB source: tables, views or a query of a file, whole or only what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflare.component import Split, source
+from dataflare.connectors.duckdb.relations import ROW_ID, DuckdbRelation, relations
+from dataflare.connectors.duckdb.session import DuckdbSession
+from dataflare.connectors.duckdb.settings import DuckdbSourceConfig
+from dataflare.connectors.duckdb.values import incoming
+from dataflare.errors import UnavailableError
+from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
+from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dataflare.batch import Batch, Position
+    from dataflare.schema import Schema
+    from dataflare.sql.source import Range
+
+Between = tuple["Position | None", "Position | None"]
+_ROW_GROUP = 122_880
+"""Rows that DuckDB keeps together: a part of whole groups is read without touching others."""
+
+
+@source(
+    "duckdb",
+    status="beta",
+    replay="exact",
+    modes=("full", "incremental"),
+    pushdown=("columns",),
+    examples=[{"path": "lake.duckdb", "table": "orders"}],
+)
+class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation]):
+    """Reads tables, views or a query of a DuckDB file, as Arrow: no row becomes a Python value.
+
+    Tables are read in the order of their row ids, in parts that tasks share, or in the order of `key` if that is given.
+    A position is the row id or the key of the last row: what was read comes again exactly as long as nobody deletes
+    rows meanwhile (with `key`: as long as the rows stay as they are). A view or a query without `key` is read in the
+    order in which DuckDB yields it: give it an `order by` that is unique, or a `key`.
+
+    The file is opened for reading only, so that other programs can read it, too; it cannot be read while another
+    program has it open for writing. Where this process writes to it as well, both share it.
+
+    `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read, from a table with a
+    primary key or by a `key`. The column must be one that grows; rows in which it is null are left out, and so are
+    rows that come with an older value.
+
+    Lists, structs and maps stay what they are. HUGEINT is read as decimal(38,0), times finer than microseconds are
+    cut, unions are JSON; UUID, ENUM, BIT and what else Arrow lacks are text. `types` says otherwise.
+    """
+
+    def connected(self) -> DuckdbSession:
+        """Open the file for reading."""
+        return DuckdbSession(_there(self.context.path(self.config.path)), self.context.budget, write=False)
+
+    def relations(self, session: DuckdbSession) -> dict[str, DuckdbRelation]:
+        """Look into the file."""
+        return relations(session, self.config)
+
+    def numbers(self, relation: DuckdbRelation) -> tuple[str, Range] | None:
+        """Cut a table by its row ids."""
+        if not relation.by_row_id:
+            self._refuse_nulls(relation)
+            return None
+        ((low, high),) = self.session.run(f"select min({ROW_ID}), max({ROW_ID}) from {relation.source}")  # noqa: S608
+        low, high = (1, 0) if low is None else (0, high)
+        width = max(self.config.split_rows, -(-(high + 1) // SPLITS_MAX))
+        return "rows", (low, high, -(-width // _ROW_GROUP) * _ROW_GROUP if width >= _ROW_GROUP else width)
+
+    def newest(self, relation: DuckdbRelation, low: Mark | None) -> Mark | None:
+        """Ask for the newest value, and for the keys that have it."""
+        cursor, since = f"/{self.cursor()}", self.begin(low)
+        at = relation.by_cursor(self.cursor()).order[cursor]
+        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
+        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
+        ((value,),) = self.session.run(f"select {relation.as_json(cursor)} from ({newest})")  # noqa: S608
+        if value is None:
+            return None
+        self._refuse_nulls(relation)
+        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
+        listed, order = ", ".join(relation.as_json(k) for k in key), ", ".join(key.values())
+        equal = f"{at} = {relation.value(cursor, value)}"
+        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
+        return Mark.after(low, value, [list(row) for row in self.session.run(sql)], most)
+
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part, in the order of its key."""
+        relation, schema = self.planned(split)
+        if "rows" in split.data:
+            return self._by_row_ids(split, relation, schema, (since, until))
+        if not relation.order:
+            return self._counted(split, relation, schema, (since, until))
+        return self._ordered(split, relation, schema, (since, until))
+
+    # ---- rows ---------------------------------------------------------------------------------------------------
+
+    def _by_row_ids(self, split: Split, relation: DuckdbRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows by row ids, in whose order DuckDB yields a table; a position is the last one."""
+        since, until = between
+        low, high = split.data["rows"]
+        low, high = since["row"] + 1 if since else low, until["row"] if until else high
+        listed = ", ".join([*(relation.columns[n] for n in schema.names), ROW_ID])
+        sql = f"select {listed} from {relation.source} where {ROW_ID} between {int(low)} and {int(high)}"  # noqa: S608
+        for rows in self.session.stream(sql, self.config.batch_rows):
+            if rows.num_rows:
+                yield from self._batch(rows, schema, split, {"row": rows.column(rows.num_columns - 1)[-1].as_py()})
+
+    def _ordered(self, split: Split, relation: DuckdbRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows by key."""
+        since, until = between
+        conditions: list[str] = []
+        if "window" in split.data:
+            window, cursor = Window.from_json(split.data["window"]), self.cursor()
+            at = relation.order[f"/{cursor}"]
+            conditions += window.conditions((cursor, at), relation.key(), relation.value)
+        self._refuse_twins(relation, conditions)
+        conditions += [after(relation.order, since["key"], relation.value)] if since else []
+        conditions += [up_to(relation.order, until["key"], relation.value)] if until else []
+        extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
+        sql = select(relation.picked(schema.names), conditions, extra=extra)
+        at_key = range(len(schema.names), len(schema.names) + len(extra))
+        for rows in self.session.stream(sql, self.config.batch_rows):
+            if rows.num_rows:
+                yield from self._batch(rows, schema, split, {"key": [rows.column(n)[-1].as_py() for n in at_key]})
+
+    def _counted(self, split: Split, relation: DuckdbRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows in the order in which they come; a position is how many came before."""
+        done, end = (p["rows"] if p else None for p in between)
+        done = done or 0
+        limit = f" limit {end - done}" if end is not None else ""
+        sql = f"{select(relation.picked(schema.names), [])}{limit} offset {done}"
+        for rows in self.session.stream(sql, self.config.batch_rows):
+            if rows.num_rows:
+                done += rows.num_rows
+                yield from self._batch(rows, schema, split, {"rows": done})
+
+    def _batch(self, rows: pa.RecordBatch, schema: Schema, split: Split, position: Position) -> Iterator[Batch]:
+        columns = [rows.column(number) for number in range(len(schema.names))]
+        self.bytes_read += sum(column.nbytes for column in columns)
+        return self.judged(columns, schema, incoming, split.data["stream"], position)
+
+    def _refuse_nulls(self, relation: DuckdbRelation) -> None:
+        """Refuse a key of the user's that some row lacks: it would come after no position."""
+        if relation.proven or not relation.order:
+            return
+        nulls = " or ".join(f"{text} is null" for text in relation.key().values())
+        if self.session.run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
+            raise no_key(relation, "a row has none")
+
+    def _refuse_twins(self, relation: DuckdbRelation, conditions: list[str]) -> None:
+        """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
+        if relation.proven:
+            return
+        names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
+        sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
+        if self.session.run(sql):
+            raise no_key(relation, "two rows have the same")
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise UnavailableError(f"there is no file {path}", hint="check the path; relative ones start at the workflow")
+    return path
+
+
+__all__ = ["DuckdbSource"]
