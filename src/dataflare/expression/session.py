@@ -153,7 +153,7 @@ class Session:
                 except StopIteration:
                     return
                 except OSError as error:
-                    raise _as_engine_error(str(error)) from None
+                    raise as_engine_error(str(error)) from None
                 yield pa.Table.from_batches([batch])
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class Statement:
         self._session.close()
 
 
-def _as_engine_error(text: str) -> duckdb.Error:
+def as_engine_error(text: str) -> duckdb.Error:
     """Return the engine's own error for its text, which is all that a stream of Arrow batches carries."""
     import duckdb
 
@@ -212,4 +212,4 @@ def folded(name: str) -> str:
     return "".join(c.lower() if c.isascii() else c for c in name)
 
 
-__all__ = ["FAITHFUL", "INPUT", "Session", "Statement", "folded", "quoted", "select"]
+__all__ = ["FAITHFUL", "INPUT", "Session", "Statement", "as_engine_error", "folded", "quoted", "select"]

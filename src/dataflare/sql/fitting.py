@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dataflare.errors import DataError
+from dataflare.schema import arrow_type
 
 if TYPE_CHECKING:
     from dataflare.sql.dialect import Table
@@ -23,6 +24,25 @@ def cast_column(column: pa.ChunkedArray, kind: pa.DataType, name: str, where: st
             f"a value of {name} does not fit {where} as {kind}",
             hint=f"change {name} in a mapping before, or its type in the table",
         ) from None
+
+
+def read_as(array: pa.Array, text: str, name: str) -> pa.Array:
+    """Return an array of an answer as a type text says; raise DataError for a value that it cannot hold."""
+    kind = arrow_type(text)
+    if array.type.equals(kind):
+        return array
+    try:
+        return array.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its text shows the value, which may be private
+        raise DataError(
+            f"a value of {name} is no {text}",
+            hint=f"say what the column holds, such as types: {{{name}: string}}",
+        ) from None
+
+
+def infinite(name: str) -> DataError:
+    """Return the error of a time that is infinite."""
+    return DataError(f"{name} holds infinity, which no time is", hint=f"read it as text: types: {{{name}: string}}")
 
 
 def conformed(rows: pa.Table, schema: pa.Schema, table: Table) -> pa.Table:

@@ -43,11 +43,13 @@ class Relation:
 class ReadRelation(Relation):
     """A relation with the schema of its rows and the key that tells them apart, if there is one.
 
-    `found` are the types by column that the database tells, before anybody said otherwise.
+    `proven`: a primary key tells rows apart. `found` are the types by column that the database tells, before anybody
+    said otherwise.
     """
 
     schema: Schema
     unique: tuple[str, ...] = field(default=(), kw_only=True)
+    proven: bool = field(default=False, kw_only=True)
     found: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def picked(self, names: Iterable[str]) -> Relation:

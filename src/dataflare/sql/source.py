@@ -346,10 +346,4 @@ def _plain(value: Any) -> Any:
     return value.as_py() if isinstance(value, pa.Scalar) else value
 
 
-def no_key(relation: ReadRelation, what: str) -> DataError:
-    """Return the error of a key that does not tell rows apart."""
-    names = ", ".join(relation.key())
-    return DataError(f"the key {names} does not tell rows apart: {what}", hint="name columns in key that do")
-
-
-__all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig", "no_key"]
+__all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,13 @@ from dataflare.connectors.duckdb.conversions import converted
 from dataflare.connectors.duckdb.instance import make_file
 from dataflare.connectors.duckdb.session import MAIN, DuckdbSession
 from dataflare.connectors.duckdb.settings import DuckdbConfig, DuckdbDestinationConfig
-from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.errors import WorkflowError
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import create_table
 from dataflare.sql.destination import SqlDestination
 from dataflare.sql.dialect import Table
 from dataflare.sql.duckdb_types import DUCKDB
+from dataflare.sql.files import refuse_unwritable, to_write
 from dataflare.sql.naming import stage_table
 from dataflare.sql.quoting import split_name
 
@@ -81,10 +81,7 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
     def looking(self) -> DuckdbSession | None:
         """Open the file to read it, if it is there."""
         path = self._path()
-        for place in (path, path.parent) if path.exists() else (path.parent,):
-            if not os.access(place, os.W_OK):
-                what = f"{place} may not be written"
-                raise UnavailableError(what, hint="give the user that runs dataflare the permission")
+        refuse_unwritable(path)
         return DuckdbSession(path, self.context.budget, write=False) if path.exists() else None
 
     def target(self) -> Table:
@@ -220,12 +217,7 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
         return not commented and len(bodies) == 1 and all(bare for _, bare in found.values())
 
     def _path(self) -> Path:
-        path = self.context.path(self.config.path)
-        if not path.exists() and not self.config.create:
-            raise UnavailableError(f"there is no file {path}", hint="check the path, or let create be true")
-        if self.config.create and not path.parent.is_dir():
-            raise UnavailableError(f"there is no folder {path.parent}", hint="make it")
-        return path
+        return to_write(self.context.path(self.config.path), create=self.config.create)
 
     def _duckdb(self) -> DuckdbSession:
         session = self.session

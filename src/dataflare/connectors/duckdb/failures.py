@@ -18,6 +18,7 @@ MORE_ROOM = "make room, then run again: nothing that was committed is lost"
 _PERMISSION = "give the user that runs dataflare the permission"
 _REFUSED = (
     (r"No space left|Disk full|disk is full|failed to offload|max_temp_directory_size", "the disk is full", MORE_ROOM),
+    (r"Out of Memory", "DuckDB has no memory left", "raise runtime.budget.memory"),
     (r"Permission denied|Read-only file system|in read-only mode", "it may not be written or read", _PERMISSION),
     (r"No such file|does not exist", "there is no such file", "check the path; it starts at the workflow file"),
     (r"not a valid DuckDB|Is a directory", "it is no DuckDB database", "check the path"),
@@ -45,32 +46,37 @@ _CONSTRAINTS = (
 
 def translation(error: duckdb.Error, path: Path) -> DataFlareError:
     """Return the error as one of ours."""
+    return _of_its_kind(error, path) or _of_its_words(error, path)
+
+
+def _of_its_kind(error: duckdb.Error, path: Path) -> DataFlareError | None:
     import duckdb
 
-    text = str(error)
-    message = text.partition("\n\nLINE ")[0].partition(": ")[2]
-    if held := re.search(r"Conflicting lock is held in (.+?)\. See also", text):
-        what = f"{path} is open in another program: {held[1]}"
-        return ExternalError(
-            what, hint="end it, or let it close the file: DuckDB lets one program in at a time to write"
-        )
-    if MARK in text:  # our own words: they hold no value
-        what = text.partition(MARK)[2].partition("\n")[0]
+    message = str(error).partition("\n\nLINE ")[0].partition(": ")[2]
+    if message.startswith(MARK):  # our own words: they hold no value
+        what = message.removeprefix(MARK).partition("\n")[0]
         return DataError(f"{path}: {what}", hint="change it in a mapping before, or its type in the table")
     if isinstance(error, duckdb.ConstraintException):
         return DataError(f"{path}: {_constraint(message)}", hint="change the rows in a mapping before, or the table")
     if isinstance(error, duckdb.TransactionException):
         hint = "run again, and let no two workflows change the same rows at a time"
         return ExternalError(f"{path}: somebody else in this process changed the same table meanwhile", hint=hint)
-    if isinstance(error, duckdb.OutOfMemoryException) and "temp" not in text:
-        return UnavailableError(f"{path}: DuckDB has no memory left", hint="raise runtime.budget.memory")
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
         return WorkflowError(f"{path}: {message.partition(chr(10))[0]}", hint="check table, query and columns")
+    return None
+
+
+def _of_its_words(error: duckdb.Error, path: Path) -> DataFlareError:
+    text = str(error)
+    if held := re.search(r"Conflicting lock is held in (.+?)\. See also", text):
+        what = f"{path} is open in another program: {held[1]}"
+        hint = "end it, or let it close the file: DuckDB lets in one program at a time to write"
+        return ExternalError(what, hint=hint)
+    if is_about_rows(error):
+        return DataError(f"{path}: a value fails: {reason(error)}", hint="cast it in a mapping, or in the query")
     for pattern, what, hint in _REFUSED:
         if re.search(pattern, text):
             return UnavailableError(f"{path}: {what}", hint=hint)
-    if is_about_rows(error):
-        return DataError(f"{path}: a value fails: {reason(error)}", hint="cast it in a mapping, or in the query")
     kind = text.partition(":")[0]
     return ExternalError(f"{path}: {kind}, whose words are not told as they may hold values of rows")
 

@@ -26,19 +26,19 @@ _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "
 
 @dataclass(frozen=True, slots=True)
 class DuckdbRelation(ReadRelation):
-    """`kinds` are DuckDB's types by column, for literals. `by_row_id`: rows are read by their row ids.
-
-    `proven`: a primary key tells rows apart.
-    """
+    """The relation is called `q`. `kinds` are DuckDB's types by column, for literals. `by_row_id`: rows are read by their row ids."""
 
     kinds: Mapping[str, str]
     by_row_id: bool = False
-    proven: bool = False
+
+    def at(self, column: str) -> str:
+        """Return the column of the table, whatever a query that reads it calls an output: `order by` means that one."""
+        return f"q.{quoted(column)}"
 
     def as_json(self, column: str) -> str:
         """Return the expression that yields a column of the order as a number or as text, for a position."""
         name = column.removeprefix("/")
-        return f"cast({quoted(name)} as {'bigint' if self.kinds[name] in _WHOLE else 'varchar'})"
+        return f"cast({self.at(name)} as {'bigint' if self.kinds[name] in _WHOLE else 'varchar'})"
 
     def value(self, column: str, value: Any) -> str:
         """Return a value of a position as a literal."""
@@ -65,11 +65,12 @@ def _named(session: DuckdbSession, name: str, config: DuckdbSourceConfig) -> Duc
     schema, plain = split_name(name)
     table = Table(plain, schema)
     if session.columns(table) is None:
-        sql = "select schema_name, table_name from duckdb_tables() union select schema_name, view_name from duckdb_views() "
-        rows = session.run(f"select * from ({sql} where not internal) order by all limit 20")  # noqa: S608 - no value in it
+        tables = "select schema_name, table_name from duckdb_tables()"
+        views = "select schema_name, view_name from duckdb_views() where not internal"
+        rows = session.run(f"select * from ({tables} union {views}) order by all limit 20")  # noqa: S608 - no value in it
         known = ", ".join(str(Table(n, "" if s == MAIN else s)) for s, n in rows if not n.startswith("_dataflare"))
         raise WorkflowError(f"there is no table {name}", hint=f"there are: {known or 'none'}")
-    return _relation(session, DUCKDB.reference(table), config, table)
+    return _relation(session, f"{DUCKDB.reference(table)} as q", config, table)
 
 
 def _relation(session: DuckdbSession, source: str, config: DuckdbSourceConfig, table: Table) -> DuckdbRelation:
@@ -87,7 +88,7 @@ def _relation(session: DuckdbSession, source: str, config: DuckdbSourceConfig, t
     return DuckdbRelation(
         source,
         columns,
-        {k: quoted(k) for k in key},
+        {k: f"q.{quoted(k)}" for k in key},
         schema,
         kinds,
         by_row_id=free and not config.key and bool(table.name) and session.is_table(table),

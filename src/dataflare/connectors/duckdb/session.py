@@ -9,6 +9,7 @@ from dataflare.connectors.duckdb.failures import translation
 from dataflare.connectors.duckdb.instance import INSTANCES
 from dataflare.disk import sync_folder
 from dataflare.errors import UnavailableError
+from dataflare.expression.session import as_engine_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,8 +82,7 @@ class DuckdbSession:
     def stream(self, sql: str, rows_max: int) -> Iterator[pa.RecordBatch]:
         """Run a query; yield its rows in batches of at most so many. The file stays as it is open meanwhile."""
         with self._reading(), self._translated():
-            with self.connection._submit(sql, None, "stream", rows_max).arrow_reader() as reader:  # noqa: SLF001
-                yield from reader
+            yield from self.connection._submit(sql, None, "stream", rows_max).arrow_reader()  # noqa: SLF001
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -215,7 +215,7 @@ class DuckdbSession:
         except duckdb.Error as error:
             raise translation(error, self._path) from error
         except OSError as error:  # what a stream of Arrow batches makes of DuckDB's errors
-            raise translation(duckdb.Error(str(error)), self._path) from error
+            raise translation(as_engine_error(str(error)), self._path) from error
 
 
 def _plain(name: str) -> str:

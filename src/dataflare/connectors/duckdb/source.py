@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split, source
 from dataflare.connectors.duckdb.relations import ROW_ID, DuckdbRelation, relations
@@ -12,16 +10,19 @@ from dataflare.connectors.duckdb.session import DuckdbSession
 from dataflare.connectors.duckdb.settings import DuckdbSourceConfig
 from dataflare.connectors.duckdb.values import incoming
 from dataflare.errors import UnavailableError
+from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
-from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
-from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
+from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    import pyarrow as pa
 
     from dataflare.batch import Batch, Position
     from dataflare.schema import Schema
+    from dataflare.sql.incremental import Conditions
     from dataflare.sql.source import Range
 
 Between = tuple["Position | None", "Position | None"]
@@ -49,8 +50,8 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     program has it open for writing. Where this process writes to it as well, both share it.
 
     `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read, from a table with a
-    primary key or by a `key`. The column must be one that grows; rows in which it is null are left out, and so are
-    rows that come with an older value.
+    primary key or by a `key`. The column must be one that grows; rows in which it is null are left out and told, unless
+    `missing` says otherwise; rows that come with an older value are found as far as `lag` reaches.
 
     Lists, structs and maps stay what they are. HUGEINT is read as decimal(38,0), times finer than microseconds are
     cut, unions are JSON; UUID, ENUM, BIT and what else Arrow lacks are text. `types` says otherwise.
@@ -67,28 +68,20 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     def numbers(self, relation: DuckdbRelation) -> tuple[str, Range] | None:
         """Cut a table by its row ids."""
         if not relation.by_row_id:
-            self._refuse_nulls(relation)
+            refuse_nulls(self.session.run, relation)
             return None
         ((low, high),) = self.session.run(f"select min({ROW_ID}), max({ROW_ID}) from {relation.source}")  # noqa: S608
         low, high = (1, 0) if low is None else (0, high)
         width = max(self.config.split_rows, -(-(high + 1) // SPLITS_MAX))
         return "rows", (low, high, -(-width // _ROW_GROUP) * _ROW_GROUP if width >= _ROW_GROUP else width)
 
-    def newest(self, relation: DuckdbRelation, low: Mark | None) -> Mark | None:
-        """Ask for the newest value, and for the keys that have it."""
-        cursor, since = f"/{self.cursor()}", self.begin(low)
-        at = relation.by_cursor(self.cursor()).order[cursor]
-        condition = f" where {at} >= {relation.value(cursor, since)}" if since is not None else ""
-        newest = f"select max({at}) as {at} from {relation.source}{condition}"  # noqa: S608 - quoted, literals
-        ((value,),) = self.session.run(f"select {relation.as_json(cursor)} from ({newest})")  # noqa: S608
-        if value is None:
-            return None
-        self._refuse_nulls(relation)
-        key, most = relation.order, BOUNDARY_KEYS_MAX // len(relation.order)
-        listed, order = ", ".join(relation.as_json(k) for k in key), ", ".join(key.values())
-        equal = f"{at} = {relation.value(cursor, value)}"
-        sql = f"select {listed} from {relation.source} where {equal} order by {order} limit {most + 1}"  # noqa: S608
-        return Mark.after(low, value, [list(row) for row in self.session.run(sql)], most)
+    def asked(
+        self, relation: DuckdbRelation, names: Iterable[str], conditions: Conditions, ending: str
+    ) -> list[tuple[Any, ...]]:
+        """Ask the file."""
+        listed = ", ".join(relation.as_json(name) for name in names)
+        where = " and ".join(f"({c})" for c in conditions(relation.value)) or "true"
+        return self.session.run(f"select {listed} from {relation.source} where {where} {ending}")  # noqa: S608 - quoted
 
     def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part, in the order of its key."""
@@ -115,14 +108,13 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     def _ordered(self, split: Split, relation: DuckdbRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by key."""
         since, until = between
-        conditions: list[str] = []
-        if "window" in split.data:
-            window, cursor = Window.from_json(split.data["window"]), self.cursor()
-            at = relation.order[f"/{cursor}"]
-            conditions += window.conditions((cursor, at), relation.key(), relation.value)
-        self._refuse_twins(relation, conditions)
-        conditions += [after(relation.order, since["key"], relation.value)] if since else []
-        conditions += [up_to(relation.order, until["key"], relation.value)] if until else []
+        is_new = self.context.mode == "incremental"
+        conditions = self.within(split, relation, relation.value) if is_new else []
+        if is_new:
+            refuse_nulls(self.session.run, relation)
+        refuse_twins(self.session.run, relation, conditions)
+        conditions += [after(relation, since["key"], relation.value)] if since else []
+        conditions += [up_to(relation, until["key"], relation.value)] if until else []
         extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
         sql = select(relation.picked(schema.names), conditions, extra=extra)
         at_key = range(len(schema.names), len(schema.names) + len(extra))
@@ -145,23 +137,6 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         columns = [rows.column(number) for number in range(len(schema.names))]
         self.bytes_read += sum(column.nbytes for column in columns)
         return self.judged(columns, schema, incoming, split.data["stream"], position)
-
-    def _refuse_nulls(self, relation: DuckdbRelation) -> None:
-        """Refuse a key of the user's that some row lacks: it would come after no position."""
-        if relation.proven or not relation.order:
-            return
-        nulls = " or ".join(f"{text} is null" for text in relation.key().values())
-        if self.session.run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
-            raise no_key(relation, "a row has none")
-
-    def _refuse_twins(self, relation: DuckdbRelation, conditions: list[str]) -> None:
-        """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
-        if relation.proven:
-            return
-        names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
-        sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
-        if self.session.run(sql):
-            raise no_key(relation, "two rows have the same")
 
 
 def _there(path: Path) -> Path:

@@ -31,13 +31,12 @@ class PostgresRelation(ReadRelation):
     """What PostgreSQL tells of it besides. `kinds` are the database's types by column, for literals.
 
     `copied` are the columns' expressions for the codec `pgcopy`; nothing where a column cannot be had so, exactly.
-    `proven`: a primary key tells rows apart. `blocks` counts the blocks of a table on disk (0: it is none),
+    `blocks` counts the blocks of a table on disk (0: it is none),
     `rows` estimates its rows.
     """
 
     kinds: Mapping[str, str]
     copied: Mapping[str, str]
-    proven: bool = False
     blocks: int = 0
     rows: float = 0
 

@@ -21,8 +21,9 @@ from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
 from dataflare.connectors.postgres.values import incoming
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
-from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
+from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -146,7 +147,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
 
     def numbers(self, relation: PostgresRelation) -> tuple[str, Range] | None:
         """Cut a table by its key, where that is a whole number, or by its blocks."""
-        self._refuse_nulls(relation)
+        refuse_nulls(self.session.run, relation)
         if not relation.order and relation.blocks:
             return "blocks", (0, relation.blocks - 1, SPLIT_BLOCKS)
         if relation.whole_key() is None:
@@ -205,7 +206,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def _ordered(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by key, some statements one after another."""
         position, end = (p["key"] if p else None for p in between)
-        self._refuse_twins(relation, self._conditions(split, relation))
+        self._refuse_wrong_keys(relation, self._conditions(split, relation))
         there = {name: schema.names.index(name) for name in relation.order if relation.is_whole(name, schema)}
         asked = [name for name in relation.order if name not in there]
         extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(asked)]
@@ -249,7 +250,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
             parts = ((data, {"block": low}) for data, low in reader.by_blocks(relation, names, low, high))
         else:
             conditions = self._conditions(split, relation)
-            self._refuse_twins(relation, conditions)
+            self._refuse_wrong_keys(relation, conditions)
             if "keys" in split.data:
                 low, high = split.data["keys"]
                 low, high = since["key"][0] + 1 if since else low, until["key"][0] if until else high
@@ -307,24 +308,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         columns = [table.column(number).combine_chunks() for number in range(len(schema.names))]
         return self.judged(columns, schema, incoming, stream, position)
 
-    def _refuse_nulls(self, relation: PostgresRelation) -> None:
-        """Refuse a key of the user's that some row lacks: it would be in no range and after no position."""
-        if relation.proven or not relation.order:
-            return
-        nulls = " or ".join(f"{text} is null" for text in relation.key().values())
-        if self.session.run(f"select 1 from {relation.source} where {nulls} limit 1"):  # noqa: S608 - quoted
-            raise no_key(relation, "a row has none")
-
-    def _refuse_twins(self, relation: PostgresRelation, conditions: list[str]) -> None:
-        """Refuse a key of the user's that two rows share: one of them would be lost where a batch ends between them."""
-        if relation.proven:
-            return
+    def _refuse_wrong_keys(self, relation: PostgresRelation, conditions: list[str]) -> None:
         if self.context.mode == "incremental":
-            self._refuse_nulls(relation)
-        names, where = ", ".join(relation.key().values()), " and ".join(f"({c})" for c in conditions) or "true"
-        sql = f"select 1 from {relation.source} where {where} group by {names} having count(*) > 1 limit 1"  # noqa: S608
-        if self.session.run(sql):
-            raise no_key(relation, "two rows have the same")
+            refuse_nulls(self.session.run, relation)
+        refuse_twins(self.session.run, relation, conditions)
 
     # ---- small things -------------------------------------------------------------------------------------------
 

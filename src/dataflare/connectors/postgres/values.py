@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dataflare.errors import DataError
 from dataflare.schema import arrow_type
-from dataflare.sql.fitting import cast_column
+from dataflare.sql.fitting import cast_column, infinite, read_as
 from dataflare.sql.postgres_types import type_text
 
 if TYPE_CHECKING:
@@ -84,18 +83,10 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
     """Return an array of an answer as a type text says; raise DataError for a value that it cannot hold."""
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
-    kind, t = arrow_type(text), pa.types
+    t = pa.types
     if t.is_timestamp(array.type) or t.is_date(array.type):
         _refuse_infinity(array, name)
-    if array.type.equals(kind):
-        return array
-    try:
-        return array.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its text shows the value, which may be private
-        raise DataError(
-            f"a value of {name} is no {text}",
-            hint=f"say what the column holds, such as types: {{{name}: string}}",
-        ) from None
+    return read_as(array, text, name)
 
 
 def _refuse_infinity(array: pa.Array, name: str) -> None:
@@ -104,7 +95,7 @@ def _refuse_infinity(array: pa.Array, name: str) -> None:
     days = pa.types.is_date(array.type)
     least = pc.min(array.cast(pa.int32() if days else pa.int64())).as_py()
     if least is not None and least <= (_INFINITE_DAYS if days else _INFINITE_MICROSECONDS):
-        raise DataError(f"{name} holds infinity, which no time is", hint=f"read it as text: types: {{{name}: string}}")
+        raise infinite(name)
 
 
 __all__ = ["incoming", "ingest_type", "outgoing"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import destination
 from dataflare.connectors.sqlite.session import SqliteSession
 from dataflare.connectors.sqlite.settings import SqliteConfig, SqliteDestinationConfig
 from dataflare.connectors.sqlite.values import to_values
-from dataflare.errors import UnavailableError
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import create_table
 from dataflare.sql.destination import SqlDestination
 from dataflare.sql.dialect import Table
+from dataflare.sql.files import refuse_unwritable, to_write
 from dataflare.sql.sqlite_types import SQLITE
 from dataflare.sql.writing import insert
 
@@ -69,9 +68,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     def looking(self) -> SqliteSession | None:
         """Open the file to read it, if it is there."""
         path = self._path()
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            what = f"{path} may not be written"
-            raise UnavailableError(what, hint="give the user that runs dataflare the permission")
+        refuse_unwritable(path)
         if not path.exists() or not path.stat().st_size:
             return None
         return SqliteSession(path, self.config.wait, write=False)
@@ -141,12 +138,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
             self._texts.close()
 
     def _path(self) -> Path:
-        path = self.context.path(self.config.path)
-        if not path.exists() and not self.config.create:
-            raise UnavailableError(f"there is no file {path}", hint="check the path, or let create be true")
-        if self.config.create and not path.parent.is_dir():
-            raise UnavailableError(f"there is no folder {path.parent}", hint="make it")
-        return path
+        return to_write(self.context.path(self.config.path), create=self.config.create)
 
     def _sqlite(self) -> SqliteSession:
         session = self.session

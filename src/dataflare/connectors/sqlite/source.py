@@ -9,8 +9,9 @@ from dataflare.connectors.sqlite.relations import SqliteRelation, relations
 from dataflare.connectors.sqlite.session import SqliteSession
 from dataflare.connectors.sqlite.settings import SqliteSourceConfig
 from dataflare.connectors.sqlite.values import from_values
+from dataflare.sql.proving import no_key
 from dataflare.sql.reading import after, select, up_to
-from dataflare.sql.source import SPLITS_MAX, SqlSource, no_key
+from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
