@@ -129,7 +129,7 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
     def bring(self) -> None:
         """Move the rows of the temporary table into the target."""
         if self._rows:
-            self.way.bring([_ROWS], self.destination_table())
+            self.move_from([_ROWS])
 
     def stage(self, table: Table) -> int:
         """Give the staging table its final name and commit it."""

@@ -26,7 +26,10 @@ _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "
 
 @dataclass(frozen=True, slots=True)
 class DuckdbRelation(ReadRelation):
-    """The relation is called `q`. `kinds` are DuckDB's types by column, for literals. `by_row_id`: rows are read by their row ids."""
+    """The relation is called `q`. `kinds` are DuckDB's types by column, for literals.
+
+    `by_row_id`: rows are read by their row ids.
+    """
 
     kinds: Mapping[str, str]
     by_row_id: bool = False

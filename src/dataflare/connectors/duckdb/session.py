@@ -56,6 +56,10 @@ class DuckdbSession:
             found: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters) or None).fetchall()
             return found
 
+    def written(self, sql: str) -> int:
+        """Return what DuckDB answers to an insert: how many rows there were."""
+        return int(self.run(sql)[0][0])
+
     def described(self, query: str) -> dict[str, Any]:
         """Return the types of a query's columns, as DuckDB tells them, by name; names are unique."""
         with self._translated(), self._instance.statement():
