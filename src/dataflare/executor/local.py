@@ -27,20 +27,46 @@ SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter: kernels that wait for it must not wait 5 ms (the default)."""
 
 
+class _Tuning:
+    """What a process was like before the first of the runs that are under way in it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._before = (0.0, (0, 0))
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._runs:
+                self._before = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
+                most = self._before[1][1]
+                sys.setswitchinterval(SWITCH_SECONDS)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            self._runs += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            if not self._runs:
+                sys.setswitchinterval(self._before[0])
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._before[1])
+
+
+_TUNING = _Tuning()
+
+
 @contextmanager
 def tuned_process() -> Iterator[None]:
     """Let this process suit many threads that each do little, and as many open files as the system lets it have.
 
-    As it was before when left. A workflow holds two files and more; the usual limit of 1,024 is reached by 500 of them.
+    As it was before when the last of several runs leaves. A workflow holds two files and more; the usual limit of 1,024
+    is reached by 500 of them.
     """
-    before, files = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    _TUNING.begin()
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, files)
-        sys.setswitchinterval(before)
+        _TUNING.end()
 
 
 @executor("local", status="beta", examples=[{}])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_as_many_files_may_be_open_as_the_system_allows(tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits, interval = resource.getrlimit(resource.RLIMIT_NOFILE), sys.getswitchinterval()
     few = 64
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
     try:
@@ -25,4 +25,15 @@ def test_as_many_files_may_be_open_as_the_system_allows(tmp_path: Path) -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few, limits[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert sys.getswitchinterval() != SWITCH_SECONDS
+    assert sys.getswitchinterval() == interval
+
+
+def test_runs_that_overlap_leave_the_process_as_it_was_before_the_first() -> None:
+    interval = sys.getswitchinterval()
+    first, second = tuned_process(), tuned_process()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() == SWITCH_SECONDS, "one of them goes on"
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == interval

@@ -31,10 +31,10 @@ ROW = st.fixed_dictionaries(
 MEANING = {'{"b":2,"a":1}': '{"a": 1, "b": 2}'}
 
 
-def taken(comparison: Comparison, sides: dict[str, Rows]) -> None:
+def taken(comparison: Comparison, sides: dict[str, Rows], size: int = 3) -> None:
     for side, rows in sides.items():
-        for start in range(0, len(rows), 3):
-            comparison.take(side, pa.Table.from_pylist(rows[start : start + 3], SCHEMA.to_arrow()))
+        for start in range(0, len(rows), size):
+            comparison.take(side, pa.Table.from_pylist(rows[start : start + size], SCHEMA.to_arrow()))
 
 
 def meant(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -129,7 +129,7 @@ def test_a_condition_and_a_sample_leave_out_the_same_on_both_sides(tmp_path: Pat
         folder.mkdir()
         comparison = Comparison(SCHEMA, ["id"], folder, 1 << 27)
         comparison.narrow(where, share)
-        taken(comparison, {SOURCE: both, WRITTEN: list(reversed(both))})
+        taken(comparison, {SOURCE: both, WRITTEN: list(reversed(both))}, size=1000)
         assert comparison.counts() == {}
         assert least <= comparison.side(SOURCE).rows <= most
         comparison.close()
