@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 from tests.changes import KEYS, SETUP, Followed, Writer, difference, followers, wait_for
@@ -108,8 +109,6 @@ def lsn_passed(run: Run) -> bool:
 
 
 def test_a_transaction_that_was_open_while_a_part_was_read_is_told_later(follow: Any, spot: Place) -> None:
-    import psycopg
-
     spot.run("create table {}.a (id int primary key, v int)")
     spot.run("insert into {}.a select n, 0 from generate_series(1, 10) n")
     run = Run(follow("a"))
@@ -119,6 +118,16 @@ def test_a_transaction_that_was_open_while_a_part_was_read_is_told_later(follow:
         run.read_all()
     run.follow()
     assert [(op, n) for op, n in run.ops("a") if op != "read"] == [("update", 4)]
+
+
+def test_a_slot_that_has_to_wait_for_an_open_transaction_says_so(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    one = follow("a", lock_timeout="100ms")
+    with psycopg.connect(spot.url) as open_transaction:
+        open_transaction.execute(f"insert into {spot.schema}.a values (1)")
+        with pytest.raises(ExternalError, match="waits for transactions to end that were open before it"):
+            list(one.source.splits(None))
+    assert list(one.source.splits(None))
 
 
 def test_parts_under_several_snapshots_each_leave_out_what_they_have_seen(follow: Any, spot: Place) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
-from dataflare.errors import StateError, UnavailableError
+from dataflare.errors import ExternalError, StateError, UnavailableError
 from dataflare.sql.postgres_types import IDENTIFIER_BYTES_MAX, POSTGRES
 
 if TYPE_CHECKING:
@@ -129,7 +129,16 @@ def prepared(session: Statements, config: ChangesConfig, names: Names, tables: I
         session.run(made_publication(names, tables))
     if state is not None:
         return state.confirmed_lsn
-    ((lsn,),) = session.run(_MAKE_SLOT, (names.slot,))
+    try:
+        ((lsn,),) = session.run(_MAKE_SLOT, (names.slot,))
+    except ExternalError as error:
+        if "lock timeout" not in error.what:
+            raise
+        raise ExternalError(
+            f"the slot {names.slot} waits for transactions to end that were open before it",
+            hint="end them (select pid, datname, xact_start, query from pg_stat_activity order by xact_start), "
+            "or let lock_timeout be longer",
+        ) from None
     return lsn_number(lsn)
 
 
