@@ -29,9 +29,9 @@ class Dialect:
 
     `numbering` defines the column `ordinal`, by which rows of a staging table are numbered. `repeats`: one upsert may
     meet a key several times, and takes rows in the order of the table, so that nothing need be numbered for it.
-    `partial_indexes`: a unique index may cover a part of the rows. `bytewise` makes a text compare by its bytes.
-    `holds` tells whether a staged list of texts has a literal; `each` yields its texts, for a `from` clause, as the
-    column `value` of `_dataflare_each`.
+    `partial_indexes`: a unique index may cover a part of the rows. `differs` compares values of which one may be null.
+    `bytewise` makes a text compare by its bytes. `holds` tells whether a staged list of texts has a literal; `each`
+    yields its texts, for a `from` clause, as the column `value` of `_dataflare_each`.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Dialect:
     repeats: bool = False
     partial_indexes: bool = True
     numbering: str = "bigint generated always as identity"
+    differs: str = "is distinct from"
     bytewise: str = ' collate "C"'
     holds: Callable[[str, str], str] = lambda column, text: f"{text} = any({column})"
     each: Callable[[str], str] = lambda column: f"unnest({column}) as _dataflare_each(value)"

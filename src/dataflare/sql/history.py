@@ -197,7 +197,8 @@ class _Span:
         pairs = [
             (history.dialect.quote(c), history.compared.get(c, "")) for c in history.values if c not in history.key
         ]
-        found = (f"o.{name}{cast} is distinct from {other}.{name}{cast}" for name, cast in pairs)
+        differs = history.dialect.differs
+        found = (f"o.{name}{cast} {differs} {other}.{name}{cast}" for name, cast in pairs)
         return f"({' or '.join(found) or 'false'})"
 
     @property

@@ -79,6 +79,7 @@ SQLITE = Dialect(
     lambda n: f"?{n}",
     repeats=True,
     numbering="integer primary key",
+    differs="is not",  # the words of the standard need SQLite 3.39
     bytewise=" collate binary",
     holds=lambda column, text: f"exists (select 1 from json_each({column}) j where j.value = {text})",  # noqa: S608
     each=lambda column: f"json_each({column}) as _dataflare_each",
