@@ -61,6 +61,8 @@ def _of_its_kind(error: duckdb.Error, path: Path) -> DataFlareError | None:
     if isinstance(error, duckdb.TransactionException):
         hint = "run again, and let no two workflows change the same rows at a time"
         return ExternalError(f"{path}: somebody else in this process changed the same table meanwhile", hint=hint)
+    if isinstance(error, duckdb.PermissionException):
+        return WorkflowError(f"{path}: a query reaches outside of the file", hint="read that by a source of its own")
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
         return WorkflowError(f"{path}: {message.partition(chr(10))[0]}", hint="check table, query and columns")
     return None

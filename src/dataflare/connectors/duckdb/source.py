@@ -54,7 +54,7 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     `missing` says otherwise; rows that come with an older value are found as far as `lag` reaches.
 
     Lists, structs and maps stay what they are. HUGEINT is read as decimal(38,0), times finer than microseconds are
-    cut, unions are JSON; UUID, ENUM, BIT and what else Arrow lacks are text. `types` says otherwise.
+    rounded, unions are JSON; UUID, ENUM, BIT and what else Arrow lacks are text. `types` says otherwise.
     """
 
     def connected(self) -> DuckdbSession:
