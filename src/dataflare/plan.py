@@ -58,9 +58,9 @@ class Node:
     """One component with its checked settings.
 
     `traits` hold what the planner settled for it: `mode` of a source, `write_mode` and `mechanism` of a destination,
-    `columns` that a source needs to read (pushdown), `predicate`, `parallelism`, `codec` of rows that pass through,
-    `unjudged` the format in which what is behind a source reads its rows itself, `veiled` where positions of a source
-    may hold tagged values.
+    `columns` that a source needs to read (pushdown), the form of a `predicate` and a `limit` of rows beyond which none
+    are wanted, `parallelism`, `codec` of rows that pass through, `unjudged` the format in which what is behind a source
+    reads its rows itself, `veiled` where positions of a source may hold tagged values.
     """
 
     id: str

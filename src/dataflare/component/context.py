@@ -69,13 +69,15 @@ class Segments(Protocol):
 class ReadHints:
     """What the planner asks a source to leave out; honoured only where its spec says so.
 
+    `predicate` is the form (`expression.predicate`) of a condition: rows that do not meet it need not come, and may.
+    `limit`: so many good rows of one split are enough, whichever they are; more may come.
     `codec`: rows pass through as bytes of this format: the source yields `Encoded` batches and nothing else, and a
     destination that has the hint gets nothing else. `unjudged`: rows are wanted as bytes of this format that nobody has
     looked at; a source may yield tables all the same.
     """
 
     columns: tuple[str, ...] | None = None
-    predicate: str | None = None
+    predicate: list[Any] | None = None
     limit: int | None = None
     codec: str | None = None
     unjudged: str | None = None

@@ -11,7 +11,7 @@ from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
 from dataflare.errors import WorkflowError
 from dataflare.plan_words import EdgeKind
-from dataflare.schema import Schema
+from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -85,6 +85,15 @@ class SourceConnector(Component[C]):
         """Return what the same position gives again with these settings; asked while planning, touches nothing."""
         replay: Replay = type(self).spec.traits.replay
         return replay
+
+    def compares(self, stream: str, column: Column, sign: str) -> bool:
+        """Tell whether the source can compare a column with values exactly as the engine does; asked after `streams`.
+
+        `sign` is one of `= <> < <= > >= in between like null` (`expression.predicate`). Only where the spec has
+        `pushdown` of `predicate` may the hint of that name come, and then only with such comparisons.
+        """
+        del stream, column, sign
+        return False
 
     def keeps_open(self) -> bool:
         """Tell whether a split that was read to its end goes on there in the next run, from its last position."""

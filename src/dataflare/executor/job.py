@@ -150,4 +150,6 @@ def _hints(node: Node) -> ReadHints:
     columns = node.traits.get("columns")
     traits = node.traits
     wanted = tuple(columns) if columns is not None else None
-    return ReadHints(wanted, traits.get("predicate"), codec=traits.get("codec"), unjudged=traits.get("unjudged"))
+    return ReadHints(
+        wanted, traits.get("predicate"), traits.get("limit"), codec=traits.get("codec"), unjudged=traits.get("unjudged")
+    )

@@ -52,7 +52,7 @@ def preview_rows(
     watched = {name: _edges(plan, name) for name in names}
     kept: dict[str, list[pa.Table]] = {name: [] for name in names}
     watch = type("Watch", (_Watch,), {"kept": kept, "rows_max": rows, "__doc__": _Watch.__doc__})
-    cut = _cut(plan, watched)
+    cut = _whole(_cut(plan, watched), {node for outputs in watched.values() for node, _ in outputs})
     runtime = LocalRuntime()
     try:
         known = registry.including(destination(_WATCH, mechanisms=(Mechanism.TWO_PHASE,))(watch))
@@ -61,6 +61,16 @@ def preview_rows(
         runtime.close()
     found = {name: _shown(plan, watched[name], tables, rows) for name, tables in kept.items()}
     return Preview(found, sample.findings, sample.left_out)
+
+
+def _whole(plan: Plan, names: set[str]) -> Plan:
+    """Return a plan in which sources of these names leave out no row, though a filter behind them would."""
+    apart = ("predicate", "limit")
+    nodes = (
+        replace(n, traits={k: v for k, v in n.traits.items() if k not in apart}) if n.id in names else n
+        for n in plan.nodes
+    )
+    return replace(plan, nodes=tuple(nodes))
 
 
 def first_rows(plan: Plan, registry: Registry, name: str, rows: int, resolve: Any = dict) -> pa.Table:

@@ -156,9 +156,9 @@ class Checker:
             return Expression.of_column(name, text)
         if not text.strip():
             raise wrong(text, "the expression is empty", "write an SQL expression, such as upper(name)")
-        return _Reading(text, names, self._session, aggregates=aggregates).run(self._tree(text, names))
+        return _Reading(text, names, self._session, aggregates=aggregates).run(self.tree(text, names))
 
-    def _tree(self, written: str, names: Sequence[str]) -> Tree:
+    def tree(self, written: str, names: Sequence[str]) -> Tree:
         """Parse the text, both within parentheses and without: only a whole expression passes both."""
         text = in_sql(written)
         alone, within = (syntax(self._session, statement) for statement in _whole(text))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dataflare.schema import Schema
+    from dataflare.sql.predicate import Form
 
 
 class Values(Protocol):
@@ -31,12 +32,14 @@ class Relation:
 
     `columns` are SQL expressions by output column; `order` the quoted expressions by plain name in whose order rows
     come, unique together, or nothing. `descending`: the greatest come first.
+    `where` are conditions that every query has.
     """
 
     source: str
     columns: Mapping[str, str]
     order: Mapping[str, str]
     descending: bool = field(default=False, kw_only=True)
+    where: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,22 @@ class ReadRelation(Relation):
 
     def picked(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns only."""
-        return Relation(self.source, {n: self.columns[n] for n in names}, self.order, descending=self.descending)
+        return Relation(
+            self.source, {n: self.columns[n] for n in names}, self.order, descending=self.descending, where=self.where
+        )
 
     def at(self, column: str) -> str:
         """Return the quoted column, to compare with and to order by."""
         return quoted(column)
+
+    def compares(self, column: str, sign: str) -> bool:
+        """Tell whether the database compares a column exactly as the engine does (`expression.predicate`)."""
+        del column, sign
+        return False
+
+    def condition(self, form: Form) -> str:
+        """Return a condition in the words of the database; only of columns that it compares so."""
+        raise NotImplementedError
 
     def by_cursor(self, cursor: str) -> Self:
         """Return what reads in the order of a column, then of the key."""
@@ -74,7 +88,7 @@ def select(
 ) -> str:
     """Return the query; `extra` are expressions that come after the columns."""
     listed = ", ".join([*relation.columns.values(), *extra])
-    wheres = [f"({c})" for c in conditions if c]
+    wheres = [f"({c})" for c in (*conditions, *relation.where) if c]
     where = f" where {' and '.join(wheres)}" if wheres else ""
     order = f" order by {ordered(relation)}" if relation.order else ""
     end = f" limit {limit}" if limit is not None else ""

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from dataflare.component.judging import ERRORS, errors_of
 from dataflare.errors import DataError, DataFlareError
 from dataflare.schema import Column, Schema, arrow_type, canonical
 from dataflare.sql.incremental import Conditions, Finding, Incremental, check_incremental, windows
+from dataflare.sql.predicate import comparisons
 from dataflare.sql.reading import ReadRelation
 from dataflare.sql.windows import Window
 
@@ -96,6 +98,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
     errors_schema: ClassVar[Schema] = ERRORS
     _session: S | None = None
+    _relations: Mapping[str, R] = MappingProxyType({})
 
     # ---- what a connector says ----------------------------------------------------------------------------------
 
@@ -146,6 +149,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             self._check_mode(found)
         finally:
             session.close()
+        self._relations = found
         return {name: Stream(self._wanted(name, r), key=r.unique, codecs=self.codecs(r)) for name, r in found.items()}
 
     def open(self) -> None:
@@ -162,9 +166,20 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         wanted = self._planned_schema(split.data["stream"])
 
         def rows(since: Position | None, until: Position | None) -> Iterator[Batch]:
-            return (self._completed(batch, wanted) for batch in self.rows(split, since, until))
+            left = self.context.hints.limit
+            for batch in self.rows(split, since, until):
+                yield self._completed(batch, wanted)
+                if left is not None and batch.stream != "errors":
+                    left -= batch.num_rows
+                    if left <= 0:
+                        return
 
         return with_bad_rows(rows, since, until)
+
+    def compares(self, stream: str, column: Column, sign: str) -> bool:
+        """Ask what was found there: settings may declare columns, so that nobody looked yet."""
+        relation = self._relations.get(stream)
+        return relation is not None and self._compares(relation, column.name, column.type, sign)
 
     def comes_again(self) -> bool:
         """Tell whether all of a lag is read again."""
@@ -206,10 +221,17 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         relation = self._relations[name]
         schema = self._planned_schema(name)
         schema = schema.select(c for c in schema.names if c in relation.schema)
+        if relation.order or len(split.data) > 1:  # else a position is a number of rows
+            relation = replace(relation, where=self._where(relation))
         if "window" in split.data:
             settings = self._incremental()
             return replace(relation.by_cursor(settings.cursor_field), descending=settings.row_order == "desc"), schema
         return relation, schema
+
+    def rows_wanted(self, most: int) -> int:
+        """Return how many rows a statement is to read, which may be `most`: no more than will be wanted in all."""
+        limit = self.context.hints.limit
+        return most if limit is None else max(1, min(most, limit))
 
     def within(self, split: Split, relation: R, values: Values) -> list[str]:
         """Return what the rows of a split of mode incremental fulfil, of a relation as `planned` returns it."""
@@ -253,6 +275,19 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         declared = Schema.of(self.config.columns)
         Contract(self.context, "table").lacks(declared, relation.schema.names, name)
         return declared
+
+    def _where(self, relation: R) -> tuple[str, ...]:
+        """Return the condition that is pushed down; none where a column is not any more what it was."""
+        form = self.context.hints.predicate
+        if form is None:
+            return ()
+        same = all(self._compares(relation, *compared) for compared in comparisons(form))
+        return (relation.condition(form),) if same else ()
+
+    @staticmethod
+    def _compares(relation: R, name: str, kind: str, sign: str) -> bool:
+        same = relation.found.get(name) == kind and name in relation.schema and relation.schema[name].type == kind
+        return same and relation.compares(name, sign)
 
     def _planned_schema(self, name: str) -> Schema:
         schema = self.context.schemas[name] if name in self.context.schemas else self._relations[name].schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.plan import EdgeKind, NodeKind
+from dataflare.sql.predicate import shown
 from dataflare.workflow.wiring import ERRORS
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def _pushed_down(plan: Plan) -> Iterator[tuple[str, str]]:
         if node.traits.get("columns") is not None:
             asked.append(f"columns {', '.join(node.traits['columns'])}")
         if node.traits.get("predicate"):
-            asked.append(f"rows where {node.traits['predicate']}")
+            asked.append(f"rows where {shown(node.traits['predicate'])}")
+        if node.traits.get("limit") is not None:
+            asked.append(f"the first {node.traits['limit']:,} rows of each split")
         if asked:
             yield node.id, "; ".join(asked)
 

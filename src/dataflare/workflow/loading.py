@@ -18,6 +18,7 @@ from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.examples import check_examples
 from dataflare.workflow.faults import Faults
+from dataflare.workflow.filters import fewer_rows
 from dataflare.workflow.findings import Findings
 from dataflare.workflow.flow_typer import FlowTyper
 from dataflare.workflow.guarantees import decide
@@ -187,6 +188,8 @@ class _Loading:
             byways = dict(unjudged(out, flow, settled))
             flow, columns = push_down(out, wiring, flow, steps)
             settled |= {name: {"columns": listed} for name, listed in columns.items()}
+            for name, found in fewer_rows(out, flow, steps).items():
+                settled[name] = {**settled.get(name, {}), **found}
             for name, codec in byways.items():
                 settled[name] = {**settled.get(name, {}), "unjudged": codec}
         plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._around.directory))

@@ -11,6 +11,7 @@ from dataflare.plan_words import NodeKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dataflare.expression.catalogue import Tree
     from dataflare.expression.check import Checker
     from dataflare.expression.step import Step
     from dataflare.expression.typed import CheckedStep, Problem
@@ -73,6 +74,10 @@ class RowSteps:
     def reads(self, text: str, schema: Schema) -> tuple[str, ...]:
         """Return the columns that an expression reads, aggregates allowed; raise WorkflowError where it is none."""
         return self._engine().read(text, schema.names, aggregates=True).reads
+
+    def tree(self, text: str, schema: Schema) -> Tree:
+        """Return the syntax of an expression; raise WorkflowError where it is none."""
+        return self._engine().tree(text, schema.names)
 
     def foresee(self, outline: Outline) -> None:
         """Parse at once what may be an expression among the settings of transformations: it is much cheaper so."""

@@ -117,7 +117,7 @@ class CopyReader:
     def _last(self, relation: PostgresRelation, conditions: list[str]) -> list[Any] | None:
         """Return the key of the row that ends the next part: so many rows on, else the last one; None: none is left."""
         keys = ", ".join(relation.as_json(name) for name in relation.order)
-        where = " and ".join(f"({c})" for c in conditions) or "true"
+        where = " and ".join(f"({c})" for c in (*conditions, *relation.where)) or "true"
         for backwards, skip in ((False, self._rows - 1), (True, 0)):
             order = ordered(relation, backwards=backwards)
             sql = f"select {keys} from {relation.source} where {where} order by {order} limit 1 offset {skip}"  # noqa: S608

@@ -9,6 +9,7 @@ from dataflare.component.deviations import wider_type
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
+from dataflare.sql.predicate import Wording, worded
 from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import ReadRelation, Relation
 
@@ -17,8 +18,35 @@ if TYPE_CHECKING:
 
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Described, Statements
+    from dataflare.sql.predicate import Form
 
 _WHOLE = ("int2", "int4", "int8")
+_TEXTS = ("text", "varchar")
+_COMPARED = (*_WHOLE, "bool", "date", "timestamp", "timestamptz", "numeric")
+
+
+def _value(text: str, kind: str) -> str:
+    if kind.startswith(("int", "decimal")):
+        return f"{text}::{'int8' if kind.startswith('int') else 'numeric'}"
+    return f"{text}::{column_type(kind)}"
+
+
+def _odd(column: str, kind: str) -> str:
+    """Infinite times, those that Arrow may lack, and NaN: reading them fails, or makes something else of them."""
+    if kind.startswith("decimal"):
+        return f"{column} = 'NaN'"
+    if kind in ("date", "datetime", "timestamp"):
+        return f"{column} < '0001-01-01' or {column} > '9999-12-31'"
+    return ""
+
+
+_WORDING = Wording(
+    # By their bytes: in a collation of the server, texts may be equal that are not the same.
+    lambda column, kind: f'{column} collate "C"' if kind == "string" else column,
+    _value,
+    _odd,
+    "{} like {} escape ''",
+)
 _FACTS = (
     "select c.relkind::text, c.reltuples::float8, (case when c.relkind in ('r', 'm') "
     "then pg_relation_size(c.oid) / current_setting('block_size')::int8 else 0 end)::int8 "
@@ -56,6 +84,18 @@ class PostgresRelation(ReadRelation):
     def at(self, column: str) -> str:
         """Return the column of the table, whatever a query that reads it calls an output: `order by` means that one."""
         return f"{'q' if self.source.startswith('(') else self.source}.{POSTGRES.quote(column)}"
+
+    def compares(self, column: str, sign: str) -> bool:
+        """Compare what has one meaning and one order everywhere: texts are only the same or not."""
+        text, kind = self.schema[column].type, self.kinds[column]
+        if text == "string":
+            return kind in _TEXTS and sign in ("=", "<>", "in", "like", "null")
+        plain = kind in _COMPARED and (kind != "numeric" or text == self.found[column])
+        return plain and sign != "like"
+
+    def condition(self, form: Form) -> str:
+        """Return a condition in the words of the server."""
+        return worded(form, self.at, _WORDING)
 
     def as_json(self, column: str) -> str:
         """Return the expression that yields a column of the order as a number or as text, for a position."""

@@ -47,7 +47,7 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
     status="beta",
     replay="exact",
     modes=("full", "incremental", *FOLLOWING),
-    pushdown=("columns",),
+    pushdown=("columns", "predicate", "limit"),
     codecs=(CODEC,),
     examples=[
         {"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "tables": ["public.orders"]}
@@ -217,7 +217,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
                 conditions.append(after(relation, position, relation.value))
             if end is not None:
                 conditions.append(up_to(relation, end, relation.value))
-            limit, count = self.config.fetch_rows, 0
+            limit, count = self.rows_wanted(self.config.fetch_rows), 0
             sql = select(relation.picked(schema.names), conditions, extra=extra, limit=limit)
             for rows in self._arrow().stream(sql):
                 count += rows.num_rows
@@ -242,7 +242,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         """Yield bytes of COPY, each part with the position after it."""
         since, until = between
         if self._reader is None:
-            self._reader = CopyReader(self._copying(), self.config.fetch_rows, form)
+            self._reader = CopyReader(self._copying(), self.rows_wanted(self.config.fetch_rows), form)
         reader = self._reader
         parts: Iterator[tuple[Encoded, Position]]
         if "blocks" in split.data:

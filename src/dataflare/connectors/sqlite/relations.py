@@ -9,6 +9,7 @@ from dataflare.connectors.sqlite.values import inferred
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
 from dataflare.sql.dialect import Table
+from dataflare.sql.predicate import Wording, worded
 from dataflare.sql.quoting import quoted
 from dataflare.sql.reading import ReadRelation
 from dataflare.sql.sqlite_types import type_text
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
 
     from dataflare.connectors.sqlite.session import SqliteSession
     from dataflare.connectors.sqlite.settings import SqliteSourceConfig
+    from dataflare.sql.predicate import Form
 
 SAMPLE_ROWS = 1000
+_ODD = {"int64": "typeof({}) not in ('integer', 'null')", "string": "typeof({}) not in ('text', 'null')"}
+"""Any value may be in any column; what is not of its type is converted, or refused, when it is read."""
+_WORDING = Wording(
+    # Without the collation of the column, which may take upper for lower case.
+    lambda column, kind: f"{column} collate binary" if kind == "string" else column,
+    lambda text, kind: text if kind == "string" else text[1:-1],
+    lambda column, kind: _ODD[kind].format(column),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,15 @@ class SqliteRelation(ReadRelation):
     """`rowid` names its row id ("" where it has none)."""
 
     rowid: str = ""
+
+    def compares(self, column: str, sign: str) -> bool:
+        """Compare whole numbers, and texts as far as they are the same or not."""
+        kind = self.schema[column].type
+        return kind == "int64" if sign not in ("=", "<>", "in", "null") else kind in _ODD
+
+    def condition(self, form: Form) -> str:
+        """Return a condition in the words of SQLite."""
+        return worded(form, self.at, _WORDING)
 
 
 def relations(session: SqliteSession, config: SqliteSourceConfig) -> dict[str, SqliteRelation]:

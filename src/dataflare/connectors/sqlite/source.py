@@ -39,7 +39,7 @@ class _Parameters:
     status="beta",
     replay="exact",
     modes=("full", "incremental"),
-    pushdown=("columns",),
+    pushdown=("columns", "predicate", "limit"),
     examples=[{"path": "shop.db", "table": "orders"}],
 )
 class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation]):
@@ -101,7 +101,7 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
         """Yield rows by key; each batch is a statement of its own, so that no snapshot is held between them."""
         position, end = (p["key"] if p else None for p in between)
         session = self.session
-        limit, extra = self.config.batch_rows, list(relation.order.values())
+        limit, extra = self.rows_wanted(self.config.batch_rows), list(relation.order.values())
         while True:
             values = _Parameters()
             conditions = self._conditions(split, relation, values)
@@ -147,7 +147,7 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
             cursor = session.connection.execute(sql, (-1 if end is None else end - done, done))
         while True:
             with session.translated():
-                rows = cursor.fetchmany(self.config.batch_rows)
+                rows = cursor.fetchmany(self.rows_wanted(self.config.batch_rows))
             if not rows:
                 return
             done += len(rows)
