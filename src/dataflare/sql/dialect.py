@@ -1,4 +1,4 @@
-"""What differs between databases: quoting, parameters, column types, and whether rows can be locked."""
+"""What differs between databases: quoting, parameters, column types, and how some statements are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from dataflare.sql.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dataflare.schema import Schema
+
+    Late = Callable[[str, str], str]
+    """Makes of the values of a row that is there and of one that comes the condition that the first one stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,9 @@ class Dialect:
     meet a key several times, and takes rows in the order of the table, so that nothing need be numbered for it.
     `partial_indexes`: a unique index may cover a part of the rows. `differs` compares values of which one may be null.
     `bytewise` makes a text compare by its bytes. `holds` tells whether a staged list of texts has a literal; `each`
-    yields its texts, for a `from` clause, as the column `value` of `_dataflare_each`.
+    yields its texts, for a `from` clause, as the column `value` of `_dataflare_each`. `returns`: a statement that
+    changes rows can return them. `definitions_commit`: making or dropping a table ends the transaction. `mark` stands
+    around identifiers.
     """
 
     name: str
@@ -47,10 +54,17 @@ class Dialect:
     holds: Callable[[str, str], str] = lambda column, text: f"{text} = any({column})"
     each: Callable[[str], str] = lambda column: f"unnest({column}) as _dataflare_each(value)"
     ordinal: str = "_dataflare_n"
+    returns: bool = True
+    definitions_commit: bool = False
+    mark: str = '"'
 
     def quote(self, name: str) -> str:
         """Return an identifier in quotes."""
-        return quoted(name, self.identifier_bytes_max)
+        return quoted(name, self.identifier_bytes_max, self.mark)
+
+    def key_type(self, text: str) -> str:
+        """Return the type of a column of a key."""
+        return self.column_type(text)
 
     def reference(self, table: Table) -> str:
         """Return a table's name in quotes."""
@@ -63,3 +77,52 @@ class Dialect:
     def parameters(self, number: int) -> str:
         """Return so many parameters, with commas."""
         return ", ".join(self.parameter(n + 1) for n in range(number))
+
+    # ---- statements ---------------------------------------------------------------------------------------------
+
+    def insertion(self, table: Table, names: Sequence[str], query: str, *, head: str = "", conflict: str = "") -> str:
+        """Return the statement that inserts the rows of a query, whose common tables are `head`."""
+        into = f"insert into {self.reference(table)} as t0 ({self.listed(tuple(names))})"
+        return " ".join(part for part in (head, into, query, conflict) if part)
+
+    def conflict(
+        self, table: Table, key: Sequence[str], columns: Sequence[str], place: str = "", late: Late | None = None
+    ) -> str:
+        """Return what becomes of a row whose key is there: its columns take the new values; nothing without columns.
+
+        `late`, of the old and the new value of the column `place`, is the condition that the row stays as it is.
+        """
+        del table
+        head = f"on conflict ({self.listed(tuple(key))}) do"
+        if not columns:
+            return f"{head} nothing"
+        sets = ", ".join(f"{name} = excluded.{name}" for name in map(self.quote, columns))
+        column = self.quote(place) if place else ""
+        unless = f" where not {late(f't0.{column}', f'excluded.{column}')}" if late else ""
+        return f"{head} update set {sets}{unless}"
+
+    def update(self, table: Table, sets: Mapping[str, str], query: str, condition: str, head: str = "") -> str:
+        """Return the statement that sets columns of a table `t` by the rows `u` of a query that meet a condition."""
+        told = ", ".join(f"{self.quote(column)} = {value}" for column, value in sets.items())
+        return f"{head} update {self.reference(table)} as t set {told} from ({query}) u where {condition}"  # noqa: S608
+
+    def deletion(self, table: Table, key: Sequence[str], query: str, head: str = "") -> str:
+        """Return the statement that deletes the rows whose key a query yields."""
+        return f"{head} delete from {self.reference(table)} where ({self.listed(tuple(key))}) in ({query})"  # noqa: S608
+
+    def materialized(self, *, once: bool) -> str:
+        """Return what makes a common table be computed once, or wherever it is used."""
+        return "materialized " if once else "not materialized "
+
+    def differ(self, one: str, other: str) -> str:
+        """Return the condition that two values are not the same, null being a value."""
+        return f"{one} {self.differs} {other}"
+
+    def drop_temporary(self, name: str) -> str:
+        """Return the statement that drops a temporary table of ours."""
+        return f"drop table {name}"
+
+    def index_current(self, index: str, table: Table, key: Schema, condition: str) -> str:
+        """Return the statement that makes a unique index over the rows for which a column is true."""
+        on = f"{self.reference(table)} ({self.listed(key.names)})"
+        return f"create unique index {self.quote(index)} on {on} where {self.quote(condition)}"

@@ -14,9 +14,11 @@ from dataflare.errors import FencedError
 from dataflare.sql.naming import EPOCHS, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dataflare.sql.dialect import Dialect, Table
+
+_KEY, _FACTS = ("tenant", "workflow", "node"), ("fence", "epoch", "attempt", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +43,31 @@ class Epochs:
 
     def __init__(self, dialect: Dialect, table: Table, owner: Owner, run: Callable[..., list[tuple[Any, ...]]]) -> None:
         """Touch nothing yet. `table` lies where the rows go, so that one transaction holds both."""
-        self._dialect, self._table, self._owner, self._run = dialect, table, owner, run
+        self._dialect, self.table, self._owner, self._run = dialect, table, owner, run
 
     @property
     def _name(self) -> str:
-        return self._dialect.reference(self._table)
+        return self._dialect.reference(self.table)
 
     def create(self) -> None:
         """Make the table unless it is there."""
-        number = self._dialect.column_type("int64")
+        number, text = self._dialect.column_type("int64"), self._dialect.key_type("string")
         self._run(
-            f"create table if not exists {self._name} (tenant text not null, workflow text not null, "
-            f"node text not null, fence {number} not null, epoch {number} not null, attempt {number} not null, "
+            f"create table if not exists {self._name} (tenant {text} not null, workflow {text} not null, "
+            f"node {text} not null, fence {number} not null, epoch {number} not null, attempt {number} not null, "
             f"finished {number} not null, primary key (tenant, workflow, node))"
         )
 
     def raise_fence(self, attempt: int) -> EpochRow:
         """Let no attempt before this one write any more; raise FencedError if a newer one has done so before."""
-        p = self._dialect.parameter
-        rows = self._run(
-            f"insert into {self._name} as e (tenant, workflow, node, fence, epoch, attempt, finished) "  # noqa: S608
-            f"values ({p(1)}, {p(2)}, {p(3)}, {p(4)}, 0, 0, 0) on conflict (tenant, workflow, node) "
-            "do update set fence = excluded.fence where e.fence <= excluded.fence "
-            "returning fence, epoch, attempt, finished",
-            (*self._place(), attempt),
-        )
-        if not rows:
+        dialect = self._dialect
+        values = f"values ({dialect.parameters(4)}, 0, 0, 0)"
+        conflict = dialect.conflict(self.table, _KEY, ["fence"], "fence", lambda there, comes: f"({there} > {comes})")
+        insertion = dialect.insertion(self.table, (*_KEY, *_FACTS), values, conflict=conflict)
+        row = self._changed(insertion, (*self._place(), attempt))
+        if row is None or row.fence != attempt:
             raise self._fenced(attempt)
-        return EpochRow(*rows[0])
+        return row
 
     def read(self) -> EpochRow | None:
         """Return the row, if there is one."""
@@ -84,29 +83,34 @@ class Epochs:
     def write(self, epoch: Epoch, attempt: int) -> None:
         """Write the epoch, as the last statement before the commit; raise FencedError if fenced."""
         p = self._dialect.parameter
-        rows = self._run(
-            f"update {self._name} set epoch = {p(4)}, attempt = {p(5)} where tenant = {p(1)} and workflow = {p(2)} "  # noqa: S608
-            f"and node = {p(3)} and fence = {p(6)} returning epoch",
-            (*self._place(), epoch.number, epoch.attempt, attempt),
-        )
-        if len(rows) != 1:
+        update = f"update {self._name} set epoch = {p(4)}, attempt = {p(5)} {self._where(6)}"  # noqa: S608
+        row = self._changed(update, (*self._place(), epoch.number, epoch.attempt, attempt))
+        if row is None or (row.fence, row.epoch, row.attempt) != (attempt, epoch.number, epoch.attempt):
             raise self._fenced(attempt)
 
     def write_finished(self, attempt: int) -> None:
         """Note that the run which ended with the last epoch is complete; raise FencedError if fenced."""
-        p = self._dialect.parameter
-        rows = self._run(
-            f"update {self._name} set finished = epoch where tenant = {p(1)} and workflow = {p(2)} "  # noqa: S608
-            f"and node = {p(3)} and fence = {p(4)} returning epoch",
-            (*self._place(), attempt),
-        )
-        if len(rows) != 1:
+        update = f"update {self._name} set finished = epoch {self._where(4)}"  # noqa: S608
+        row = self._changed(update, (*self._place(), attempt))
+        if row is None or (row.fence, row.finished) != (attempt, row.epoch):
             raise self._fenced(attempt)
+
+    def _changed(self, sql: str, parameters: Sequence[Any]) -> EpochRow | None:
+        """Execute a statement that changes the row, and return the row as it is then, if it was changed or is there."""
+        if self._dialect.returns:
+            rows = self._run(f"{sql} returning {', '.join(_FACTS)}", parameters)
+            return EpochRow(*rows[0]) if rows else None
+        self._run(sql, parameters)
+        return self._read(" for update")
+
+    def _where(self, fence: int) -> str:
+        p = self._dialect.parameter
+        return f"where tenant = {p(1)} and workflow = {p(2)} and node = {p(3)} and fence = {p(fence)}"
 
     def _read(self, suffix: str) -> EpochRow | None:
         p = self._dialect.parameter
         rows = self._run(
-            f"select fence, epoch, attempt, finished from {self._name} "  # noqa: S608
+            f"select {', '.join(_FACTS)} from {self._name} "  # noqa: S608
             f"where tenant = {p(1)} and workflow = {p(2)} and node = {p(3)}{suffix}",
             self._place(),
         )
@@ -118,7 +122,7 @@ class Epochs:
     def _fenced(self, attempt: int) -> FencedError:
         return FencedError(
             f"attempt {attempt} of {self._owner.workflow}/{self._owner.node} was overtaken by a newer one",
-            hint=f"if the state of this workflow was removed: remove its row from {self._table} too",
+            hint=f"if the state of this workflow was removed: remove its row from {self.table} too",
         )
 
 

@@ -52,7 +52,7 @@ class History(Applying):
         rows.run(span.events())
         rows.run(self._close())
         rows.run(self._open())
-        rows.run(f"drop table {_EVENTS}")
+        rows.run(self.dialect.drop_temporary(_EVENTS))
 
     def truncate(self, rows: StagedRows, truncation: Truncation) -> None:
         """Close all versions."""
@@ -65,11 +65,10 @@ class History(Applying):
         )
 
     def _close(self) -> str:
-        quote = self.dialect.quote
-        return (
-            f"update {self._table} as t set {quote(self.valid_to)} = e.{_AT}, {quote(self.is_current)} = false "  # noqa: S608
-            f"from {_EVENTS} e where e._dataflare_turn = 1 and {self.same('t', 'e')} and t.{quote(self.is_current)}"
-        )
+        current = f"t.{self.dialect.quote(self.is_current)}"
+        sets = {self.valid_to: f"u.{_AT}", self.is_current: "false"}
+        first = f"select * from {_EVENTS} where _dataflare_turn = 1"  # noqa: S608
+        return self.dialect.update(self.table, sets, first, f"{self.same('t', 'u')} and {current}")
 
     def _open(self) -> str:
         names = self.dialect.listed([*self.values, self.valid_from, self.valid_to, self.is_current])
@@ -162,7 +161,7 @@ class _Span:
         names = dialect.listed([*history.values, history.valid_from])
         keys = dialect.listed(history.key)
         return (
-            f"c as materialized (select {names} from {dialect.reference(history.table)} "  # noqa: S608
+            f"c as {dialect.materialized(once=True)}(select {names} from {dialect.reference(history.table)} "  # noqa: S608
             f"where {dialect.quote(history.is_current)} and ({keys}) in (select {keys} from {staged}))"
         )
 
@@ -197,8 +196,7 @@ class _Span:
         pairs = [
             (history.dialect.quote(c), history.compared.get(c, "")) for c in history.values if c not in history.key
         ]
-        differs = history.dialect.differs
-        found = (f"o.{name}{cast} {differs} {other}.{name}{cast}" for name, cast in pairs)
+        found = (history.dialect.differ(f"o.{name}{cast}", f"{other}.{name}{cast}") for name, cast in pairs)
         return f"({' or '.join(found) or 'false'})"
 
     @property

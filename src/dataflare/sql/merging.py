@@ -67,21 +67,16 @@ class Merge(Applying):
         there = f"{dialect.quote(self.deleted_at[0])} is null"
         rows.run(f"update {table} set {sets} where {there}{' and ' if late else ''}{late}")  # noqa: S608
 
-    def later(self, table: str, place: str) -> str:
-        """Return the condition that a row of a table was changed later than a place in the log."""
-        dialect = self.dialect
-        column = f"{table}.{dialect.quote(self.place)}{dialect.bytewise}"
-        return f"coalesce({column} > {place}{dialect.bytewise}, false)"
+    def later(self, there: str, place: str) -> str:
+        """Return the condition that a row of the table was changed later than a place in the log."""
+        bytewise = self.dialect.bytewise
+        return f"coalesce({there}{bytewise} > {place}{bytewise}, false)"
 
-    def conflict(self, columns: Sequence[str]) -> str:
-        """Return what an insert into `t0` does where the key is there already."""
-        names = [self.dialect.quote(c) for c in columns if c not in self.key]
-        head = f"on conflict ({self.dialect.listed(self.key)}) do"
-        if not names:
-            return f"{head} nothing"
-        sets = ", ".join(f"{name} = excluded.{name}" for name in names)
-        late = f" where not {self.later('t0', f'excluded.{self.dialect.quote(self.place)}')}" if self.place else ""
-        return f"{head} update set {sets}{late}"
+    def insertion(self, columns: Sequence[str], query: str, head: str) -> str:
+        """Return the statement that inserts the rows of a query, or updates those whose key is there already."""
+        others, late = [c for c in columns if c not in self.key], self.later if self.place else None
+        conflict = self.dialect.conflict(self.table, self.key, others, self.place, late)
+        return self.dialect.insertion(self.table, columns, query, head=head, conflict=conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +94,15 @@ class _Newest:
         """Return the statement that puts the rows that are there in the end."""
         merge = self.merge
         columns = [*merge.values, *merge.kept]
-        names = merge.dialect.listed(columns)
-        return (
-            f"{self._net()} insert into {merge.dialect.reference(merge.table)} ({names}) select {names} "  # noqa: S608
-            f"from l where l.{WHAT} <> '{Op.DELETE}' {merge.conflict(columns)}"
-        )
+        query = f"select {merge.dialect.listed(columns)} from l where l.{WHAT} <> '{Op.DELETE}'"  # noqa: S608
+        return merge.insertion(columns, query, self._net())
 
     def delete(self) -> str:
         """Return the statement that removes the rows that are gone in the end."""
         merge = self.merge
         keys = merge.dialect.listed(merge.key)
         gone = f"select {keys} from l where l.{WHAT} = '{Op.DELETE}'"  # noqa: S608
-        return f"{self._net()} delete from {merge.dialect.reference(merge.table)} where ({keys}) in ({gone})"  # noqa: S608
+        return merge.dialect.deletion(merge.table, merge.key, gone, self._net())
 
     def _net(self) -> str:
         """Return the head of a statement, in which `l` has the last change of each key."""
@@ -142,15 +134,12 @@ class _Span:
         columns |= {c: f"m.{quote(c)}" for c in merge.kept}
         if soft is not None:
             columns[soft[0]] = f"case when l.{_PUT} = l.{_LAST} then null else m.{quote(soft[0])} end"
-        names = merge.dialect.listed(list(columns))
         n = merge.dialect.ordinal
         joins = [f"join s on s.{n} = l.{_PUT}", f"join s m on m.{n} = l.{_LAST}"]
         joins += [f"left join s f{i} on f{i}.{n} = l.{_FROM}{i}" for i, _ in enumerate(self.unchanged)]
         joins += [f"left join {self._table} t on {self.merge.same('t', 'l')}"] if self.unchanged else []
-        return (
-            f"{self._net()} insert into {self._table} as t0 ({names}) select {', '.join(columns.values())} "  # noqa: S608
-            f"from l {' '.join(joins)} where {self._puts} {self.merge.conflict(list(columns))}"
-        )
+        query = f"select {', '.join(columns.values())} from l {' '.join(joins)} where {self._puts}"  # noqa: S608
+        return merge.insertion(list(columns), query, self._net())
 
     def delete(self) -> str:
         """Return the statement that removes the rows that are gone in the end."""
@@ -159,20 +148,20 @@ class _Span:
         joins, late = "", ""
         if merge.place:
             joins = f" join s m on m.{n} = l.{_LAST} join {self._table} t on {self.merge.same('t', 'l')}"
-            late = f" and not {self.merge.later('t', f'm.{_PLACE}')}"
+            late = f" and not {merge.later(f't.{merge.dialect.quote(merge.place)}', f'm.{_PLACE}')}"
         gone = f"select {keys} from l{joins} where l.{_GONE} = l.{_LAST}{late}"  # noqa: S608
-        return f"{self._net()} delete from {self._table} where ({merge.dialect.listed(merge.key)}) in ({gone})"  # noqa: S608
+        return merge.dialect.deletion(merge.table, merge.key, gone, self._net())
 
     def mark(self) -> str:
         """Return the statement that marks rows of which nothing else is staged than that they are gone."""
         merge, quote = self.merge, self.merge.dialect.quote
         assert merge.deleted_at is not None
-        sets = ", ".join(f"{quote(c)} = m.{quote(c)}" for c in [*merge.kept, merge.deleted_at[0]])
-        late = f" and not {self.merge.later('t', f'm.{_PLACE}')}" if merge.place else ""
-        return (
-            f"{self._net()} update {self._table} as t set {sets} from l join s m on m.{merge.dialect.ordinal} = "  # noqa: S608
-            f"l.{_LAST} where l.{_PUT} is null and {self.merge.same('t', 'l')}{late}"
-        )
+        told, n = [*merge.kept, merge.deleted_at[0]], merge.dialect.ordinal
+        taken = [*(f"l.{quote(k)}" for k in merge.key), *(f"m.{quote(c)}" for c in told), f"m.{_PLACE}"]
+        query = f"select {', '.join(taken)} from l join s m on m.{n} = l.{_LAST} where l.{_PUT} is null"  # noqa: S608
+        late = f" and not {merge.later(f't.{quote(merge.place)}', f'u.{_PLACE}')}" if merge.place else ""
+        sets = {c: f"u.{quote(c)}" for c in told}
+        return merge.dialect.update(merge.table, sets, query, f"{merge.same('t', 'u')}{late}", self._net())
 
     def unknown(self) -> str:
         """Return the query for the key of a row that wants a value which is neither staged nor in the table."""
@@ -207,16 +196,12 @@ class _Span:
         if merge.place:
             staged = self._in_order(staged)
         puts = f"{WHAT} <> '{Op.DELETE}'"
-        gone = (
-            f"max(case when {WHAT} = '{Op.DELETE}' then {n} end)"
-            if merge.deleted_at is None
-            else "cast(null as bigint)"
-        )
+        gone = f"{WHAT} = '{Op.DELETE}'" if merge.deleted_at is None else "1 = 0"
         keys = dialect.listed(merge.key)
-        numbers = [f"max({n}) as {_LAST}", f"max(case when {puts} then {n} end) as {_PUT}", f"{gone} as {_GONE}"]
+        numbers = [f"max({n}) as {_LAST}"]
+        numbers += [f"max(case when {c} then {n} end) as {name}" for c, name in ((puts, _PUT), (gone, _GONE))]
         numbers += [f"max(case when {merge.sends(c)} then {n} end) as {_FROM}{i}" for i, c in enumerate(self.unchanged)]
-        once = "" if merge.place else "not "
-        head = f"with s as {once}materialized ({staged})"
+        head = f"with s as {dialect.materialized(once=bool(merge.place))}({staged})"
         return f"{head}, l as (select {keys}, {', '.join(numbers)} from s group by {keys})"  # noqa: S608
 
     def _in_order(self, staged: str) -> str:

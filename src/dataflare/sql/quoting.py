@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataflare.errors import WorkflowError
 
 
-def quoted(name: str, bytes_max: int = 0) -> str:
-    """Return an identifier of standard SQL (SQLite, PostgreSQL) in double quotes.
+def quoted(name: str, bytes_max: int = 0, mark: str = '"') -> str:
+    """Return an identifier in quotes: those of standard SQL (SQLite, PostgreSQL), or others.
 
     Raises WorkflowError for a name that no table or column can have: an empty one, one with a NUL, or one of more
     than `bytes_max` bytes, which the server would cut without a word (0: no limit).
@@ -18,7 +18,7 @@ def quoted(name: str, bytes_max: int = 0) -> str:
             f"the name {name!r} is longer than {bytes_max} bytes, and the database would cut it",
             hint="give it a shorter name, with a mapping before the destination",
         )
-    return '"' + name.replace('"', '""') + '"'
+    return mark + name.replace(mark, mark * 2) + mark
 
 
 def literal(text: str) -> str:

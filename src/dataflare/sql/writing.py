@@ -47,48 +47,38 @@ def move(dialect: Dialect, move: Move, stage: Table, target: Table, *, unique: b
     """
     if move.mode == "update":
         return _update(dialect, move, stage, target)
-    names = dialect.listed(move.columns)
     values = ", ".join(move.value(dialect, c) for c in move.columns)
     select = f"select {values} from {dialect.reference(stage)}"  # noqa: S608
-    insertion = f"insert into {dialect.reference(target)} ({names}) {select}"
     if move.mode == "insert_only":
         order = "" if unique or dialect.repeats else f" order by {dialect.ordinal}"
-        return f"{insertion} where true{order} on conflict ({dialect.listed(move.key)}) do nothing"
-    if move.mode != "merge":
-        return insertion
-    condition = "true" if unique or dialect.repeats else _newest(dialect, move, stage)
-    return f"{insertion} where {condition} {_conflict(dialect, move)}"
+        query, conflict = f"{select} where true{order}", dialect.conflict(target, move.key, ())
+    elif move.mode == "merge":
+        condition = "true" if unique or dialect.repeats else _newest(dialect, move, stage)
+        others = [c for c in move.columns if c not in move.key]
+        query, conflict = f"{select} where {condition}", dialect.conflict(target, move.key, others)
+    else:
+        query, conflict = select, ""
+    return dialect.insertion(target, move.columns, query, conflict=conflict)
 
 
 def delete_keys(dialect: Dialect, move: Move, stage: Table, target: Table) -> str:
     """Return the statement that deletes the rows whose keys are in a staging table."""
-    values = ", ".join(move.value(dialect, c) for c in move.key)
-    keys = f"select {values} from {dialect.reference(stage)}"  # noqa: S608
-    return f"delete from {dialect.reference(target)} where ({dialect.listed(move.key)}) in ({keys})"  # noqa: S608
+    values = ", ".join(f"{move.value(dialect, c)} as {dialect.quote(c)}" for c in move.key)
+    return dialect.deletion(target, move.key, f"select {values} from {dialect.reference(stage)}")  # noqa: S608
 
 
 def _update(dialect: Dialect, move: Move, stage: Table, target: Table) -> str:
     values = ", ".join(f"{move.value(dialect, c)} as {dialect.quote(c)}" for c in move.columns)
     newest = f"select {values} from {dialect.reference(stage)} where {_newest(dialect, move, stage)}"  # noqa: S608
-    names = [dialect.quote(c) for c in move.columns if c not in move.key]
-    same = " and ".join(f"t.{name} = s.{name}" for name in map(dialect.quote, move.key))
-    sets = ", ".join(f"{name} = s.{name}" for name in names)
-    return f"update {dialect.reference(target)} as t set {sets} from ({newest}) s where {same}"  # noqa: S608
+    same = " and ".join(f"t.{name} = u.{name}" for name in map(dialect.quote, move.key))
+    sets = {c: f"u.{dialect.quote(c)}" for c in move.columns if c not in move.key}
+    return dialect.update(target, sets, newest, same)
 
 
 def _newest(dialect: Dialect, move: Move, stage: Table) -> str:
     """Return the condition that a row is the last of its key."""
     key, ordinal = dialect.listed(move.key), dialect.ordinal
     return f"{ordinal} in (select max({ordinal}) from {dialect.reference(stage)} group by {key})"  # noqa: S608
-
-
-def _conflict(dialect: Dialect, move: Move) -> str:
-    key = dialect.listed(move.key)
-    names = [dialect.quote(c) for c in move.columns if c not in move.key]
-    if not names:
-        return f"on conflict ({key}) do nothing"
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-    return f"on conflict ({key}) do update set {changes}"
 
 
 __all__ = ["Move", "delete_keys", "insert", "move"]

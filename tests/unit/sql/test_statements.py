@@ -174,7 +174,7 @@ def test_a_merge_takes_the_last_row_of_each_key() -> None:
     stage, target = Table("s"), Table("t")
     text = move(POSTGRES, Move(("id", "v"), ("id",), mode="merge"), stage, target)
     assert text == (
-        'insert into "t" ("id", "v") select "id", "v" from "s" where _dataflare_n in '
+        'insert into "t" as t0 ("id", "v") select "id", "v" from "s" where _dataflare_n in '
         '(select max(_dataflare_n) from "s" group by "id") '
         'on conflict ("id") do update set "v" = excluded."v"'
     )
@@ -183,7 +183,7 @@ def test_a_merge_takes_the_last_row_of_each_key() -> None:
     )
     assert move(SQLITE, Move(("id",), ("id",), mode="merge"), stage, target).endswith('on conflict ("id") do nothing')
     cast = move(POSTGRES, Move(("id",), (), {"id": 'cast("id" as uuid)'}), stage, target)
-    assert cast == 'insert into "t" ("id") select cast("id" as uuid) from "s"'
+    assert cast == 'insert into "t" as t0 ("id") select cast("id" as uuid) from "s"'
 
 
 def test_names_of_our_own_tables_are_short_and_told_apart() -> None:

@@ -12,30 +12,26 @@ import pyarrow as pa
 
 from dataflare.errors import DataError
 from dataflare.schema import arrow_type
+from dataflare.sql.texts import decimal_texts, duration_texts, refuse_nan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dataflare.formats.jsonl.encode import JsonTexts
 
-_PLAIN_SCALE_MAX = 6
-"""Up to so many digits behind the point, Arrow writes decimals without an exponent."""
-
 _ZONE = r":\d\d(\.\d+)? ?(Z|z|[+-]\d\d(:?\d\d)?)$"
 
 
 def to_values(column: pa.ChunkedArray, name: str, texts: JsonTexts) -> list[Any]:
     """Return the values of a column as SQLite takes them; raise DataError for NaN, which SQLite would make null."""
-    import pyarrow.compute as pc
-
     kind, t = column.type, pa.types
+    if t.is_floating(kind):
+        refuse_nan(column, name, "SQLite")
     if t.is_interval(kind):
-        return [None if v is None else _duration(*v) for v in column.to_pylist()]
-    if t.is_decimal(kind) and not 0 <= kind.scale <= _PLAIN_SCALE_MAX:
-        return [None if v is None else format(v, "f") for v in column.to_pylist()]
-    if t.is_floating(kind) and pc.any(pc.is_nan(column)).as_py():
-        raise DataError(f"{name} holds NaN, which SQLite cannot keep", hint="make it null in a mapping before")
-    if t.is_temporal(kind) or t.is_decimal(kind):
+        column = duration_texts(column)
+    elif t.is_decimal(kind):
+        column = decimal_texts(column)
+    elif t.is_temporal(kind):
         column = column.cast(pa.string())
     elif t.is_nested(kind):
         column = texts.values(column)
@@ -118,10 +114,6 @@ def _whole(column: pa.Array) -> pa.Array:
 
     is_day = pc.match_substring_regex(column, r"^\d{4}-\d\d-\d\d$")
     return pc.if_else(is_day, pc.binary_join_element_wise(column, "00:00:00", " "), column)
-
-
-def _duration(months: int, days: int, nanoseconds: int) -> str:
-    return f"P{months}M{days}DT{nanoseconds / 1_000_000_000:.6f}S"
 
 
 __all__ = ["from_values", "inferred", "to_values"]

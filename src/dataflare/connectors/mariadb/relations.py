@@ -1,0 +1,181 @@
+"""What a MariaDB source reads: tables, views and queries, each with its columns, their types and its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dataflare.connectors.mariadb.catalogue import FACTS, JSON_CHECKS
+from dataflare.errors import WorkflowError
+from dataflare.schema import Column, Schema
+from dataflare.sql.maria_types import MARIADB, type_text
+from dataflare.sql.reading import ReadRelation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dataflare.connectors.mariadb.session import MariaSession
+    from dataflare.connectors.mariadb.settings import MariaSourceConfig
+    from dataflare.sql.dialect import Table
+
+_WHOLE = ("tinyint", "smallint", "mediumint", "int", "bigint")
+_NUMBERED = ("enum", "set", "bit", "year")
+"""What is ordered by a number, but compared with texts as texts."""
+_SHAPES = (
+    *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
+    *("geometrycollection", "geomcollection"),
+)
+_KINDS = {
+    1: "tinyint",
+    2: "smallint",
+    3: "int",
+    8: "bigint",
+    9: "mediumint",
+    13: "year",
+    16: "bit",
+    4: "float",
+    5: "double",
+    7: "timestamp",
+    10: "date",
+    11: "time",
+    12: "datetime",
+    245: "json",
+    255: "geometry",
+}
+_UNSIGNED, _BINARY_SET, _DECIMALS, _BYTES = 32, 63, (0, 246), (249, 250, 251, 252, 253, 254)
+
+
+@dataclass(frozen=True, slots=True)
+class MariaRelation(ReadRelation):
+    """What MariaDB tells of it besides. `kinds` are the types by column as SQL declares them.
+
+    `rows` estimates the rows of a table.
+    """
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    rows: float = 0
+
+    def at(self, column: str) -> str:
+        """Return the expression by which a column is ordered and compared."""
+        name = MARIADB.quote(column)
+        return f"({name} + 0)" if _name(self.kinds[column]) in _NUMBERED else name
+
+    def whole_key(self) -> str | None:
+        """Return the key where it is one column of whole numbers, which can be cut into ranges."""
+        only = self.unique[0] if len(self.unique) == 1 else ""
+        return only if only and _name(self.kinds[only]) in _WHOLE else None
+
+    def of_position(self, column: str, value: bytes | None) -> Any:
+        """Return a value of the order, as the server sent it, as a position keeps it."""
+        kind = _name(self.kinds[column.removeprefix("/")])
+        if value is None:
+            return None
+        if kind in _WHOLE or kind in _NUMBERED:
+            return int(value)
+        return {"hex": value.hex()} if kind.endswith(("binary", "blob")) else value.decode()
+
+    def as_literal(self, column: str, value: Any, literal: Callable[[Any], str]) -> str:
+        """Return a value of a position as it stands in a statement."""
+        kind = _name(self.kinds[column.removeprefix("/")])
+        if isinstance(value, dict):
+            return literal(bytes.fromhex(value["hex"]))
+        if kind in ("decimal", "float", "double") and not isinstance(value, int | float):
+            from decimal import Decimal
+
+            return literal(Decimal(value))
+        return literal(value)
+
+
+def relations(session: MariaSession, config: MariaSourceConfig) -> dict[str, MariaRelation]:
+    """Return what the settings name, by output; raise WorkflowError for what is not there."""
+    if config.query:
+        query = f"({config.query.rstrip().rstrip(';')}) as q"
+        kinds = _described(session.described(f"select * from {query} limit 0"))  # noqa: S608 - the user's own
+        found = {"": _relation(query, kinds, config)}
+    else:
+        names = {"": config.table} if config.table else {t: t for t in config.tables}
+        found = {output: _named(session, name, config) for output, name in names.items()}
+    for column in config.types:
+        if not any(column in r.schema for r in found.values()):
+            raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
+    return found
+
+
+def _named(session: MariaSession, name: str, config: MariaSourceConfig) -> MariaRelation:
+    table = session.resolved(name)
+    kinds = session.columns(table)
+    if kinds is None:
+        raise WorkflowError(f"there is no table {table}", hint="check its name, its database and what the user may see")
+    found = _relation(MARIADB.reference(table), {**kinds, **_json(session, table)}, config)
+    primary = session.primary_key(table)
+    key = tuple(config.key) or primary
+    facts = session.run(FACTS, (table.schema, table.name))
+    rows = float(facts[0][1] or 0) if facts else 0
+    order = {k: found.at(k) for k in key}
+    proven = bool(key) and {k.lower() for k in key} == {k.lower() for k in primary}
+    return replace(found, order=order, unique=key, proven=proven, rows=rows)
+
+
+def _json(session: MariaSession, table: Table) -> dict[str, str]:
+    """Return the columns that are checked to be JSON: MariaDB declares them as texts."""
+    if session.dialect is not MARIADB:
+        return {}
+    clauses = (clause for (clause,) in session.run(JSON_CHECKS, (table.schema, table.name)))
+    return {c[len("json_valid(`") : -len("`)")].replace("``", "`"): "json" for c in clauses if c.endswith("`)")}
+
+
+def _relation(source: str, kinds: Mapping[str, str], config: MariaSourceConfig) -> MariaRelation:
+    lost = [k for k in config.key if k not in kinds]
+    if lost:
+        raise WorkflowError(f"there is no column {lost[0]} to be the key", hint=f"there are {', '.join(kinds)}")
+    told = config.told_types()
+    natural = {name: type_text(kind) for name, kind in kinds.items()}
+    schema = Schema(tuple(Column(name, told.get(name) or text) for name, text in natural.items()))
+    columns = {c.name: _expression(c, kinds[c.name], config.zero_dates == "null") for c in schema}
+    key = tuple(config.key)
+    found = MariaRelation(source, columns, {}, schema, unique=key, found=natural, kinds=kinds)
+    return replace(found, order={k: found.at(k) for k in key})
+
+
+def _expression(column: Column, kind: str, nulls: bool) -> str:  # noqa: FBT001 - of this file
+    """Return the SQL by which a column arrives as a text that Arrow can read."""
+    name, declared = MARIADB.quote(column.name), _name(kind)
+    if declared == "bit":
+        return f"{name} + 0"
+    if declared == "float":
+        return f"cast({name} as double)"  # its own text has six digits
+    if declared in _SHAPES:
+        return f"st_astext({name})"
+    if declared == "vector":
+        return f"vec_totext({name})"
+    if nulls and declared in ("date", "datetime", "timestamp"):
+        return f"if(month({name}) and dayofmonth({name}), {name}, null)"
+    return name
+
+
+def _described(fields: list[Any]) -> dict[str, str]:
+    """Return the types of a query's columns as SQL would declare them."""
+    names = [f.name for f in fields]
+    twice = [n for n in names if names.count(n) > 1]
+    if twice:
+        raise WorkflowError(f"the query has two columns {twice[0]}", hint="give each a name of its own, with `as`")
+    return {f.name: _declared(f) for f in fields}
+
+
+def _declared(told: Any) -> str:
+    unsigned = bool(told.flags & _UNSIGNED)
+    if told.type_code in _DECIMALS:
+        precision = told.length - (told.scale > 0) - (not unsigned)
+        return f"decimal({precision},{told.scale})"
+    if told.type_code in _BYTES:
+        return "blob" if told.charsetnr == _BINARY_SET else "text"
+    kind = _KINDS.get(told.type_code, "text")
+    length = f"({told.length})" if kind in ("tinyint", "bit") else ""
+    return f"{kind}{length}{' unsigned' if unsigned and kind in _WHOLE else ''}"
+
+
+def _name(declared: str) -> str:
+    return declared.lower().partition("(")[0].split()[0]
+
+
+__all__ = ["MariaRelation", "relations"]

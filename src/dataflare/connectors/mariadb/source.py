@@ -1,0 +1,181 @@
+"""The MariaDB source: tables, views or a query, whole or only what is new."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflare.component import source
+from dataflare.connectors.mariadb.relations import MariaRelation, relations
+from dataflare.connectors.mariadb.session import MariaSession
+from dataflare.connectors.mariadb.settings import MariaSourceConfig
+from dataflare.connectors.mariadb.values import incoming, is_bytes
+from dataflare.schema import arrow_type
+from dataflare.sql.proving import refuse_nulls, refuse_twins
+from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.source import SPLITS_MAX, SqlSource
+from dataflare.sql.windows import BOUNDARY_KEYS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dataflare.batch import Batch, Position
+    from dataflare.component import Split
+    from dataflare.schema import Schema
+    from dataflare.sql.incremental import Conditions
+    from dataflare.sql.source import Range
+
+    Between = tuple[Position | None, Position | None]
+
+_BATCH_ROWS, _FIRST_ROWS = 16_384, 1_000
+_ASKED_MAX = 2 * BOUNDARY_KEYS_MAX
+_STATEMENT_BYTES = 16 << 20
+"""A statement asks for about so much, as the rows before tell."""
+
+
+_TRAITS: dict[str, Any] = {
+    "replay": "exact",
+    "modes": ("full", "incremental"),
+    "pushdown": ("columns",),
+    "examples": [{"url": "mysql://app@localhost/shop", "password": "${secret:shop/PASSWORD}", "tables": ["orders"]}],
+}
+
+
+@source("mariadb", status="beta", **_TRAITS)
+class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
+    """Reads tables, views or a query of MariaDB or MySQL.
+
+    A table with a primary key (or a `key`) is read in its order, in ranges that tasks share; a position is the key of
+    the last row, so a resume goes on exactly there, and no row is read twice even while others write to the table. A
+    table, a view or a query without `key` is read in the order in which the server yields it: give it an `order by`
+    that is unique, or a `key`. A statement reads about 16 MB and at most `fetch_rows` rows, so that a slow destination
+    never holds a snapshot for long.
+
+    `mode: incremental` reads rows whose `cursor_field` is newer than what earlier runs have read. The column must be
+    one that grows; rows in which it is null are left out and told, unless `missing` says otherwise; rows that come with
+    an older value are found as far as `lag` reaches.
+
+    `tinyint(1)` and `bit(1)` are read as bool, `timestamp` as an instant, types that Arrow lacks as text; `types` says
+    otherwise. A value that does not fit fails: nothing is rounded. `docs/mariadb.md` has the table of types.
+    """
+
+    def connected(self) -> MariaSession:
+        """Connect."""
+        return MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}")
+
+    def relations(self, session: MariaSession) -> dict[str, MariaRelation]:
+        """Ask the server."""
+        return relations(session, self.config)
+
+    def numbers(self, relation: MariaRelation) -> tuple[str, Range] | None:
+        """Cut a table by its key, where that is a whole number."""
+        refuse_nulls(self.session.run, relation)
+        if relation.whole_key() is None:
+            return None
+        (name,) = relation.order.values()
+        ((low, high),) = self.session.run(f"select min({name}), max({name}) from {relation.source}")  # noqa: S608
+        if low is None:
+            return "keys", (1, 0, 1)
+        parts = min(SPLITS_MAX, max(1, round(relation.rows / self.config.split_rows)))
+        return "keys", (low, high, -(-(high - low + 1) // parts))
+
+    def asked(
+        self, relation: MariaRelation, names: Iterable[str], conditions: Conditions, ending: str
+    ) -> list[tuple[Any, ...]]:
+        """Ask the server."""
+        names = list(names)
+        listed = ", ".join(relation.order[name] for name in names)
+        where = " and ".join(f"({c})" for c in conditions(self._values(relation))) or "true"
+        sql = f"select {listed} from {relation.source} where {where} {ending}"  # noqa: S608 - quoted, literals
+        found = list(islice(self.session.texts(sql, _ASKED_MAX), 1))
+        texts = zip(*(c.to_pylist() for c in found[0]), strict=True) if found else ()
+        return [tuple(relation.of_position(n, v) for n, v in zip(names, row, strict=True)) for row in texts]
+
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part, in the order of its key."""
+        relation, schema = self.planned(split)
+        by = self._ordered if relation.order else self._counted
+        return by(split, relation, schema, (since, until))
+
+    # ---- rows ---------------------------------------------------------------------------------------------------
+
+    def _ordered(self, split: Split, relation: MariaRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows by key, some statements one after another, each read whole before its rows are given."""
+        position, end = (p["key"] if p else None for p in between)
+        order, values, width = relation.order, self._values(relation), len(schema.names)
+        if self.context.mode == "incremental":
+            refuse_nulls(self.session.run, relation)
+        refuse_twins(self.session.run, relation, self._conditions(split, relation))
+        most = self.config.fetch_rows
+        limit = min(most, _FIRST_ROWS)
+        while True:
+            conditions = self._conditions(split, relation)
+            if position is not None:
+                conditions += [_from(relation, position, values), after(relation, position, values)]
+            if end is not None:
+                conditions.append(up_to(relation, end, values))
+            sql = select(relation.picked(schema.names), conditions, extra=list(order.values()), limit=limit)
+            columns = next(self.session.texts(sql, limit), None)
+            if columns is None:
+                return
+            count, size = len(columns[0]), sum(c.nbytes for c in columns)
+            position = [relation.of_position(n, c[-1].as_py()) for n, c in zip(order, columns[width:], strict=True)]
+            yield from self._batch(columns[:width], schema, split.data["stream"], {"key": position})
+            if count < limit:
+                return
+            limit = max(1, min(most, limit * 4, _STATEMENT_BYTES * count // max(1, size)))
+
+    def _counted(self, split: Split, relation: MariaRelation, schema: Schema, between: Between) -> Iterator[Batch]:
+        """Yield rows in the order in which they come; a position is how many came before."""
+        done, end = (p["rows"] if p else None for p in between)
+        done = done or 0
+        most = end - done if end is not None else (1 << 63) - 1
+        sql = f"{select(relation.picked(schema.names), [])} limit {most} offset {done}"
+        for columns in self.session.texts(sql, min(_BATCH_ROWS, self.config.fetch_rows)):
+            done += len(columns[0])
+            yield from self._batch(columns, schema, split.data["stream"], {"rows": done})
+
+    def _batch(self, columns: Sequence[pa.Array], schema: Schema, stream: str, at: Position) -> Iterator[Batch]:
+        self.bytes_read += sum(c.nbytes for c in columns)
+        told = [c if is_bytes(arrow_type(w.type)) else _readable(c) for c, w in zip(columns, schema, strict=True)]
+        return self.judged(told, schema, incoming, stream, at)
+
+    def _conditions(self, split: Split, relation: MariaRelation) -> list[str]:
+        if "window" in split.data or "missing" in split.data:
+            return self.within(split, relation, self._values(relation))
+        if "keys" not in split.data:
+            return []
+        (name,) = relation.order.values()
+        low, high = split.data["keys"]
+        return [f"{name} between {low:d} and {high:d}"]
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _values(self, relation: MariaRelation) -> Any:
+        literal = self.session.literal
+        return lambda column, value: relation.as_literal(column, value, literal)
+
+
+@source("mysql", status="experimental", **_TRAITS)
+class MysqlSource(MariaSource):
+    """Reads tables, views or a query of MySQL, as the source `mariadb` does; it is not tested with MySQL itself yet."""
+
+
+def _from(relation: MariaRelation, position: Sequence[Any], values: Any) -> str:
+    """Return the condition by which the server finds where to begin: it cannot use an index to compare rows."""
+    name, first = next(iter(relation.order.items()))
+    sign = "<=" if relation.descending else ">="
+    return f"{first} {sign} {values(name, position[0])}" if len(relation.order) > 1 else ""
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Return texts as such where they are, so that a row that is put aside shows them."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return column
+
+
+__all__ = ["MariaSource", "MysqlSource"]
