@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -167,6 +168,27 @@ def test_a_single_file_is_not_left_half_appended(folder: Path, disk: Disk) -> No
     disk.grow()
     assert run(folder).code == 0
     assert visible(folder / "small/rows.csv") == list(range(len(rows) - 1))
+
+
+def test_a_duckdb_file_on_a_full_disk_holds_whole_epochs_and_goes_on_with_more_room(folder: Path, disk: Disk) -> None:
+    text = WORKFLOW.replace("type: file, inputs", "type: duckdb, inputs").replace("format: {format}", "table: rows")
+    told = {"path": "small/lake.duckdb", "mode": "append", "state": "state"}
+    (folder / "workflow.yaml").write_text(text.format(**told))
+    full(run(folder))
+
+    def ids() -> list[int]:
+        with duckdb.connect(folder / "small" / "lake.duckdb") as connection:
+            return [n for (n,) in connection.execute("select id from rows order by id").fetchall()]
+
+    disk.grow()
+    seen = ids()
+    assert seen == list(range(len(seen)))
+    told_again = run(folder)
+    assert told_again.code == 0, told_again.err
+    assert ids() == list(range(ROWS))
+    subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+    refused = run(folder)
+    assert (refused.code, "may not be written" in refused.error["message"]) == (3, True), refused.err
 
 
 @pytest.mark.parametrize("pages_free", [0, 1, 4, 5, 9, 13])

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MORE_ROOM = "make room, then run again: nothing that was committed is lost"
 _PERMISSION = "give the user that runs dataflare the permission"
+_FULL = r"No space left|Disk full|failed to offload|max_temp_directory_size"
 _REFUSED = (
-    (r"No space left|Disk full|disk is full|failed to offload|max_temp_directory_size", "the disk is full", MORE_ROOM),
     (r"Out of Memory", "DuckDB has no memory left", "raise runtime.budget.memory"),
     (r"Permission denied|Read-only file system|in read-only mode", "it may not be written or read", _PERMISSION),
     (r"No such file|does not exist", "there is no such file", "check the path; it starts at the workflow file"),
@@ -46,6 +46,11 @@ _CONSTRAINTS = (
 
 def translation(error: duckdb.Error, path: Path) -> DataFlareError:
     """Return the error as one of ours."""
+    import duckdb
+
+    kinds = (duckdb.ConversionException, duckdb.ConstraintException, duckdb.InvalidInputException)
+    if re.search(_FULL, str(error)) and not isinstance(error, kinds):  # these may show values of rows
+        return UnavailableError(f"{path}: the disk is full", hint=MORE_ROOM)
     return _of_its_kind(error, path) or _of_its_words(error, path)
 
 
@@ -58,7 +63,7 @@ def _of_its_kind(error: duckdb.Error, path: Path) -> DataFlareError | None:
         return DataError(f"{path}: {what}", hint="change it in a mapping before, or its type in the table")
     if isinstance(error, duckdb.ConstraintException):
         return DataError(f"{path}: {_constraint(message)}", hint="change the rows in a mapping before, or the table")
-    if isinstance(error, duckdb.TransactionException):
+    if isinstance(error, duckdb.TransactionException) and "onflict" in message:
         hint = "run again, and let no two workflows change the same rows at a time"
         return ExternalError(f"{path}: somebody else in this process changed the same table meanwhile", hint=hint)
     if isinstance(error, duckdb.PermissionException):
