@@ -102,8 +102,7 @@ def _reset(contender: Contender) -> None:
 
 
 def _ours(workload: str, file: str, target: str) -> Contender:
-    slot = _slot("DataFlare")
-    variables = {"BENCH_POSTGRES": postgres.url(), "BENCH_SLOT": slot, "BENCH_TABLE": target}
+    variables = {"BENCH_POSTGRES": postgres.url(), "BENCH_TABLE": target}
     made = dataflare(workload, file, variables, target)
     return replace(made, command=(*made.command, "--until", "now"))
 

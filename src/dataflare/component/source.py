@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
@@ -59,10 +59,12 @@ class SourceConnector(Component[C]):
     back within a split (invariant 2). `read` stops when the split is exhausted; an endless source never stops.
     `waits` is True where the next batch may have to wait for data to arrive: the engine then answers barriers while
     a read is pending, and passes each batch on alone; of other sources it reads small batches on for a moment, and runs
-    them as one. `bytes_read` is a running total for progress.
+    them as one. `tells_keys`: its streams may have keys that the settings do not name, as tables have primary keys.
+    `bytes_read` is a running total for progress.
     """
 
     waits: bool = False
+    tells_keys: ClassVar[bool] = False
     bytes_read: int = 0
 
     def declared(self) -> Mapping[str, Stream] | None:

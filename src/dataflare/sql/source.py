@@ -96,6 +96,7 @@ R = TypeVar("R", bound=ReadRelation)
 class SqlSource(SourceConnector[C], Generic[C, S, R]):
     """What SQL sources share."""
 
+    tells_keys: ClassVar[bool] = True
     errors_schema: ClassVar[Schema] = ERRORS
     _session: S | None = None
     _relations: Mapping[str, R] = MappingProxyType({})

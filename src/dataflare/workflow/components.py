@@ -111,14 +111,6 @@ class Builder:
             self._word(draft, "mode", draft.text.mode, traits.modes)
         elif draft.kind is NodeKind.DESTINATION:
             self._word(draft, "write_mode", draft.text.write_mode, traits.write_modes)
-            if write_mode(draft) in KEYED and not draft.key:
-                message = f"write_mode {write_mode(draft)} needs a key"
-                self._findings.error(
-                    "missing_key_columns",
-                    message,
-                    self._outline.place(draft, "write_mode"),
-                    "name the columns that tell rows apart, such as key: [id]",
-                )
             if draft.text.on_error.action is Action.DEAD_LETTER:
                 self._findings.error(
                     "on_error",

@@ -38,6 +38,8 @@ class _Landing:
     def check(self, draft: Draft) -> None:
         """Check one destination."""
         flow = self._flow
+        if write_mode(draft) in KEYED and not draft.key:
+            self._take_key(draft)
         if flow.typed(draft.id) and draft.component is not None:
             schemas = {str(port): output.schema for port, output in enumerate(flow.inputs(draft.id))}
             draft.component.context = replace(draft.component.context, schemas=schemas)
@@ -47,6 +49,32 @@ class _Landing:
             self._check_key(draft, output)
         for source, name in dict.fromkeys(self._unchanged_from(draft.id)):
             self._check_source(draft, self._outline.drafts[source], flow.outputs[source][name])
+
+    def _take_key(self, draft: Draft) -> None:
+        """Take the key by which the rows are told apart where they come from, unless one is named; else tell."""
+        inputs = self._flow.inputs(draft.id)
+        if not self._flow.typed(draft.id) and any(self._tells_keys(e.source) for e in self._flow.edges[draft.id]):
+            return  # told when the sources are asked
+        keys = {frozenset(output.key) for output in inputs}
+        takes = draft.cls is not None and "key" in draft.cls.spec.config.model_fields
+        if self._flow.typed(draft.id) and len(keys) == 1 and inputs[0].key and not takes:
+            draft.key = inputs[0].key
+            if draft.component is not None:
+                draft.component.context = replace(draft.component.context, key=draft.key)
+            return
+        self._findings.error(
+            "missing_key_columns",
+            f"write_mode {write_mode(draft)} needs a key",
+            self._outline.place(draft, "write_mode"),
+            "name the columns that tell rows apart, such as key: [id]",
+        )
+
+    def _tells_keys(self, node: str) -> bool:
+        """Tell whether rows that come out of a node may have a key that nobody has written down."""
+        draft = self._outline.drafts[node]
+        if draft.kind is NodeKind.SOURCE:
+            return bool(getattr(draft.cls, "tells_keys", False))
+        return any(self._tells_keys(edge.source) for edge in self._flow.edges.get(node, ()))
 
     def _check_key(self, draft: Draft, output: Output) -> None:
         """Changes are applied by the key by which they are told apart, or a delete meets the wrong rows."""

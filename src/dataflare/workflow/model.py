@@ -134,7 +134,9 @@ class DestinationText(_NodeText):
 
     inputs: list[str] = Field([], description="node, node.output or a glob such as *.errors.")
     write_mode: str | None = Field(None, description="append, overwrite, merge, insert_only, ...")
-    key: list[str] = Field([], description="The columns that tell rows apart.")
+    key: list[str] = Field(
+        [], description="The columns that tell rows apart; default: the key that the rows have, such as a primary key."
+    )
     batch: BatchText = Field(BatchText(), description="How rows are gathered.")
 
 
