@@ -16,7 +16,7 @@ from dataflare.component.context import ReadHints
 from dataflare.connectors.duckdb.lookup import DuckdbLookup
 from dataflare.connectors.duckdb.settings import DuckdbLookupConfig, DuckdbSourceConfig
 from dataflare.connectors.duckdb.source import DuckdbSource
-from dataflare.errors import DataError, UnavailableError, WorkflowError
+from dataflare.errors import DataError, DataFlareError, UnavailableError, WorkflowError
 from dataflare.sql.quoting import literal
 from dataflare.testing.stage import batches_of, splits_of, staged
 
@@ -58,7 +58,11 @@ def make(tmp_path: Path) -> Iterator[Callable[..., DuckdbSource]]:
             DuckdbSource(DuckdbSourceConfig(**{"path": "lake.duckdb", **settings})), tmp_path, **context or {}
         )
         made.append(source)
-        source.open()
+        try:
+            source.open()
+        except DataFlareError:
+            source.close()  # as the engine does
+            raise
         return source
 
     yield build
@@ -218,3 +222,27 @@ def test_keys_are_looked_up_in_one_statement(tmp_path: Path) -> None:
     assert sorted(rows.to_pylist(), key=lambda r: r["id"]) == [{"id": 3, "name": "n3"}, {"id": 5, "name": "n5"}]
     assert found.find(pa.table({"id": pa.array([7], pa.int64()), "name": ["n7"]})).num_rows == 1
     found.close()
+
+
+def test_a_table_is_held_to_the_declared_columns(make: Any, tmp_path: Path) -> None:
+    script(tmp_path, "create table t as select 1 as id, 'a' as new")
+    columns = {"id": "int64", "x": "int64"}
+    with pytest.raises(DataError, match="table lacks 'x'; it has 'id', 'new'"):
+        make({"contract": {"columns": "freeze"}}, table="t", columns=columns)
+    loose = make({"contract": {"columns": "evolve"}}, table="t", columns=columns)
+    assert read(loose) == [{"id": 1, "x": None}]
+    loose.close()
+    script(tmp_path, "alter table t add column x int")
+    with pytest.raises(DataError, match="does not know: 'new'"):
+        make({"contract": {"columns": "freeze"}}, table="t", columns=columns)
+
+
+def test_rows_that_do_not_fit_are_put_aside_whole_with_the_reason(make: Any, tmp_path: Path) -> None:
+    script(tmp_path, "create table t as select 1 as id, '7' as x union all select 2, 'many' union all select 3, null")
+    source = make({"on_error": "dead_letter"}, table="t", columns={"id": "int64", "x": "int64"})
+    batches = [b for s in splits_of(source) for b in batches_of(source, s)]
+    good = [row for b in batches if b.stream == "" for row in b.rows.to_pylist()]
+    bad = [row for b in batches if b.stream == "errors" for row in b.rows.to_pylist()]
+    assert good == [{"id": 1, "x": 7}, {"id": 3, "x": None}]
+    assert [row["error"] for row in bad] == ["column 'x' is not int64"]
+    assert "many" in str(bad[0])
