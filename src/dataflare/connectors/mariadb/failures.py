@@ -23,7 +23,10 @@ _CURES: tuple[tuple[tuple[int, ...], type[DataFlareError], str], ...] = (
     ((1040, 1203, 1226), ExternalError, "the server has no free connection"),
     ((1053, 1317, 1927, 2006, 2013, 2055), ExternalError, "the connection broke; see whether the server runs"),
     (
-        (1048, 1062, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1451, 1452, 1525, 1586, 1690, 3140, 4025),
+        (
+            *(1048, 1062, 1216, 1217, 1261, 1262, 1263, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1451),
+            *(1452, 1525, 1586, 1690, 3140, 4025, 4037, 4038),
+        ),
         DataError,
         "the table does not allow these rows: change them in a mapping before, or the table",
     ),

@@ -49,8 +49,8 @@ def exact(column: pa.ChunkedArray, declared: str, name: str) -> pa.ChunkedArray:
         return _digits(column, wanted, name)
     found = _PARTS.match(declared.lower())
     if t.is_temporal(kind) and not t.is_interval(kind) and t.is_temporal(wanted):
-        if t.is_date(wanted) and not t.is_date(kind):
-            return cast_column(column, wanted, name, "its column")
+        if t.is_date(wanted) and t.is_timestamp(kind):
+            _refuse_clock(column, name)
         if found and not t.is_date(kind):
             _refuse_rest(column, int(found[3] or 0), name)
     return column
@@ -152,6 +152,14 @@ def _refuse_rest(column: pa.ChunkedArray, digits: int, name: str) -> None:
             f"a value of {name} has parts of a second that its column does not keep",
             hint=f"round {name} in a mapping before, or let its column keep 6 digits",
         )
+
+
+def _refuse_clock(column: pa.ChunkedArray, name: str) -> None:
+    import pyarrow.compute as pc
+
+    moments = column.cast(pa.timestamp("us"))
+    if pc.any(pc.not_equal(moments.cast(pa.date32()).cast(pa.timestamp("us")), moments)).as_py():
+        raise DataError(f"a value of {name} is no whole day", hint=f"cast {name} to date in a mapping before")
 
 
 def _times(texts: pa.Array) -> pa.Array:
