@@ -23,6 +23,7 @@ CHANGES, SEED = 6000, 71
 URL = os.environ.get("DATAFLARE_TEST_POSTGRES", "")
 SHOP = f"""
 import random
+import time
 
 from dataflare.testing.change_log import ChangeLog
 
@@ -30,12 +31,13 @@ from dataflare.testing.change_log import ChangeLog
 def rows():
     log = ChangeLog(random.Random({SEED}), keys=60)
     for _ in range({CHANGES // 20}):
+        time.sleep(0.004)  # so that there are epochs enough to be killed in
         yield log.take(20)
 """
 WORKFLOW = """
 id: changes
 runtime:
-  checkpoint: {{interval: 50ms, timeout: 30s, retain: 3}}
+  checkpoint: {{interval: 2ms, timeout: 30s, retain: 3}}
 sources:
   shop:
     type: python
@@ -117,7 +119,7 @@ def test_ten_random_kills_change_nothing_in_postgres(tmp_path: Path, schema: str
     import psycopg
 
     place = 'url: "${DATAFLARE_TEST_POSTGRES}"'
-    killed(Case(tmp_path), 43, type="postgres", first=first, second=second, place=place, schema=f"{schema}.")
+    killed(Case(tmp_path), 44, type="postgres", first=first, second=second, place=place, schema=f"{schema}.")
 
     wanted = expected()
     with psycopg.connect(URL) as connection:

@@ -135,7 +135,7 @@ def test_all_rows_are_read_page_by_page(server: LocalServer) -> None:
     ("said", "error", "match"),
     [
         (Said(status=503), ExternalError, "answered 503 2 times"),
-        (Said(b"who?", 401), UnavailableError, "answered 401: who"),
+        (Said(b"who?", 401), UnavailableError, r"answered 401 \(check auth\)"),
         (Said(b"<html>"), DataError, "no JSON"),
         (Said(b'{"id": "many"}', 200), DataError, "column 'id' is not int64"),
         (Said(b'{"label": "x"}', sent=5), ExternalError, "broke off"),
