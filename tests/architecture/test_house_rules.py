@@ -243,3 +243,13 @@ def test_locks_name_no_host() -> None:
     assert locks
     wrong = [at(path) for path in locks if "://" in path.read_text()]
     judge("write them with: make lock", wrong)
+
+
+def test_nobody_changes_the_mask_of_the_process() -> None:
+    wrong = [
+        at(path, node)
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "umask"
+    ]
+    judge("other threads make files meanwhile: give the mode to what is made", wrong)

@@ -49,17 +49,19 @@ class ControlServer:
         """Begin to listen."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
+        listening = socket.socket(socket.AF_UNIX)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_BYTES_MAX)
+            # For its user alone from the first moment; the mask of the process would be that of other threads, too.
+            os.fchmod(listening.fileno(), 0o600)
+            listening.bind(str(self._path))
+            self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=REQUEST_BYTES_MAX)
         except OSError as error:
+            listening.close()
             raise UnavailableError(
                 f"the control socket {self._path} cannot be made: {error.strerror or error}",
                 hint="let runtime.state.path be short (a socket path has at most 107 characters), on a disk with room, "
                 "and where this user may write",
             ) from error
-        finally:
-            os.umask(mask)
         return self
 
     async def __aexit__(self, *_: object) -> None:
