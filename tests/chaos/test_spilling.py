@@ -26,8 +26,8 @@ runtime:
   budget: {{memory: 64MiB}}
   checkpoint: {{interval: {interval}, timeout: 300s}}
 sources:
-  made: {{type: generator, config: {{rows: {rows}, seed: 3, columns: &columns {columns}}}}}
-  other: {{type: generator, config: {{rows: {rows}, seed: 3, columns: *columns}}}}
+  made: {{type: generator, config: {{rows: {rows}, {pace}seed: 3, columns: &columns {columns}}}}}
+  other: {{type: generator, config: {{rows: {rows}, {pace}seed: 3, columns: *columns}}}}
 transformations:
   out: {out}
 destinations:
@@ -51,8 +51,10 @@ SHARE = {"sort": 1, "join": 2, "aggregate": 1, "deduplicate": 1, "last": 2, "mat
 """The number of inputs that share the bytes."""
 
 
-def workflow(kind: str, rows: int, interval: str = "2s") -> str:
-    text = WORKFLOW.format(rows=rows // SHARE[kind], columns=COLUMNS, out=OUT[kind], interval=interval)
+def workflow(kind: str, rows: int, interval: str = "2s", seconds: float = 0) -> str:
+    rows = rows // SHARE[kind]
+    pace = f"rate: {rows / seconds}, " if seconds else ""
+    text = WORKFLOW.format(rows=rows, columns=COLUMNS, out=OUT[kind], interval=interval, pace=pace)
     return text if SHARE[kind] > 1 else "".join(line for line in text.splitlines(True) if "  other:" not in line)
 
 
@@ -91,7 +93,7 @@ def test_four_times_the_budget_takes_no_more_memory(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("kind", OUT)
 def test_kills_change_nothing_of_what_waits_on_disk(tmp_path: Path, kind: str) -> None:
     case = Case(tmp_path)
-    case.file.write_text(workflow(kind, ROWS, interval="50ms"))
+    case.file.write_text(workflow(kind, ROWS, interval="20ms", seconds=1))
     kills = ["after:save_states:2", "before:seal:2", "after:retire:2", "after:made_step:2"]
 
     assert case.run_through(kills, seed=6) >= 2
