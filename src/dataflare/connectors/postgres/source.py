@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, Stream, source
 from dataflare.component.deviations import Contract
+from dataflare.connectors.postgres.changes.administering import Administering
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
 from dataflare.connectors.postgres.copying import CODEC, CopySession
@@ -109,6 +111,21 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
             return wrong(session, self.config, self.context)
         finally:
             session.close()
+
+    def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
+        """Tell how slot and publication stand."""
+        with self._administering() as found:
+            return found.standing(opened)
+
+    def leftovers(self) -> Sequence[str]:
+        """Name slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.leftovers()
+
+    def drop(self) -> Sequence[str]:
+        """Drop slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.drop()
 
     def streams(self) -> Mapping[str, Stream]:
         """Ask the database."""
@@ -314,6 +331,14 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         refuse_twins(self.session.run, relation, conditions)
 
     # ---- small things -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _administering(self) -> Iterator[Administering]:
+        session = self.connected()
+        try:
+            yield Administering(session, self.config, self.context)
+        finally:
+            session.close()
 
     def _arrow(self) -> PostgresSession:
         """Return a connection that yields Arrow, instead of the one that there is."""
