@@ -59,12 +59,14 @@ else
     recap+=("second Python: not run, this machine has no Python 3.13")
 fi
 
-if scripts/setup.sh .venv-cloud .venv/bin/python requirements/cloud.lock; then
-    suite cloud .venv-cloud/bin/python tests/integration/cloud
-    recap+=("$(closing cloud)")
+printf '\n== Java\n'
+.venv/bin/python scripts/java.py </dev/null || recap+=("Debezium: not compared with, this machine has no Java")
+if scripts/setup.sh .venv-extras .venv/bin/python requirements/cloud.lock requirements/debezium.lock; then
+    suite extras .venv-extras/bin/python tests/integration/cloud tests/integration/debezium
+    recap+=("$(closing extras)")
 else
     failed=1
-    recap+=("Ray: .venv-cloud could not be built")
+    recap+=("Ray and Debezium: .venv-extras could not be built")
 fi
 
 if make --no-print-directory site >"$logs/site.log" 2>&1; then
