@@ -168,8 +168,8 @@ def wait_for(reached: Callable[[], T]) -> T:
 class Followed:
     """A source that follows tables of a schema by a slot of its own, step by step; `position` is where it stands."""
 
-    def __init__(self, spot: Place, mode: str, tables: list[str], **settings: Any) -> None:
-        self.spot, self.mode, self.events = spot, mode, list[Any]()
+    def __init__(self, spot: Place, mode: str, tables: list[str], on_error: str = "fail", **settings: Any) -> None:
+        self.spot, self.mode, self.on_error, self.events = spot, mode, on_error, list[Any]()
         self._settings = {"url": spot.url, "tables": [spot.table(t) for t in tables], **settings}
         self._settings["cdc"] = {"slot_name": spot.schema, "heartbeat": "100ms", **settings.get("cdc", {})}
         self.position: Any = None
@@ -179,7 +179,7 @@ class Followed:
     def made(self) -> PostgresSource:
         """Return another source with the same settings, not open."""
         config = PostgresSourceConfig.model_validate(self._settings)
-        return staged(PostgresSource(config), mode=self.mode, events=self.events)
+        return staged(PostgresSource(config), mode=self.mode, events=self.events, on_error=self.on_error)
 
     def again(self) -> None:
         """Close the source, and open another one, planned anew."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, Stream, source
-from dataflare.component.deviations import Contract
+from dataflare.component.deviations import ASIDE, Contract
 from dataflare.connectors.postgres.changes.administering import Administering
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
@@ -21,7 +21,7 @@ from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import FOLLOWING, PostgresSourceConfig
 from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
-from dataflare.connectors.postgres.values import incoming
+from dataflare.connectors.postgres.values import INFINITY, incoming, is_infinite
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
@@ -95,7 +95,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
         if self.context.mode in FOLLOWING:
-            tables = followed(session, self.config)
+            tables = followed(session, self.config, gently=self.context.on_error in ASIDE)
             refuse_problems(tables)
             self._following = _following()(self, tables)
             return {name: table.relation for name, table in tables.items()}
@@ -135,10 +135,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
 
     def open(self) -> None:
-        """Connect; changes are waited for, and every row of them must fit."""
+        """Connect; changes are waited for."""
         super().open()
         if self._following is not None:
-            self.waits, self._contract = True, Contract(replace(self.context, on_error="fail", contract={}), "table")
+            self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""
@@ -156,6 +156,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         """Let the server forget changes that are committed."""
         if self._following is not None:
             self._following.acknowledge(positions)
+
+    def shown(self, value: Any) -> Any:
+        """Return a value, infinity by its name."""
+        return INFINITY if is_infinite(value) else super().shown(value)
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
