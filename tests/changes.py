@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -112,6 +112,16 @@ def logged(folder: Path) -> list[dict[str, Any]]:
     """Return the changes in the files of a folder."""
     files = sorted(folder.glob("part-*.jsonl"), key=part_order)
     return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def count_logged(folder: Path) -> int:
+    """Return how many changes are in the files of a folder, quickly: published files stay as they are."""
+    return sum(map(_count_lines, folder.glob("part-*.jsonl")))
+
+
+@cache
+def _count_lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n")
 
 
 def played_back(log: Iterable[Mapping[str, Any]], key: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -257,6 +267,7 @@ __all__ = [
     "SETUP",
     "Followed",
     "Writer",
+    "count_logged",
     "difference",
     "followers",
     "forget",

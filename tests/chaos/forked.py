@@ -10,22 +10,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import weakref
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PRELOADED = [
-    "sqlite3", "yaml", "pydantic", "duckdb", "pyarrow.acero", "pyarrow.compute", "pyarrow.csv", "pyarrow.json",
-    "pyarrow.parquet", "dataflare.cli.assembly", "dataflare.cli.running", "dataflare.connectors.file.destination",
-    "dataflare.connectors.file.source", "dataflare.connectors.generator.source", "dataflare.executor.local",
-    "dataflare.processors.aggregate", "dataflare.state.sqlite", "dataflare.testing.chaos", "dataflare.workflow",
+    "sqlite3", "yaml", "pydantic", "pytest", "duckdb", "pyarrow.acero", "pyarrow.compute", "pyarrow.csv",
+    "pyarrow.json", "pyarrow.parquet", "dataflare.cli.assembly", "dataflare.cli.running",
+    "dataflare.connectors.file.destination", "dataflare.connectors.file.source",
+    "dataflare.connectors.generator.source", "dataflare.executor.local", "dataflare.processors.aggregate",
+    "dataflare.state.sqlite", "dataflare.testing.chaos", "dataflare.workflow",
 ]  # fmt: skip
 """Nothing that starts threads of its own: drivers of databases are left to who needs them."""
 
@@ -38,7 +40,7 @@ class Forked:
     """A process that calls a function without arguments: `module:name`; it has the manners of `subprocess.Popen`.
 
     The function finds `arguments` in `sys.argv` and ends the process or returns its exit code. The process leads a
-    group of its own.
+    group of its own. `environ` is the whole environment, by default that of this process.
     """
 
     def __init__(
@@ -47,10 +49,17 @@ class Forked:
         self.args = [function, *arguments]
         self._said = Path(tempfile.mkdtemp(prefix="forked-"))
         weakref.finalize(self, shutil.rmtree, self._said, ignore_errors=True)
-        told = (function, arguments, str(cwd or Path.cwd()), {**os.environ, **(environ or {})}, str(self._said))
+        told = (function, arguments, str(cwd or Path.cwd()), dict(environ or os.environ), str(self._said))
         self._process = SERVER.Process(target=_live, args=told, daemon=True)
         self._process.start()
         self.pid: int = self._process.pid or 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send_signal(signal.SIGKILL)
+        self._process.join()
 
     @property
     def returncode(self) -> int | None:
@@ -82,11 +91,8 @@ class Forked:
 
     def completed(self, timeout: float) -> subprocess.CompletedProcess[str]:
         """Wait for its end and tell how it was; kill it if that takes too long."""
-        try:
+        with self:
             out, err = self.communicate(timeout)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
         return subprocess.CompletedProcess(self.args, self.wait(), out, err)
 
 

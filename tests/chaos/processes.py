@@ -50,7 +50,7 @@ Process = Forked | subprocess.Popen[str]
 
 def begin(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Forked:
     """Start a command in a folder, in a process group of its own, and return at once."""
-    return Forked(CLI, *arguments, cwd=folder, environ=environ)
+    return Forked(CLI, *arguments, cwd=folder, environ={**os.environ, **(environ or {})})
 
 
 def begin_anew(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

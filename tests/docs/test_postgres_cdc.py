@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.changes import forget, logged
+from tests.chaos import processes
 from tests.docs.page import blocks_of
-from tests.docs.test_documents import DATAFLARE, ROOT
+from tests.docs.test_documents import ROOT
 from tests.postgres import VARIABLE, Place, place
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def spot() -> Iterator[Place]:
 
 
 def dataflare(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([DATAFLARE, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    done = processes.dataflare(folder, *arguments)
+    assert done.code == 0, done.out + done.err
+    return done.out
 
 
 def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
