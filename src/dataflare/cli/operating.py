@@ -68,18 +68,50 @@ def verify(  # noqa: PLR0913 - users name what they mean
     looks: Annotated[int, typer.Option(min=1, max=100, help="How often rows that differ are read.", metavar="N")] = 2,
     pause: Annotated[str, typer.Option(help="How long to wait between looks.", metavar="TIME")] = "0s",
     examples: Annotated[int, typer.Option(min=0, max=10_000, help="So many are named at most.", metavar="N")] = 20,
+    rows: Annotated[bool, typer.Option("--rows", help="Read all rows; ask no database for sums of hashes.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Prove that nothing was lost.
 
     Reads the sources as a whole, passes the rows through the workflow, reads what the destinations hold, and compares
-    row by row. Writes nothing and keeps no state. Rows that differ are read again, as others may be on their way. Ends
-    with 1 where rows differ.
+    row by row. Databases that hold a side as it is sum up hashes themselves, so that only rows that differ travel.
+    Writes nothing and keeps no state. Rows that differ are read again, as others may be on their way. Ends with 1 where
+    rows differ.
     """
+    from dataclasses import replace
+
     from dataflare.cli.verifying import options_of, verify_command
 
     options = options_of((key, columns, leave_out), where, sample, (examples, looks), pause)
+    options = replace(options, sums=not rows)
     return verify_command(file, destinations or [], options, as_json=as_json)
+
+
+@app.command()
+def refresh(  # noqa: PLR0913 - users name what they mean
+    file: File,
+    *,
+    stream: Annotated[
+        str, typer.Option(help="A source, an output of one, or a destination; if there are several.", metavar="NAME")
+    ] = "",
+    keys: Annotated[str, typer.Option(help="Only this range of the key, such as 1000..2000.", metavar="A..B")] = "",
+    where: Annotated[str, typer.Option(help="Only rows that fulfil it, in SQL.", metavar="CONDITION")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; tell what differs.")] = False,
+    pause: Annotated[str, typer.Option(help="How long to wait between looks.", metavar="TIME")] = "0s",
+    examples: Annotated[int, typer.Option(min=0, max=10_000, help="So many are named at most.", metavar="N")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """Repair rows of a destination.
+
+    Compares as verify does, and writes rows of the source that differ, by key. Changes may go on meanwhile where the
+    destination keeps the place of each row in the log (changes: {tx: ...}); else the workflow must not run. Ends with 1
+    where rows differ in the end, or would be written.
+    """
+    from dataflare.cli.refreshing import refresh_command
+    from dataflare.cli.verifying import options_of
+
+    options = options_of(("", "", ""), where, "", (examples, 2), pause)
+    return refresh_command(file, stream, keys, options, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import GREEN, RED, painted, table, write, write_json
 from dataflare.errors import WorkflowError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 DIFFERENT = 1
 WHOLE = "full"
+OF_CHANGES = ("changes", "deletes")
+"""Settings of destinations that are for changes alone."""
 CELL = 60
 
 
@@ -68,7 +71,7 @@ def whole_plan(file: Path, registry: Registry) -> Plan:
     from dataflare.workflow import plan_or_raise
 
     plan = plan_of(file, registry)
-    other = {}
+    other: dict[str, Any] = {}
     for node in plan.of_kind(NodeKind.SOURCE):
         traits = registry.find(source, node.type).spec.traits
         if node.traits.get("mode", WHOLE) == WHOLE and traits.replay in ("exact", "from"):
@@ -78,7 +81,12 @@ def whole_plan(file: Path, registry: Registry) -> Plan:
         other[f"sources.{node.id}.mode"] = WHOLE
     if not other:
         return plan
-    return plan_or_raise(file, registry=registry, environ=os.environ, level="sample", overrides=other)
+    for node in plan.of_kind(NodeKind.DESTINATION):  # what they say of changes is refused where rows come
+        other |= {f"destinations.{node.id}.config.{name}": ... for name in OF_CHANGES if name in node.config}
+    whole = plan_or_raise(file, registry=registry, environ=os.environ, level="sample", overrides=other)
+    ends = {n.id: n.config for n in plan.of_kind(NodeKind.DESTINATION)}
+    nodes = tuple(replace(n, config=ends.get(n.id, n.config)) for n in whole.nodes)
+    return replace(whole, nodes=nodes)
 
 
 def _readable(plan: Plan, registry: Registry) -> list[str]:

@@ -73,7 +73,8 @@ class ReadHints:
     `limit`: so many good rows of one split are enough, whichever they are; more may come.
     `codec`: rows pass through as bytes of this format: the source yields `Encoded` batches and nothing else, and a
     destination that has the hint gets nothing else. `unjudged`: rows are wanted as bytes of this format that nobody has
-    looked at; a source may yield tables all the same.
+    looked at; a source may yield tables all the same. `hashed` (`sql.hashing.Hashed`) tells by the hash of
+    their key which rows are wanted; others need not come, and may.
     """
 
     columns: tuple[str, ...] | None = None
@@ -81,6 +82,7 @@ class ReadHints:
     limit: int | None = None
     codec: str | None = None
     unjudged: str | None = None
+    hashed: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,6 @@ class StageContext:
     `lookup`: the last input is a lookup.
     `key`: of a destination, the columns by which it writes; of a processor, those that tell its rows apart.
     `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
-    `ddl` tells a destination how it follows changes of columns: `policy`, one of exception, evolve, try_evolve,
-    lenient (the default) and ignore; `drop`, the columns that the source has dropped; `rename`, new names by old ones.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     """
@@ -127,7 +127,6 @@ class StageContext:
     segments: Segments | None = None
     inputs: tuple[str, ...] = ()
     contract: Mapping[str, str] = field(default_factory=dict)
-    ddl: Mapping[str, Any] = field(default_factory=dict)
     state_directory: Path | None = None
 
     @property

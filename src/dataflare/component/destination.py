@@ -54,6 +54,15 @@ class DestinationConnector(Component[C]):
         del config, schema
         return None
 
+    @classmethod
+    def current_rows(cls, config: Mapping[str, Any], write_mode: str) -> tuple[str, Mapping[str, str]] | None:
+        """Return the SQL condition that a written row stands for one of the source, and its columns with their types.
+
+        None: all rows do. Rows that are marked as deleted, and former versions, do not. For `dataflare verify`.
+        """
+        del config, write_mode
+        return None
+
     def refusals(self) -> Iterable[DataFlareError]:
         """Yield why rows of `context.schemas` cannot be written with these settings and this write mode.
 

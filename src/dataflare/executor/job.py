@@ -108,7 +108,6 @@ class Job:
             lookups=partial(self.registry.find, lookup),
             inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
             contract=node.traits.get("contract", {}),
-            ddl=node.traits.get("ddl", {}),
             state_directory=StateOf.of_plan(self.plan).folder,
         )
         return component
@@ -151,6 +150,5 @@ def _hints(node: Node) -> ReadHints:
     columns = node.traits.get("columns")
     traits = node.traits
     wanted = tuple(columns) if columns is not None else None
-    return ReadHints(
-        wanted, traits.get("predicate"), traits.get("limit"), codec=traits.get("codec"), unjudged=traits.get("unjudged")
-    )
+    told = {name: traits.get(name) for name in ("predicate", "limit", "codec", "unjudged", "hashed")}
+    return ReadHints(wanted, **told)

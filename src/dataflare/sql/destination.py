@@ -26,13 +26,14 @@ from dataflare.sql.ddl import add_column, create_table, drop_table, missing
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
 from dataflare.sql.naming import EPOCHS, Owner, attempt_of, current_index, fresh_table, stage_prefix, stage_table
+from dataflare.sql.quoting import quoted
 from dataflare.sql.settings import SqlDestinationConfig
 from dataflare.sql.shape import shape_of
 from dataflare.sql.surroundings import Wishes, no_column, no_index, no_table, table_problems
 from dataflare.sql.ways import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch
     from dataflare.component import Handle
@@ -129,6 +130,17 @@ class SqlDestination(DestinationConnector[D]):
             shape_of(self.context, self.config)
         except WorkflowError as error:
             yield error
+
+    @classmethod
+    def current_rows(cls, config: Mapping[str, Any], write_mode: str) -> tuple[str, Mapping[str, str]] | None:
+        """Leave out soft-deleted rows and former versions."""
+        if write_mode == "scd2":
+            name = config.get("history", {}).get("is_current", "is_current")
+            return quoted(name), {name: "bool"}
+        if write_mode == "merge" and config.get("deletes") == "soft":
+            name = config.get("deleted_at", "_deleted_at")
+            return f"{quoted(name)} is null", {name: "timestamp"}
+        return None
 
     # ---- what the engine calls ----------------------------------------------------------------------------------
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from dataflare.sql.hashing import Hashed
 from dataflare.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dataflare.schema import Schema
+    from dataflare.sql.hashing import Hashing, Text, Texts
     from dataflare.sql.predicate import Form
 
 
@@ -69,6 +71,24 @@ class ReadRelation(Relation):
         """Tell whether the database compares a column exactly as the engine does (`expression.predicate`)."""
         del column, sign
         return False
+
+    def hashed(self, column: str, kind: str) -> Text | None:
+        """Return how a column is hashed as a type (`sql.hashing`); None: it is not."""
+        del column, kind
+        return None
+
+    def texts(self, schema: Schema) -> Texts:
+        """Return how columns are hashed as a schema says; those that are not are left out."""
+        told = {c.name: self.hashed(c.name, c.type) for c in schema if c.name in self.schema}
+        return {name: text for name, text in told.items() if text is not None}
+
+    def meant(self, hashing: Hashing | None, hint: Mapping[str, Any] | None) -> str:
+        """Return the condition of a hint that tells keys by their hash; "" where it cannot be said."""
+        hashed = Hashed.of_hint(hint) if hint is not None else None
+        if hashing is None or hashed is None or any(k not in self.schema for k in hashed.key):
+            return ""
+        texts = self.texts(self.schema.select(hashed.key))
+        return hashed.condition(hashing, texts) if all(k in texts for k in hashed.key) else ""
 
     def condition(self, form: Form) -> str:
         """Return a condition in the words of the database; only of columns that it compares so."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
+    from dataflare.sql.hashing import Hashing
+    from dataflare.sql.predicate import Form
     from dataflare.sql.reading import Values
 
 SPLITS_MAX = 256
@@ -98,6 +100,8 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
     tells_keys: ClassVar[bool] = True
     errors_schema: ClassVar[Schema] = ERRORS
+    hashing: ClassVar[Hashing | None] = None
+    """How the database computes hashes that others compute as well."""
     _session: S | None = None
     _relations: Mapping[str, R] = MappingProxyType({})
 
@@ -125,13 +129,6 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
         `ending` stands behind the conditions.
         """
-
-    def shown(self, value: Any) -> Any:
-        """Return a value as the database gave it in a form that JSON has, for a row that is put aside."""
-        try:
-            return value.as_py() if isinstance(value, pa.Scalar) else value
-        except (OverflowError, ValueError):  # a year that Python has not
-            return str(value.cast(pa.string()))
 
     def codecs(self, relation: R) -> tuple[str, ...]:
         """Return the codecs in which a relation can be had."""
@@ -223,6 +220,16 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         assert self._session is not None, "the source is not open"
         return self._session
 
+    def relation(self, stream: str) -> R:
+        """Return what a stream reads; the source is open."""
+        return self._relations[stream]
+
+    def condition(self, stream: str, form: Form) -> str:
+        """Return a condition as the database compares it; "" where it does not compare so as the engine does."""
+        relation = self._relations[stream]
+        same = all(self._compares(relation, *compared) for compared in comparisons(form))
+        return relation.condition(form) if same else ""
+
     def planned(self, split: Split) -> tuple[R, Schema]:
         """Return what a split reads, and the columns that are wanted of it."""
         name = split.data["stream"]
@@ -230,7 +237,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         schema = self._planned_schema(name)
         schema = schema.select(c for c in schema.names if c in relation.schema)
         if relation.order or len(split.data) > 1:  # else a position is a number of rows
-            relation = replace(relation, where=self._where(relation))
+            relation = replace(relation, where=self._where(name, relation))
         if "window" in split.data:
             settings = self._incremental()
             return replace(relation.by_cursor(settings.cursor_field), descending=settings.row_order == "desc"), schema
@@ -269,7 +276,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         if reasons:
             if not aside:
                 raise DataError(f"a row of {stream or 'the table'} does not fit: {next(iter(reasons.values()))}")
-            lost = [{c.name: self.shown(v[n]) for c, v in zip(schema, columns, strict=True)} for n in reasons]
+            lost = [{c.name: _plain(v[n]) for c, v in zip(schema, columns, strict=True)} for n in reasons]
             yield Batch(errors_of(lost, list(reasons.values()), stream), "errors", position)
             rows = rows.filter(pa.array([n not in reasons for n in range(rows.num_rows)]))
         yield Batch(rows, stream, position)
@@ -284,13 +291,12 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         Contract(self.context, "table").lacks(declared, relation.schema.names, name)
         return declared
 
-    def _where(self, relation: R) -> tuple[str, ...]:
-        """Return the condition that is pushed down; none where a column is not any more what it was."""
+    def _where(self, stream: str, relation: R) -> tuple[str, ...]:
+        """Return the conditions that are pushed down; none where a column is not any more what it was."""
         form = self.context.hints.predicate
-        if form is None:
-            return ()
-        same = all(self._compares(relation, *compared) for compared in comparisons(form))
-        return (relation.condition(form),) if same else ()
+        told = self.condition(stream, form) if form is not None else ""
+        hashed = relation.meant(self.hashing, self.context.hints.hashed)
+        return tuple(c for c in (told, hashed) if c)
 
     @staticmethod
     def _compares(relation: R, name: str, kind: str, sign: str) -> bool:
@@ -383,6 +389,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
 def _made(convert: Convert, column: Column, values: Any) -> pa.Array:
     return convert(values, column.type, column.name)
+
+
+def _plain(value: Any) -> Any:
+    return value.as_py() if isinstance(value, pa.Scalar) else value
 
 
 __all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig"]

@@ -261,7 +261,7 @@ def _beside(path: Path) -> list[str]:
 
 
 def _override(document: Document, path: str, value: Any) -> None:
-    """Set a value by its dotted path, making the maps on the way; whole numbers walk into lists."""
+    """Set a value by its dotted path, making the maps on the way; whole numbers walk into lists; `...` removes it."""
     at = document.root
     *steps, last = path.split(".")
     for step in steps:
@@ -271,6 +271,10 @@ def _override(document: Document, path: str, value: Any) -> None:
             if isinstance(at.data, dict):
                 at.data[step] = child
         at = child
+    if value is ...:
+        if isinstance(at.data, dict):
+            at.data.pop(last, None)
+        return
     new = value_of(value)
     if isinstance(at.data, list) and last.isdecimal() and int(last) < len(at.data):
         at.data[int(last)] = new

@@ -144,7 +144,6 @@ class TestSingleParquet(FileSuite):
     at_end = True
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("path", "mode", "columns"),
     [

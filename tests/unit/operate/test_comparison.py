@@ -128,7 +128,7 @@ def test_a_condition_and_a_sample_leave_out_the_same_on_both_sides(tmp_path: Pat
         folder = tmp_path / str(number)
         folder.mkdir()
         comparison = Comparison(SCHEMA, ["id"], folder, 1 << 27)
-        comparison.narrow(where, share)
+        comparison.narrow(where, None, share)
         taken(comparison, {SOURCE: both, WRITTEN: list(reversed(both))}, size=1000)
         assert comparison.counts() == {}
         assert least <= comparison.side(SOURCE).rows <= most
@@ -137,9 +137,9 @@ def test_a_condition_and_a_sample_leave_out_the_same_on_both_sides(tmp_path: Pat
 
 def test_wrong_words_are_told(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(WorkflowError, match="cannot be used"):
-        comparison.narrow("nope > 1", 1.0)
+        comparison.narrow("nope > 1", None, 1.0)
     with pytest.raises(WorkflowError, match="cannot be used"):
-        comparison.narrow("(select count(*) from read_csv('/etc/passwd')) > 0", 1.0)
+        comparison.narrow("(select count(*) from read_csv('/etc/passwd')) > 0", None, 1.0)
     with pytest.raises(DataError, match="not those of the plan"):
         comparison.take(SOURCE, pa.table({"id": ["x"], "name": ["a"], "doc": ["1"]}))
     folder = tmp_path / "other"

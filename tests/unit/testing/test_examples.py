@@ -223,7 +223,6 @@ FAULTS = """\
 """
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "fault",
     [

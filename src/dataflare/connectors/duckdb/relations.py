@@ -11,6 +11,8 @@ from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema, canonical
 from dataflare.sql.dialect import Table
 from dataflare.sql.duckdb_types import DUCKDB, column_type, type_text
+from dataflare.sql.hashing import duckdb_text, form_of
+from dataflare.sql.predicate import Wording, worded
 from dataflare.sql.quoting import literal, quoted, split_name
 from dataflare.sql.reading import ReadRelation
 
@@ -19,9 +21,32 @@ if TYPE_CHECKING:
 
     from dataflare.connectors.duckdb.session import DuckdbSession
     from dataflare.connectors.duckdb.settings import DuckdbSourceConfig
+    from dataflare.sql.hashing import Text
+    from dataflare.sql.predicate import Form
 
 ROW_ID = "rowid"
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+_COMPARED = (*_WHOLE, "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+
+
+def _value(text: str, kind: str) -> str:
+    if kind == "string":
+        return f"encode({text})"
+    return text[1:-1] if kind.startswith("int") or kind == "bool" else f"{text}::{column_type(kind)}"
+
+
+def _odd(column: str, kind: str) -> str:
+    """Infinite times, which Arrow lacks."""
+    times = kind in ("date", "datetime", "timestamp")
+    return f"{column} < '0001-01-01' or {column} > '9999-12-31'" if times else ""
+
+
+_WORDING = Wording(
+    # By their bytes: a collation of the column may take texts for equal that are not the same.
+    lambda column, kind: f"encode({column})" if kind == "string" else column,
+    _value,
+    _odd,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +58,24 @@ class DuckdbRelation(ReadRelation):
 
     kinds: Mapping[str, str]
     by_row_id: bool = False
+
+    def compares(self, column: str, sign: str) -> bool:
+        """Compare as the engine does, which is DuckDB as well."""
+        kind = self.kinds[column]
+        if kind.startswith("DECIMAL"):
+            return sign != "like"
+        return kind in _COMPARED and (sign in ("=", "<>", "in", "null") if kind == "VARCHAR" else sign != "like")
+
+    def condition(self, form: Form) -> str:
+        """Return a condition in the words of DuckDB."""
+        return worded(form, self.at, _WORDING)
+
+    def hashed(self, column: str, kind: str) -> Text | None:
+        """Write what DuckDB holds as exactly what is planned."""
+        own, natural = self.kinds[column], self.found[column]
+        same = natural == kind or (form_of(kind) == "int" and form_of(natural) == "int")
+        plain = own in (*_COMPARED, "HUGEINT", "FLOAT", "DOUBLE", "BLOB") or own.startswith("DECIMAL")
+        return duckdb_text(self.at(column), natural) if same and plain and own != "HUGEINT" else None
 
     def at(self, column: str) -> str:
         """Return the column of the table, whatever a query that reads it calls an output: `order by` means that one."""

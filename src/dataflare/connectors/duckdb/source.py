@@ -10,6 +10,7 @@ from dataflare.connectors.duckdb.session import DuckdbSession
 from dataflare.connectors.duckdb.settings import DuckdbSourceConfig
 from dataflare.connectors.duckdb.values import incoming
 from dataflare.errors import UnavailableError
+from dataflare.sql.hashing import DUCKDB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
@@ -35,7 +36,7 @@ _ROW_GROUP = 122_880
     status="beta",
     replay="exact",
     modes=("full", "incremental"),
-    pushdown=("columns",),
+    pushdown=("columns", "predicate"),
     examples=[{"path": "lake.duckdb", "table": "orders"}],
 )
 class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation]):
@@ -56,6 +57,8 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     Lists, structs and maps stay what they are. HUGEINT is read as decimal(38,0), times finer than microseconds are
     rounded, unions are JSON; UUID, ENUM, BIT and what else Arrow lacks are text. `types` says otherwise.
     """
+
+    hashing = DUCKDB_HASHING
 
     def connected(self) -> DuckdbSession:
         """Open the file for reading."""
@@ -100,7 +103,8 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         low, high = split.data["rows"]
         low, high = since["row"] + 1 if since else low, until["row"] if until else high
         listed = ", ".join([*(relation.columns[n] for n in schema.names), ROW_ID])
-        sql = f"select {listed} from {relation.source} where {ROW_ID} between {int(low)} and {int(high)}"  # noqa: S608
+        where = " and ".join([f"{ROW_ID} between {int(low)} and {int(high)}", *(f"({c})" for c in relation.where)])
+        sql = f"select {listed} from {relation.source} where {where}"  # noqa: S608 - quoted
         for rows in self.session.stream(sql, self.config.batch_rows):
             if rows.num_rows:
                 yield from self._batch(rows, schema, split, {"row": rows.column(rows.num_columns - 1)[-1].as_py()})

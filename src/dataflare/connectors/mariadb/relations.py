@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from dataflare.connectors.mariadb.catalogue import FACTS, JSON_CHECKS
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
+from dataflare.sql.hashing import form_of
 from dataflare.sql.maria_types import MARIADB, type_text
+from dataflare.sql.predicate import Wording, worded
 from dataflare.sql.reading import ReadRelation
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from dataflare.connectors.mariadb.session import MariaSession
     from dataflare.connectors.mariadb.settings import MariaSourceConfig
     from dataflare.sql.dialect import Table
+    from dataflare.sql.hashing import Text
+    from dataflare.sql.predicate import Form
 
 _WHOLE = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _NUMBERED = ("enum", "set", "bit", "year")
@@ -43,6 +47,38 @@ _KINDS = {
     255: "geometry",
 }
 _UNSIGNED, _BINARY_SET, _DECIMALS, _BYTES = 32, 63, (0, 246), (249, 250, 251, 252, 253, 254)
+_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+_BLOBS = ("varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+_TIMES = ("date", "datetime", "timestamp")
+_REAL = "(case when month({0}) and dayofmonth({0}) then cast(%s as char) else cast({0} as char) end)"
+_HASHED = {
+    "int": "cast({} as char)",
+    "text": "convert({} using utf8mb4)",
+    "bool": "(case when {0} then '1' when not {0} then '0' end)",
+    "days": _REAL % "datediff({0}, '1970-01-01')",
+    "timestamp": _REAL % "timestampdiff(microsecond, '1970-01-01', {0})",
+    "datetime": _REAL % "timestampdiff(microsecond, '1970-01-01', {0})",
+    "hex": "lower(hex({}))",
+}
+
+
+def _bytes(text: str) -> str:
+    """Return a literal as bytes: nothing in it means anything, whatever the mode of the session."""
+    return f"x'{text[1:-1].replace(chr(39) * 2, chr(39)).encode().hex()}'"
+
+
+def _compared(column: str, kind: str) -> str:
+    if kind == "string":
+        return f"cast(convert({column} using utf8mb4) as binary)"
+    return f"({column} <> 0)" if kind == "bool" else column
+
+
+_WORDING = Wording(
+    _compared,
+    lambda text, kind: _bytes(text) if kind == "string" else text if kind in _TIMES else text[1:-1],
+    # Days that no calendar has: reading them fails, or makes null of them.
+    lambda column, kind: f"month({column}) = 0 or dayofmonth({column}) = 0" if kind in _TIMES else "",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +95,27 @@ class MariaRelation(ReadRelation):
         """Return the expression by which a column is ordered and compared."""
         name = MARIADB.quote(column)
         return f"({name} + 0)" if _name(self.kinds[column]) in _NUMBERED else name
+
+    def compares(self, column: str, sign: str) -> bool:
+        """Compare numbers and times; texts, by their bytes, are only the same or not."""
+        kind = _name(self.kinds[column])
+        if kind in _TEXTS:
+            return sign in ("=", "<>", "in", "null")
+        plain = kind in (*_WHOLE, *_TIMES, "decimal")
+        return plain and sign != "like"
+
+    def condition(self, form: Form) -> str:
+        """Return a condition in the words of the server."""
+        return worded(form, MARIADB.quote, _WORDING)
+
+    def hashed(self, column: str, kind: str) -> Text | None:
+        """Write what has one meaning everywhere as others do; the rest, floats too, is not hashed."""
+        name, own, natural = MARIADB.quote(column), _name(self.kinds[column]), self.found[column]
+        form = form_of(kind)
+        if form != form_of(natural) or own not in (*_WHOLE, *_TIMES, *_TEXTS, *_BLOBS, "decimal"):
+            return None
+        text = "cast({} as char)" if form.startswith("decimal") else _HASHED.get(form)
+        return (form, text.format(name), name) if text else None
 
     def whole_key(self) -> str | None:
         """Return the key where it is one column of whole numbers, which can be cut into ranges."""

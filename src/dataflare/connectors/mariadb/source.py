@@ -13,6 +13,7 @@ from dataflare.connectors.mariadb.session import MariaSession
 from dataflare.connectors.mariadb.settings import MariaSourceConfig
 from dataflare.connectors.mariadb.values import incoming, is_bytes
 from dataflare.schema import arrow_type
+from dataflare.sql.hashing import MARIADB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
@@ -38,7 +39,7 @@ _STATEMENT_BYTES = 16 << 20
 _TRAITS: dict[str, Any] = {
     "replay": "exact",
     "modes": ("full", "incremental"),
-    "pushdown": ("columns",),
+    "pushdown": ("columns", "predicate"),
     "examples": [{"url": "mysql://app@localhost/shop", "password": "${secret:shop/PASSWORD}", "tables": ["orders"]}],
 }
 
@@ -60,6 +61,8 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
     `tinyint(1)` and `bit(1)` are read as bool, `timestamp` as an instant, types that Arrow lacks as text; `types` says
     otherwise. A value that does not fit fails: nothing is rounded. `docs/mariadb.md` has the table of types.
     """
+
+    hashing = MARIADB_HASHING
 
     def connected(self) -> MariaSession:
         """Connect."""

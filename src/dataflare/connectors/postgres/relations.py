@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component.deviations import wider_type
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
-from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
+from dataflare.sql.hashing import form_of
+from dataflare.sql.postgres_types import NUMERIC_DEFAULT, POSTGRES, POSTGRES_STAGING, column_type, is_native, type_text
 from dataflare.sql.predicate import Wording, worded
 from dataflare.sql.quoting import literal, split_name
 from dataflare.sql.reading import ReadRelation, Relation
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Described, Statements
+    from dataflare.sql.hashing import Text
     from dataflare.sql.predicate import Form
 
 _WHOLE = ("int2", "int4", "int8")
@@ -52,6 +54,19 @@ _FACTS = (
     "then pg_relation_size(c.oid) / current_setting('block_size')::int8 else 0 end)::int8 "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
+
+_FINITE = "(case when isfinite({0}) then %s else {0}::text end)"
+_HASHED = {
+    "int": "{}::text",
+    "text": "{}::text",
+    "bool": "{}::int::text",
+    "days": _FINITE % "({0} - date '1970-01-01')::text",
+    "timestamp": _FINITE % "(extract(epoch from {0}) * 1000000)::int8::text",
+    "datetime": _FINITE % "(extract(epoch from {0}) * 1000000)::int8::text",
+    "hex": "encode({}, 'hex')",
+}
+_FLOATS = {"float4": "encode(float4send({}), 'hex')", "float8": "encode(float8send({}), 'hex')"}
+"""As texts they would have the digits that a setting of the server says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,21 @@ class PostgresRelation(ReadRelation):
     def condition(self, form: Form) -> str:
         """Return a condition in the words of the server."""
         return worded(form, self.at, _WORDING)
+
+    def hashed(self, column: str, kind: str) -> Text | None:
+        """Write what has one meaning everywhere as others do, the rest as only PostgreSQL does."""
+        name, natural, own = self.at(column), self.found[column], self.kinds[column]
+        form = form_of(kind)
+        if own == "numeric" and natural.startswith("decimal") and form.startswith("decimal"):
+            if natural != NUMERIC_DEFAULT and form == form_of(natural):
+                return form, f"{name}::text", name
+            rounded = f"round({name}, {form.partition('.')[2]})"
+            return form, f"(case when {name} = {rounded} then {rounded} else {name} end)::text", name
+        if form and form == form_of(natural) and (form != "text" or own in (*_TEXTS, "uuid")) and own != "oid":
+            return form, _HASHED[form].format(name), name
+        if natural != kind or (own.lstrip("_") in ("float4", "float8", "json", "") and own not in _FLOATS):
+            return None
+        return f"postgres.{own}", _FLOATS.get(own, "{}::text").format(name), name
 
     def as_json(self, column: str) -> str:
         """Return the expression that yields a column of the order as a number or as text, for a position."""

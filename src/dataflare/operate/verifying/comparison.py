@@ -16,18 +16,23 @@ import pyarrow.compute as pc
 
 from dataflare.errors import DataError, WorkflowError
 from dataflare.operate.verifying.report import Difference, Side
+from dataflare.sql.hashing import DUCKDB_HASHING, bucket_of, duckdb_text
 from dataflare.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import duckdb
+
     from dataflare.schema import Schema
+    from dataflare.sql.hashing import Hashed
 
 SOURCE, WRITTEN = "source", "written"
 SIDES = (SOURCE, WRITTEN)
 CANDIDATES_MAX = 100_000
 """Keys that are looked at again; where more differ, those are counted as they were first seen."""
+BUCKET_DIGITS, _BUCKETS_MAX = 5, 2000
 _PARTS = 1_000_000
 _KIND_BY_KEY = (
     "case when w = 0 then 'missing' when s = 0 then 'surplus' when s = w then 'different' else 'repeated' end"
@@ -40,50 +45,40 @@ class Comparison:
 
     def __init__(self, schema: Schema, key: Sequence[str], folder: Path, memory_bytes_max: int) -> None:
         """Open the database; raise WorkflowError for a key that the rows lack."""
-        import duckdb
-
         for name in key:
             if name not in schema:
                 raise WorkflowError(f"the rows have no column {name}", hint=f"they have {', '.join(schema.names)}")
         self._schema, self.key = schema, tuple(key)
         self._arrow = schema.to_arrow()
-        self._json = [c.name for c in schema if c.type == "json"]
         self._where, self._again = "", False
         self._lock = threading.Lock()
-        options: dict[str, Any] = {
-            "threads": 2,
-            "memory_limit": f"{max(memory_bytes_max, 128 << 20) >> 10}KiB",
-            "temp_directory": str(folder),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-        }
-        self._database = duckdb.connect(config=options)
-        self._run("set timezone = 'UTC'")
+        self._database = closed_engine(memory_bytes_max, folder)
         self._by = [f"k{n}" for n in range(len(self.key))] or ["h"]
         kinds = self._kinds(self.key)
         for side in SIDES:
             columns = ", ".join(f"k{n} {kind}" for n, kind in enumerate(kinds))
             self._run(f"create table {side} ({columns}{', ' if columns else ''}h ubigint)")
-        self._run("set enable_external_access = false")
-        self._run("set lock_configuration = true")
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns that are compared."""
         return self._schema.names
 
-    def narrow(self, where: str, share: float) -> None:
-        """Leave out rows that do not fulfil a condition, and keys that are not in a sample of that share.
+    def narrow(self, where: str, hashed: Hashed | None, share: float) -> None:
+        """Leave out rows that do not fulfil a condition, or whose key has another hash.
 
-        Raises WorkflowError for a condition that is none.
+        A `share` of the keys is compared where `hashed` cannot be asked of them. Raises WorkflowError for a condition
+        that is none.
         """
         import duckdb
 
-        parts = [f"({where})"] if where else []
-        if share < 1:
+        texts = {c.name: t for c in self._schema if (t := duckdb_text(quoted(c.name), c.type)) is not None}
+        meant = hashed.condition(DUCKDB_HASHING, texts) if hashed is not None else ""
+        parts = [f"({where})" if where else "", meant]
+        if share < 1 and not (hashed is not None and hashed.below):
             listed = ", ".join(quoted(n) for n in self.key or self._schema.names)
             parts.append(f"hash({listed}) % {_PARTS} < {round(share * _PARTS)}")
+        parts = [p for p in parts if p]
         self._where = f" where {' and '.join(parts)}" if parts else ""
         try:
             self._insertable(SOURCE, self._arrow.empty_table())
@@ -94,7 +89,7 @@ class Comparison:
     def take(self, side: str, rows: pa.Table) -> None:
         """Take rows of one side, as many as there are; whole rows of what differs, once `look_again` was called."""
         if rows.num_rows:
-            rows = self._canonical(rows)
+            rows = canonical_rows(rows, self._schema)
             with self._lock:
                 self._insertable(f"{side}_rows" if self._again else side, rows)
 
@@ -108,8 +103,13 @@ class Comparison:
         self._run(f"create or replace table differing as {self._differing()}")
         return self.differences()
 
-    def look_again(self) -> None:
-        """From now on take whole rows of keys that differ, `CANDIDATES_MAX` of them; forget those of a look before."""
+    def look_again(self) -> tuple[str, ...]:
+        """From now on take whole rows of keys that differ, `CANDIDATES_MAX` of them; forget those of a look before.
+
+        What was asked of rows does not count any more: a row that has left a range is on both sides all the same.
+        Returns the buckets of these keys, of 16^`BUCKET_DIGITS` (`sql.hashing`); nothing where they cannot be told or
+        are too many.
+        """
         order = ", ".join(self._by)
         first = f"select * from differing order by {order} limit {CANDIDATES_MAX}"
         self._run(f"create or replace table candidates as {first}")
@@ -117,17 +117,40 @@ class Comparison:
         keys = ", ".join(f"k{n} {kind}" for n, kind in enumerate(self._kinds(self.key)))
         for side in SIDES:
             self._run(f"create or replace table {side}_rows ({keys}{', ' if keys else ''}h ubigint, {columns})")
-        self._again = True
+        self._again, self._where = True, ""
+        texts = [duckdb_text(f"k{n}", self._schema[name].type) for n, name in enumerate(self.key)]
+        told = [t for t in texts if t is not None]
+        if not told or len(told) < len(texts):
+            return ()
+        bucket = bucket_of(DUCKDB_HASHING, told, BUCKET_DIGITS)
+        rows = self._run(f"select distinct {bucket} from candidates limit {_BUCKETS_MAX + 1}").fetchall()
+        return tuple(sorted(b for (b,) in rows)) if len(rows) <= _BUCKETS_MAX else ()
 
     def settle(self) -> int:
         """Take out of what differs the keys that do not any more; return how many these are."""
         self._run(f"create or replace table still as {self._differing('_rows')}")
         gone = f"candidates d where not exists (select 1 from still s where {self._same('d', 's')})"
-        self._run(f"create or replace table settled as select * from {gone}")
-        ((settled,),) = self._run("select count(*) from settled").fetchall()
-        left = f"differing d where not exists (select 1 from settled s where {self._same('d', 's')})"
-        self._run(f"create or replace table differing as select * from {left}")
+        ((settled,),) = self._run(f"select count(*) from {gone}").fetchall()
+        others = f"differing d where not exists (select 1 from candidates c where {self._same('d', 'c')})"
+        by = ", ".join(self._by)
+        listed = f"select {by}, kind, n from still union all select {by}, kind, n from (select d.* from {others})"
+        self._run(f"create or replace table differing as {listed}")
         return int(settled)
+
+    def repairs(self) -> tuple[pa.Table, pa.Table]:
+        """Return the rows of the source that are missing or different, and the keys of those that are gone there.
+
+        Of keys that were looked at again; whole rows of the schema, of gone ones the key alone.
+        """
+        names, by = self._schema.names, [f"k{n}" for n, _ in enumerate(self.key)]
+        columns = ", ".join(f"a.c{n} as {quoted(name)}" for n, name in enumerate(names))
+        put = f"select {columns} from source_rows a join differing d on {self._same('a', 'd')}"
+        keys = ", ".join(f"d.{column} as {quoted(name)}" for column, name in zip(by, self.key, strict=True))
+        there = f"select 1 from written_rows w where {self._same('d', 'w')}"
+        gone = f"select {keys} from differing d where d.kind = 'surplus' and exists ({there})"
+        rows = self._database.sql(f"{put} where d.kind in ('missing', 'different')").to_arrow_table()
+        lost = self._database.sql(gone).to_arrow_table()
+        return rows.cast(self._arrow), lost.cast(pa.schema([self._arrow.field(name) for name in self.key]))
 
     def differences(self) -> dict[str, int]:
         """Return how many keys differ after what was settled, by kind; rows where there is no key."""
@@ -185,17 +208,6 @@ class Comparison:
         finally:
             self._database.unregister("given")
 
-    def _canonical(self, rows: pa.Table) -> pa.Table:
-        try:
-            rows = rows.select(self._schema.names).cast(self._arrow)
-        except (pa.ArrowInvalid, KeyError) as error:
-            what = str(error).splitlines()[0]
-            raise DataError(f"the rows are not those of the plan: {what}", hint="validate the workflow") from None
-        for name in self._json:
-            column = pa.chunked_array([_sorted(chunk) for chunk in rows.column(name).chunks], pa.string())
-            rows = rows.set_column(rows.schema.get_field_index(name), self._arrow.field(name), column)
-        return rows
-
     def _differing(self, suffix: str = "") -> str:
         """Return the query for the keys that differ, each with its kind."""
         by = ", ".join(self._by)
@@ -226,6 +238,38 @@ class Comparison:
         return found
 
 
+def closed_engine(memory_bytes_max: int, folder: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an engine of its own that reaches nothing outside, but a folder to spill into."""
+    import duckdb
+
+    options: dict[str, Any] = {
+        "threads": 2,
+        "memory_limit": f"{max(memory_bytes_max, 128 << 20) >> 10}KiB",
+        "temp_directory": str(folder or ""),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",
+    }
+    database = duckdb.connect(config=options)
+    for statement in ("timezone = 'UTC'", "enable_external_access = false", "lock_configuration = true"):
+        database.execute(f"set {statement}")
+    return database
+
+
+def canonical_rows(rows: pa.Table, schema: Schema) -> pa.Table:
+    """Return rows in the columns and types of a schema, JSON in one form; raise DataError for those that are not."""
+    arrow = schema.to_arrow()
+    try:
+        rows = rows.select(schema.names).cast(arrow)
+    except (pa.ArrowInvalid, KeyError) as error:
+        what = str(error).splitlines()[0]
+        raise DataError(f"the rows are not those of the plan: {what}", hint="validate the workflow") from None
+    for name in (c.name for c in schema if c.type == "json"):
+        column = pa.chunked_array([_sorted(chunk) for chunk in rows.column(name).chunks], pa.string())
+        rows = rows.set_column(rows.schema.get_field_index(name), arrow.field(name), column)
+    return rows
+
+
 def _sorted(texts: pa.Array) -> pa.Array:
     """Return JSON texts with sorted keys and no spaces; a text that is no JSON stays as it is."""
     import msgspec
@@ -245,4 +289,4 @@ def _sorted(texts: pa.Array) -> pa.Array:
     return made.take(unique.indices)
 
 
-__all__ = ["SIDES", "SOURCE", "WRITTEN", "Comparison"]
+__all__ = ["BUCKET_DIGITS", "SIDES", "SOURCE", "WRITTEN", "Comparison", "canonical_rows", "closed_engine"]

@@ -49,6 +49,7 @@ class Report:
     settled: int = 0
     looks: int = 1
     examples: tuple[Difference, ...] = ()
+    by: str = "rows"
 
     @property
     def equal(self) -> bool:
