@@ -23,6 +23,7 @@ read -r -d '' -a extras <<<"$all_but_cloud" || true
 compile dev pyproject.toml "${extras[@]}" --extra http --group dev
 compile base pyproject.toml --constraints requirements/dev.lock
 compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
+compile debezium requirements/debezium.in --constraints requirements/dev.lock
 compile build requirements/build.in
 compile demo requirements/demo.in --no-deps
 compile installer requirements/installer.in

@@ -11,8 +11,10 @@
 
 All commands may be repeated. Exit status 0: it is as asked; 1: it is not, and the last line says why. Data, log and
 password are in `.cache/services` (DATAFLARE_SERVICES_DIR chooses another folder), the port is the first free one from
-DATAFLARE_SERVICES_PORT_BASE (35400) on. PostgreSQL refuses to run as root: the account `postgres`, else `nobody`, runs
-it then, and where that account cannot reach the checkout, the folder is in the temporary directory instead.
+DATAFLARE_SERVICES_PORT_BASE (35400) on. With DATAFLARE_SERVICES_FSYNC=off a PostgreSQL that is started survives crashes
+of its own, not those of the machine: tests need no more, and benchmarks do. PostgreSQL refuses to run as root: the
+account `postgres`, else `nobody`, runs it then, and where that account cannot reach the checkout, the folder is in the
+temporary directory instead.
 """
 
 from __future__ import annotations
@@ -112,6 +114,8 @@ class Postgres:
         note["port"] = free_port(note.get("port"))
         write_private(self.note, json.dumps(note), self.account)
         options = f"-p {note['port']}"
+        if os.environ.get("DATAFLARE_SERVICES_FSYNC") == "off":
+            options += " -c fsync=off -c full_page_writes=off"
         control = ["start", "-w", "-t", str(START_SECONDS_MAX), "-l", str(self.log), "-o", options]
         self._control(programs, control)
         return self._described("started")

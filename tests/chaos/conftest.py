@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +13,11 @@ import pytest
 
 from dataflare.component import Registry
 from dataflare.workflow import plan_or_raise
+from tests.chaos.forked import Forked
 
 if TYPE_CHECKING:
+    import subprocess
+
     from dataflare.plan import Plan
 
 ROWS = 12_000
@@ -29,6 +30,7 @@ STEPS = (
 """Every numbered step of the epoch protocol, and the steps between them."""
 
 ATTEMPTS_MAX = 40
+CHAOS = "dataflare.testing.chaos:main"
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,8 @@ class Case:
 
     def run(self, kill: str = "", seed: int = 0, run: str = "chaos") -> subprocess.CompletedProcess[str]:
         """Run once in a process of its own; it may be killed."""
-        command = [sys.executable, "-m", "dataflare.testing.chaos", str(self.file), "--seed", str(seed), "--run", run]
-        command += ["--kill", kill] if kill else []
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=os.environ)
+        killed = ["--kill", kill] if kill else []
+        return Forked(CHAOS, str(self.file), "--seed", str(seed), "--run", run, *killed).completed(timeout=120)
 
     def run_through(self, kills: list[str], seed: int) -> int:
         """Run until it succeeds, killed as listed; return how often it was killed."""

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.forked import Forked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SECONDS_MAX = 60
+CLI = "dataflare.cli.main:run"
 COMMAND = [sys.executable, "-m", "dataflare.cli"]
 
 
@@ -42,14 +45,22 @@ class Ended:
         return {k.removeprefix("rows_"): n for k, n in self.summary["nodes"][node].items() if n}
 
 
-def begin(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+Process = Forked | subprocess.Popen[str]
+
+
+def begin(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Forked:
     """Start a command in a folder, in a process group of its own, and return at once."""
+    return Forked(CLI, *arguments, cwd=folder, environ={**os.environ, **(environ or {})})
+
+
+def begin_anew(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start a command as a shell does: with an interpreter that has imported nothing."""
     env = {**os.environ, **(environ or {})}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=env, start_new_session=True, **pipes)
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
+def ended(process: Process) -> Ended:
     """Wait for a process; no traceback may ever reach a user."""
     out, err = process.communicate(timeout=SECONDS_MAX)
     assert "Traceback" not in err, err
@@ -66,7 +77,7 @@ def run(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None)
     return dataflare(folder, "run", "workflow.yaml", "--json", *arguments, environ=environ)
 
 
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_until(reached: Callable[[], bool], process: Process) -> None:
     """Wait for something that a process does; fail when it ends before, or does not do it in a minute."""
     deadline = time.monotonic() + SECONDS_MAX
     while not reached():
@@ -75,12 +86,12 @@ def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.01)
 
 
-def press_ctrl_c(process: subprocess.Popen[str]) -> None:
+def press_ctrl_c(process: Process) -> None:
     """Send SIGINT as a terminal does: to the process and all that it has started."""
     os.killpg(process.pid, signal.SIGINT)
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: Process) -> None:
     """Kill a process that may still run, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from tests.chaos.processes import begin, dataflare, end, ended, lines, press_ctrl_c, wait_until
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
+
+    from tests.chaos.processes import Process
 
 ROWS, SENDERS, CALLS, KILLS = 20, 3, 8, 7
 WORKFLOW = f"""
@@ -103,11 +104,11 @@ def have_succeeded(folder: Path, count: int) -> bool:
     return sum(run["status"] == "succeeded" for run in history(folder)) >= count
 
 
-def keep(folder: Path, port: int) -> subprocess.Popen[str]:
+def keep(folder: Path, port: int) -> Process:
     return begin(folder, "run", ".", "--listen", f"127.0.0.1:{port}", "--log", "json")
 
 
-def wait_for_more(senders: list[Sender], calls: int, process: subprocess.Popen[str]) -> None:
+def wait_for_more(senders: list[Sender], calls: int, process: Process) -> None:
     """Wait until so many more calls are answered, or all are."""
     goal = sum(len(s.runs) for s in senders) + calls
     wait_until(lambda: sum(len(s.runs) for s in senders) >= min(goal, SENDERS * CALLS), process)

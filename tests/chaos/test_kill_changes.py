@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.changes import KEYS, SETUP, Writer, difference, forget, logged, there
+from tests.changes import KEYS, SETUP, Writer, count_logged, difference, forget, logged, there
 from tests.chaos.processes import begin, end, run, wait_until
 from tests.postgres import VARIABLE, Place, place
 
@@ -80,7 +80,7 @@ def _prepared(spot: Place, folder: Path, mode: str, rows: int, destinations: str
 
 
 def _counts(folder: Path) -> int:
-    return sum(len(logged(folder / name)) for name in KEYS)
+    return sum(count_logged(folder / name) for name in KEYS)
 
 
 def _killed(folder: Path, count: Callable[[], int], more: int) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chaos.conftest import HEAD, STEPS, Case
+from tests.chaos.conftest import CHAOS, HEAD, STEPS, Case
+from tests.chaos.forked import Forked
 from tests.chaos.test_kill_files import FILES, TRIAL, content
 from tests.chaos.trials import random_kills
 
@@ -150,10 +149,9 @@ def test_connections_that_are_cut_are_made_anew(case: Case, schema: str, expecte
     case.file.write_text(
         HEAD.replace("retain: 3}", "retain: 3}\n  restart: {initial: 50ms}") + ALONE.format(schema=schema)
     )
-    command = [sys.executable, "-m", "dataflare.testing.chaos", str(case.file), "--skew", "0.05"]
     cut = 0
     with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run,
+        Forked(CHAOS, str(case.file), "--skew", "0.05") as run,
         psycopg.connect(URL, autocommit=True) as admin,
     ):
         while run.poll() is None and cut < 5:
@@ -173,13 +171,13 @@ def test_a_zombie_that_wakes_after_its_successor_changes_nothing(
     case: Case, schema: str, expected: dict[str, Any]
 ) -> None:
     case.file.write_text(HEAD + ALONE.format(schema=schema))
-    command = [sys.executable, "-m", "dataflare.testing.chaos", str(case.file), "--skew", "0.05", "--without-lease"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as zombie:
+    given = (str(case.file), "--without-lease", "--skew")
+    with Forked(CHAOS, *given, "0.05") as zombie:
         time.sleep(1.5)
         zombie.send_signal(signal.SIGSTOP)
         asleep = zombie.poll() is None
         try:
-            second = subprocess.run([*command, "--skew", "0"], check=False, capture_output=True, text=True, timeout=60)
+            second = Forked(CHAOS, *given, "0").completed(timeout=60)
             assert second.returncode == 0, second.stderr
         finally:
             zombie.send_signal(signal.SIGCONT)

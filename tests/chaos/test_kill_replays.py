@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.chaos.forked import Forked
 from tests.chaos.processes import dataflare, lines
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 BAD = 400
@@ -33,25 +33,6 @@ destinations:
   out: {type: file, inputs: [typed], config: {path: out, format: jsonl}}
 """
 FIXED = WORKFLOW.replace("cast(amount as bigint)", '"coalesce(try_cast(amount as bigint), 0)"')
-MORTAL = """
-import sys
-import dataflare.executor.runtime as runtime
-from dataflare.operate.dead_letters import LetterStore
-from dataflare.testing.chaos import MortalRuntime, die
-
-kill = sys.argv[1]
-
-class Mortal(MortalRuntime):
-    def __init__(self, observer=None):
-        super().__init__(kill, 1)
-        self._observer = observer
-
-runtime.LocalRuntime = Mortal
-if kill in ("order", "replayed"):
-    setattr(LetterStore, kill, lambda *_: die())
-from dataflare.cli.main import main
-sys.exit(main(sys.argv[2:]))
-"""
 KILLS = (
     "after:begin_attempt:1", "after:newest:1", "after:_read_and_run:1", "before:prepare:1", "after:prepare:2",
     "before:seal:1", "after:seal:1", "before:commit:1", "after:commit:1", "after:commit:2", "before:mark_committed:1",
@@ -59,9 +40,29 @@ KILLS = (
 )  # fmt: skip
 
 
+def mortal() -> int:
+    """Be a command line that dies as its first argument tells."""
+    from dataflare.cli.main import main
+    from dataflare.executor import runtime
+    from dataflare.operate.dead_letters import LetterStore
+    from dataflare.testing.chaos import MortalRuntime, die
+
+    _, kill, *arguments = sys.argv
+
+    class Mortal(MortalRuntime):
+        def __init__(self, observer: Any = None) -> None:
+            super().__init__(kill, 1)
+            self._observer = observer
+
+    runtime.LocalRuntime = Mortal
+    if kill in ("order", "replayed"):
+        setattr(LetterStore, kill, lambda *_: die())
+    return main(arguments)
+
+
 def replay(folder: Path, kill: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", MORTAL, kill, "dead-letter", "replay", "w.yaml"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
+    command = [f"{__name__}:mortal", kill, "dead-letter", "replay", "w.yaml"]
+    return Forked(*command, cwd=folder).completed(timeout=60)
 
 
 @pytest.mark.parametrize(("kill", "between"), [*((k, "") for k in KILLS), *((k, "run") for k in KILLS[6::2])])

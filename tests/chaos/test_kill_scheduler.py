@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +15,8 @@ from tests.chaos.processes import begin, dataflare, end, ended, lines, wait_unti
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.chaos.processes import Process
 
 RUNS = 12
 ROWS = 20
@@ -55,7 +56,7 @@ def history(folder: Path, workflow: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in found.out.splitlines()]
 
 
-def keep(folder: Path) -> subprocess.Popen[str]:
+def keep(folder: Path) -> Process:
     """Keep the folder in a process of its own."""
     return begin(folder, "run", ".", "--log", "json")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,8 @@ from tests.chaos.processes import Ended, begin, dataflare, end, ended, lines, ru
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.chaos.processes import Process
 
 WORKFLOW = """
 id: held
@@ -31,7 +32,7 @@ PYTHON = r'type: python, inputs: [made], config: {code: "def process(row):\n    
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(tmp_path: Path) -> Iterator[Process]:
     """Start a run without end, with a worker of its own, and wait until it has committed rows."""
     (tmp_path / "workflow.yaml").write_text(WORKFLOW.replace(FILTER, PYTHON))
     process = begin(tmp_path, "run", "workflow.yaml", "--json")
@@ -42,7 +43,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         end(process)
 
 
-def held(second: Ended, holder: subprocess.Popen[str]) -> None:
+def held(second: Ended, holder: Process) -> None:
     """Assert that a command was refused, and names the holder and the cure."""
     assert second.code == 3
     assert second.out == ""
@@ -61,7 +62,7 @@ def exact(folder: Path) -> int:
 
 
 def test_a_second_run_is_told_who_holds_the_state_and_the_first_does_not_notice(
-    tmp_path: Path, holder: subprocess.Popen[str]
+    tmp_path: Path, holder: Process
 ) -> None:
     held(run(tmp_path), holder)
     held(dataflare(tmp_path, "checkpoint", "rollback", "workflow.yaml", "1", "--json"), holder)
@@ -74,7 +75,7 @@ def test_a_second_run_is_told_who_holds_the_state_and_the_first_does_not_notice(
     assert first.rows("kept")["out"] == exact(tmp_path)
 
 
-def test_a_killed_holder_and_its_worker_let_go_at_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_holder_and_its_worker_let_go_at_once(tmp_path: Path, holder: Process) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     before = exact(tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.changes import SETUP, Writer, difference, logged
+from tests.changes import SETUP, Writer, count_logged, difference, logged
 from tests.chaos.processes import begin, end, run, wait_until
 from tests.postgres import Server, own_server
 
@@ -48,13 +48,13 @@ def test_a_server_that_comes_back_tells_all_and_nothing_twice(
     out, goal = tmp_path / "items", ROWS // 3
     try:
         for seed in range(3):  # at first while the table is read, then while it is followed
-            wait_until(lambda: len(logged(out)) >= goal, process)  # noqa: B023 - now
+            wait_until(lambda: count_logged(out) >= goal, process)  # noqa: B023 - now
             for verb in commands:
                 server.do(verb)
             writer = Writer(server.url, "public", ROWS, seed)
             writer.start()
-            goal = max(goal, ROWS) if seed == 0 else len(logged(out)) + 200
-            wait_until(lambda: len(logged(out)) >= goal, process)  # noqa: B023 - now
+            goal = max(goal, ROWS) if seed == 0 else count_logged(out) + 200
+            wait_until(lambda: count_logged(out) >= goal, process)  # noqa: B023 - now
             writer.stop()
     finally:
         end(process)

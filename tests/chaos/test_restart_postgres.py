@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.conftest import Case
+from tests.chaos.conftest import CHAOS, Case
+from tests.chaos.forked import Forked
 from tests.postgres import Server, own_server
 
 if TYPE_CHECKING:
@@ -63,8 +62,7 @@ def test_a_server_that_comes_back_loses_and_doubles_nothing(
     passing = {n.traits.get("codec") for n in case.plan().nodes}
     assert passing == ({None} if between else {"pgcopy"})
 
-    command = [sys.executable, "-m", "dataflare.testing.chaos", str(case.file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+    with Forked(CHAOS, str(case.file)) as run:
         for times in (1, 2):
             before = epoch(server)
             while epoch(server) < before + 2:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.processes import begin, dataflare, end, ended, lines, press_ctrl_c, run, wait_until
+from tests.chaos.processes import begin, begin_anew, dataflare, end, ended, lines, press_ctrl_c, run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.chaos.processes import Process
 
 ROWS = 3000
 WORKFLOW = f"""
@@ -53,7 +54,7 @@ destinations:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def running(tmp_path: Path) -> Iterator[Process]:
     """Start a run of two seconds, and wait until it has published rows."""
     (tmp_path / "workflow.yaml").write_text(WORKFLOW)
     process = begin(tmp_path, "run", "workflow.yaml", "--json")
@@ -75,7 +76,7 @@ def exact(folder: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_drains_and_the_next_run_goes_on(
-    tmp_path: Path, running: subprocess.Popen[str], number: signal.Signals, code: int
+    tmp_path: Path, running: Process, number: signal.Signals, code: int
 ) -> None:
     running.send_signal(number)
     first = ended(running)
@@ -132,7 +133,7 @@ def test_signals_at_random_moments_leave_an_exact_result(tmp_path: Path) -> None
     (tmp_path / "workflow.yaml").write_text(WORKFLOW)
     rng = random.Random(5)
     for _ in range(3):
-        process = begin(tmp_path, "run", "workflow.yaml", "--json")
+        process = begin_anew(tmp_path, "run", "workflow.yaml", "--json")
         try:
             time.sleep(0.3 + rng.random() * 0.6)
             for number in rng.choices([signal.SIGINT, signal.SIGTERM], k=rng.randint(1, 2)):

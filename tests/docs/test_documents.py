@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+from tests.chaos.forked import Forked
+from tests.chaos.processes import CLI
 from tests.docs.page import FENCE, blocks_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 SOURCE = ROOT / "src" / "dataflare"
-DATAFLARE = Path(sys.executable).with_name("dataflare")
 
 
 def name(path: Path) -> str:
@@ -30,8 +31,8 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the installed package."""
-    return subprocess.run([DATAFLARE, *command], capture_output=True, text=True, check=False)
+    """Run a command of the command line."""
+    return Forked(CLI, *map(str, command)).completed(timeout=60)
 
 
 def entry_points() -> dict[str, list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.changes import forget, logged
+from tests.chaos import processes
 from tests.docs.page import blocks_of
-from tests.docs.test_documents import DATAFLARE, ROOT
+from tests.docs.test_documents import ROOT
 from tests.postgres import VARIABLE, Place, place
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def spot() -> Iterator[Place]:
 
 
 def dataflare(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([DATAFLARE, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    done = processes.dataflare(folder, *arguments)
+    assert done.code == 0, done.out + done.err
+    return done.out
 
 
 def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
     workflow, copy = (b.text for b in BLOCKS if b.language == "yaml")
-    grants, publication, drops, lag = (b.text for b in BLOCKS if b.language == "sql")
+    grants, publication, lag = (b.text for b in BLOCKS if b.language == "sql")
     named = {"public.": f"{spot.schema}.", "dataflare_shop_shop": f"dataflare_{spot.schema}_shop"}
 
     def script(text: str) -> list[tuple[object, ...]]:
@@ -70,7 +70,21 @@ def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
 
     slots = {name: status for name, _, status, _ in script(lag)}
     assert slots[f"dataflare_{spot.schema}_shop"] == "reserved"
-    script(drops)
+
+    def told(verb: str) -> tuple[str, str]:
+        """Return what a verb says, and what the page says that it does."""
+        (page,) = (b.text for b in BLOCKS if b.language == "console" and f"$ dataflare cdc {verb} shop.yaml" in b.text)
+        for old, new in named.items():
+            page = page.replace(old, new)
+        yes = ["--yes"] if verb == "drop" else []
+        return dataflare(tmp_path, "cdc", verb, "shop.yaml", *yes), page
+
+    status, page = told("status")
+    assert [line.split("  ")[0] for line in status.splitlines()] == [
+        line.split("  ")[0].rstrip(" -") for line in page.splitlines()[1:]
+    ]
+    dropped, page = told("drop")
+    assert dropped.splitlines() == page.splitlines()[2:]
     script(publication)
 
 

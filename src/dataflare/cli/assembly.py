@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataflare.cli import authoring, operating
+from dataflare.cli import authoring, capturing, operating
 from dataflare.cli.commands import UsageError, app
 
-ADDED = (authoring, operating)
+ADDED = (authoring, operating, capturing)
 """Modules with commands besides `commands`."""
 
 __all__ = ["ADDED", "UsageError", "app"]

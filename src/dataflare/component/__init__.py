@@ -16,11 +16,12 @@ from dataflare.component.lookup import Lookup
 from dataflare.component.processor import Processor, RecordProcessor
 from dataflare.component.registry import Registry
 from dataflare.component.settings import Config, Duration, Field, Size
-from dataflare.component.source import RecordSource, SourceConnector, Split, Stream
+from dataflare.component.source import Administers, RecordSource, SourceConnector, Split, Stream
 from dataflare.component.spec import Spec
 from dataflare.component.store import Lease, StateStore
 
 __all__ = [
+    "Administers",
     "Budget",
     "Component",
     "Config",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Read = Callable[[Position | None, Position | None], Iterator[Batch]]
 
-_HALF = "half"
+HALF = "half"
 """A position between the good rows of a batch and its bad ones: the positions before and after that batch."""
 
 
@@ -25,9 +25,9 @@ def with_bad_rows(read: Read, since: Position | None, until: Position | None) ->
 
     Both have the position after the batch. `read` must yield the same bad rows between two positions every time.
     """
-    end = until[_HALF][1] if until and _HALF in until else until
-    if since and _HALF in since:
-        before, since = since[_HALF]
+    end = until[HALF][1] if until and HALF in until else until
+    if since and HALF in since:
+        before, since = since[HALF]
         yield _together([b for b in read(before, since) if b.stream == "errors"], since)
         if until is not None and dict(since) == dict(until):
             return
@@ -37,7 +37,7 @@ def with_bad_rows(read: Read, since: Position | None, until: Position | None) ->
             bad = batch
             continue
         if bad is not None:
-            half = {_HALF: [since, batch.position]}
+            half = {HALF: [since, batch.position]}
             yield Batch(batch.payload, batch.stream, half)
             if until is not None and half == dict(until):
                 return
@@ -83,4 +83,4 @@ def _pieces(column: Any, kind: pa.DataType, convert: Callable[[Any], pa.Array], 
     return found
 
 
-__all__ = ["converted", "with_bad_rows"]
+__all__ = ["HALF", "converted", "with_bad_rows"]

@@ -98,6 +98,8 @@ class StageContext:
     `lookup`: the last input is a lookup.
     `key`: of a destination, the columns by which it writes; of a processor, those that tell its rows apart.
     `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
+    `ddl` tells a destination how it follows changes of columns: `policy`, one of exception, evolve, try_evolve,
+    lenient (the default) and ignore; `drop`, the columns that the source has dropped; `rename`, new names by old ones.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     """
@@ -127,6 +129,7 @@ class StageContext:
     segments: Segments | None = None
     inputs: tuple[str, ...] = ()
     contract: Mapping[str, str] = field(default_factory=dict)
+    ddl: Mapping[str, Any] = field(default_factory=dict)
     state_directory: Path | None = None
 
     @property

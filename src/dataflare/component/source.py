@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
@@ -169,6 +169,35 @@ class SourceConnector(Component[C]):
 
     def acknowledge(self, positions: Mapping[str, Position]) -> MaybeAsync[None]:
         """Learn that everything up to these positions (by split id) is committed everywhere (invariant 1)."""
+
+
+@runtime_checkable
+class Administers(Protocol):
+    """What a source can that keeps something on its server between runs, such as the slot of a log (`dataflare cdc`).
+
+    Called as `check` is: without `open`, with a context, and with secrets in the settings; the workflow may run
+    meanwhile. Blocking. It is asked of nodes of mode `cdc` and `hybrid` alone.
+    """
+
+    def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
+        """Return how that stands, as JSON values by name, in the order in which they are shown; changes nothing.
+
+        `opened` are the splits that are open in the newest epoch, and where each stands. Names that end with `_bytes`
+        are sizes. Every source tells `tables` (a list), `behind_bytes` (what is not read yet; null: not known) and
+        `reader` (who reads now; null: nobody).
+        """
+        ...
+
+    def leftovers(self) -> Sequence[str]:
+        """Return in words what runs of this workflow made on the server and is there still; changes nothing.
+
+        Raises WorkflowError where what is there was not made by this workflow, UnavailableError where it is read now.
+        """
+        ...
+
+    def drop(self) -> Sequence[str]:
+        """Remove all of it, and return the same words; raises what `leftovers` raises, and nothing is gone then."""
+        ...
 
 
 class RecordSource(SourceConnector[C]):

@@ -108,6 +108,7 @@ class Job:
             lookups=partial(self.registry.find, lookup),
             inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
             contract=node.traits.get("contract", {}),
+            ddl=node.traits.get("ddl", {}),
             state_directory=StateOf.of_plan(self.plan).folder,
         )
         return component

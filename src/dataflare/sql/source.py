@@ -130,6 +130,13 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         `ending` stands behind the conditions.
         """
 
+    def shown(self, value: Any) -> Any:
+        """Return a value as the database gave it in a form that JSON has, for a row that is put aside."""
+        try:
+            return value.as_py() if isinstance(value, pa.Scalar) else value
+        except (OverflowError, ValueError):  # a year that Python has not
+            return str(value.cast(pa.string()))
+
     def codecs(self, relation: R) -> tuple[str, ...]:
         """Return the codecs in which a relation can be had."""
         del relation
@@ -276,7 +283,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         if reasons:
             if not aside:
                 raise DataError(f"a row of {stream or 'the table'} does not fit: {next(iter(reasons.values()))}")
-            lost = [{c.name: _plain(v[n]) for c, v in zip(schema, columns, strict=True)} for n in reasons]
+            lost = [{c.name: self.shown(v[n]) for c, v in zip(schema, columns, strict=True)} for n in reasons]
             yield Batch(errors_of(lost, list(reasons.values()), stream), "errors", position)
             rows = rows.filter(pa.array([n not in reasons for n in range(rows.num_rows)]))
         yield Batch(rows, stream, position)
@@ -389,10 +396,6 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
 def _made(convert: Convert, column: Column, values: Any) -> pa.Array:
     return convert(values, column.type, column.name)
-
-
-def _plain(value: Any) -> Any:
-    return value.as_py() if isinstance(value, pa.Scalar) else value
 
 
 __all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig"]

@@ -96,8 +96,8 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
         store.close()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run; the exit status is 0 when the run succeeded, 1 when it failed, and a kill where it was killed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as `arguments`, else those of the process, tell; return 0 when the run succeeded, 1 when it failed."""
     parser = argparse.ArgumentParser(prog="dataflare.testing.chaos", description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--kill", default="")

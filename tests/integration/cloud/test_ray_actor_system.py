@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
 
 if find_spec("ray") is None:
-    pytest.skip("Ray is not installed here: it has an environment of its own, .venv-cloud", allow_module_level=True)
+    pytest.skip("Ray is not installed here: its environment is .venv-extras", allow_module_level=True)
 
 pytestmark = pytest.mark.usefixtures("node")
 STORE_BYTES = 80 << 20

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.chaos.processes import begin, dataflare, end, ended, press_ctrl_c, wait_until
+from tests.chaos.processes import begin, begin_anew, dataflare, end, ended, press_ctrl_c, wait_until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.chaos.processes import Process
 
 TEXT = """
 id: NAME
@@ -61,7 +62,7 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def kept(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def kept(folder: Path, port: int) -> Iterator[Process]:
     process = begin(folder, "run", ".", "--listen", f"127.0.0.1:{port}", environ=SECRETS)
     try:
         wait_until(lambda: listens(port), process)
@@ -183,7 +184,7 @@ def test_an_address_that_another_holds_is_told_and_tried_again(tmp_path: Path) -
     write(tmp_path, "plain")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = int(other.getsockname()[1])
-        process = begin(tmp_path, "run", ".", "--listen", f"127.0.0.1:{port}")
+        process = begin_anew(tmp_path, "run", ".", "--listen", f"127.0.0.1:{port}")
         try:
             assert process.stderr is not None
             assert process.stderr.readline().startswith(f"warning: nobody can listen at 127.0.0.1 port {port}")

@@ -33,6 +33,7 @@ COMMANDS = (
         "demo",
     ),
     *(f"dead-letter {name}" for name in ("list", "show", "replay", "drop")),
+    *(f"cdc {name}" for name in ("status", "drop")),
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 

@@ -43,6 +43,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.once
 def test_the_demo_shows_that_nothing_is_lost_and_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

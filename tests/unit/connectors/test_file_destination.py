@@ -144,6 +144,7 @@ class TestSingleParquet(FileSuite):
     at_end = True
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("path", "mode", "columns"),
     [

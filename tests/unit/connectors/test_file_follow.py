@@ -208,6 +208,7 @@ def test_there_is_a_limit_to_followed_files(tmp_path, monkeypatch):
         Tail(tmp_path, "*.jsonl").read()
 
 
+@pytest.mark.once
 @given(seed=st.integers(0, 1 << 32))
 @settings(max_examples=60, deadline=None)
 def test_whatever_writer_rotation_and_kills_do_every_line_comes_once(tmp_path_factory, seed):

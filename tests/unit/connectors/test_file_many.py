@@ -157,6 +157,7 @@ def test_what_is_gone_and_old_is_forgotten_but_not_what_is_not_mounted(tmp_path)
     assert sorted(since["files"]) == ["2.jsonl", "3.jsonl"]
 
 
+@pytest.mark.once
 def test_twenty_thousand_files_take_a_small_state_and_little_memory(tmp_path):
     for number in range(20_000):
         folder = tmp_path / f"{number // 1000}"

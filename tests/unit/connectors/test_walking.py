@@ -62,6 +62,7 @@ def test_a_glob_may_begin_in_the_working_folder(tmp_path, monkeypatch):
     assert list(walk(*Pattern.of("**/*.csv"), "a.csv")) == ["a/x.csv", "b.csv"]
 
 
+@pytest.mark.once
 def test_a_folder_of_many_files_takes_little_memory(tmp_path, monkeypatch):
     for number in range(10_000):
         (tmp_path / f"{number:06}.csv").touch()

@@ -55,6 +55,7 @@ def _fail(error: BaseException) -> None:
     raise AssertionError from error
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("rows", "allowed"),
     [

@@ -58,6 +58,7 @@ def both_ways(steps, batch):
         return chain.take(lines.reading(batch)), decoded, chain.run(decoded.rows)
 
 
+@pytest.mark.once
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LINE, max_size=6), st.sampled_from(CHAINS))
 def test_lines_that_are_taken_give_what_decoded_rows_give(rows, steps):

@@ -142,6 +142,7 @@ def expected(text: str, rows: pa.Table, keys: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("keys", ["", "k,"])
 @pytest.mark.parametrize("text", AGGREGATES)
 def test_two_phases_equal_one(text: str, keys: str) -> None:
@@ -159,6 +160,7 @@ def test_two_phases_equal_one(text: str, keys: str) -> None:
     assert all(near(a, b) for left, right in zip(found, wanted, strict=True) for a, b in zip(left, right, strict=True))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", [t for t in AGGREGATES if "is null" not in t])
 def test_no_rows_without_keys_are_one_result_and_with_keys_none(text: str) -> None:
     nothing = SCHEMA.to_arrow().empty_table()

@@ -61,6 +61,7 @@ def asked(rows: pa.Table, keys: list[str], results: dict[str, str]) -> list[tupl
         return session.execute(sql).fetchall()
 
 
+@pytest.mark.once
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(values, max_size=60), cut=st.integers(0, 60))
 def test_results_are_those_of_duckdb_for_any_split(rows: list[dict[str, Any]], cut: int) -> None:

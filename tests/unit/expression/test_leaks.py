@@ -68,6 +68,7 @@ def calls() -> Iterator[str]:
                 yield f"{name}({', '.join([*cast, *more])})"
 
 
+@pytest.mark.once
 def test_no_function_tells_a_value_by_its_error_or_by_a_result_without_a_tag() -> None:
     checker, session = Checker(), Session(None)
     session.register(ROW)

@@ -130,6 +130,7 @@ def table() -> pa.Table:
 TABLE = table()
 
 
+@pytest.mark.once
 @settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_types_and_nulls_are_those_that_were_planned(data: st.DataObject) -> None:

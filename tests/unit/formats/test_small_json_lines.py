@@ -69,6 +69,7 @@ LINES = st.lists(st.tuples(NAMES, st.sampled_from([":", " : "]), TEXTS), max_siz
 )
 
 
+@pytest.mark.once
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.one_of(LINES, st.sampled_from(["", "  ", "[]", "7", "{} {}", "{}x", " {} "])), min_size=1, max_size=4),

@@ -153,6 +153,7 @@ def test_state_of_an_earlier_version_is_refused() -> None:
         node(**CONFIG).restore({7: b"rows"})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("keys", [["city"], ["city", "n"]])
 def test_many_groups_are_merged_in_portions_and_come_out_in_order(
     monkeypatch: pytest.MonkeyPatch, keys: list[str]

@@ -82,6 +82,7 @@ def cut(rows: pa.Table, ends: list[int]) -> Iterator[pa.Table]:
         at = end
 
 
+@pytest.mark.once
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 1000), ends=st.lists(st.integers(0, 200), min_size=1, max_size=5), killed=st.integers(0, 5))
 def test_a_killed_run_goes_on_as_if_it_had_not_been(seed: int, ends: list[int], killed: int) -> None:

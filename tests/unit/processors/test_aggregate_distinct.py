@@ -220,6 +220,7 @@ def test_distinct_beside_a_state_of_the_engines_own() -> None:
     assert approximately == wanted.to_arrow_table().to_pylist()
 
 
+@pytest.mark.once
 def test_many_values_need_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group by (key, value) over all of them at once would need some 200 MB; nothing can be spilled here."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))

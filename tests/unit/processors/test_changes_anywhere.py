@@ -301,6 +301,7 @@ def modelled(table: list[Row], nodes: list[Node]) -> list[Row]:
     return sorted(table, key=repr)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", list(dict.fromkeys(node.kind for node in NODES)), ids=lambda kind: kind.__name__)
 @given(history=histories(), size=st.integers(1, 25), data=st.data())
 @settings(max_examples=40, deadline=None)

@@ -96,6 +96,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], Callable[[pa.Table], list[dict[str, Any
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("rounds", [8, 1])
 def test_the_rule_holds_whatever_the_batches(name: str, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +115,7 @@ def test_the_rule_holds_whatever_the_batches(name: str, rounds: int, monkeypatch
             component.close()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_resume_at_any_row_goes_on_as_if_nothing_had_happened(name: str) -> None:
     config, rule = CONFIGS[name]

@@ -156,6 +156,7 @@ def whole(emit: str, index: int = 0, parallelism: int = 1) -> Any:
     return component
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", [1, 7, 200])
 def test_changes_go_on_whole_with_the_former_row(size: int) -> None:
     rows, after = histories(size)

@@ -115,6 +115,7 @@ def duplicates(numbers: list[int], within: int | None) -> list[bool]:
     return found
 
 
+@pytest.mark.once
 @settings(deadline=None, max_examples=40)
 @given(
     numbers=st.lists(st.integers(0, 8), min_size=1, max_size=60),

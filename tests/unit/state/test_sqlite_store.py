@@ -110,10 +110,11 @@ def test_a_damaged_file_of_a_value_is_reported_and_named(tmp_path: Path, damage:
     assert "checkpoint" in caught.value.hint
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("damage", ["empty", "foreign", "another program's", "cut", "scrambled"])
 def test_a_damaged_database_is_reported_with_the_way_on(tmp_path: Path, damage: str) -> None:
     with opened(tmp_path) as store:
-        for number in range(200):
+        for number in range(60):
             store.put(f"k/{number}", bytes(1000))
     file = tmp_path / "state.db"
     content = file.read_bytes()
@@ -225,6 +226,7 @@ def test_a_relative_path_starts_at_the_folder_of_the_workflow(tmp_path: Path) ->
     assert (tmp_path / ".dataflare" / "state.db").exists()
 
 
+@pytest.mark.once
 def test_looking_for_the_keys_of_one_workflow_does_not_read_those_of_others(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as store:
         store.put("default/b/log/1", b"1")

@@ -223,6 +223,7 @@ FAULTS = """\
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "fault",
     [

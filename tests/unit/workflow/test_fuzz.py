@@ -216,6 +216,7 @@ LARGE = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
 def test_what_grows_by_aliases_is_bounded(text):
     (finding,) = [f for f in load(text, registry=REGISTRY, environ={}).findings if f.severity == "error"]

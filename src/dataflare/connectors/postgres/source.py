@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, Stream, source
-from dataflare.component.deviations import Contract
+from dataflare.component.deviations import ASIDE, Contract
+from dataflare.connectors.postgres.changes.administering import Administering
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.settling import settled_place
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
@@ -20,7 +22,7 @@ from dataflare.connectors.postgres.session import PostgresSession
 from dataflare.connectors.postgres.settings import FOLLOWING, PostgresSourceConfig
 from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
-from dataflare.connectors.postgres.values import incoming
+from dataflare.connectors.postgres.values import INFINITY, incoming, is_infinite
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.sql.hashing import POSTGRES_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
@@ -96,7 +98,7 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
         if self.context.mode in FOLLOWING:
-            tables = followed(session, self.config)
+            tables = followed(session, self.config, gently=self.context.on_error in ASIDE)
             refuse_problems(tables)
             self._following = _following()(self, tables)
             return {name: table.relation for name, table in tables.items()}
@@ -113,6 +115,21 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         finally:
             session.close()
 
+    def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
+        """Tell how slot and publication stand."""
+        with self._administering() as found:
+            return found.standing(opened)
+
+    def leftovers(self) -> Sequence[str]:
+        """Name slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.leftovers()
+
+    def drop(self) -> Sequence[str]:
+        """Drop slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.drop()
+
     def streams(self) -> Mapping[str, Stream]:
         """Ask the database."""
         found = super().streams()
@@ -121,10 +138,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
 
     def open(self) -> None:
-        """Connect; changes are waited for, and every row of them must fit."""
+        """Connect; changes are waited for."""
         super().open()
         if self._following is not None:
-            self.waits, self._contract = True, Contract(replace(self.context, on_error="fail", contract={}), "table")
+            self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""
@@ -146,6 +163,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         """Let the server forget changes that are committed."""
         if self._following is not None:
             self._following.acknowledge(positions)
+
+    def shown(self, value: Any) -> Any:
+        """Return a value, infinity by its name."""
+        return INFINITY if is_infinite(value) else super().shown(value)
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
@@ -322,6 +343,14 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         refuse_twins(self.session.run, relation, conditions)
 
     # ---- small things -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _administering(self) -> Iterator[Administering]:
+        session = self.connected()
+        try:
+            yield Administering(session, self.config, self.context)
+        finally:
+            session.close()
 
     def _arrow(self) -> PostgresSession:
         """Return a connection that yields Arrow, instead of the one that there is."""

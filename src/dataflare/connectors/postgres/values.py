@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ _SAME = {
     "timestamptz": pa.timestamp("us", "UTC"),
     "interval": pa.month_day_nano_interval(),
 }
+INFINITY = "infinity"
 _INFINITE_MICROSECONDS = -9_222_425_352_054_775_808
 _INFINITE_DAYS = -2_147_472_691
 """Infinities wrap around to the least numbers, at or below these."""
@@ -84,18 +85,23 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
     t = pa.types
+    if text.startswith("list<") and t.is_string(array.type):
+        from dataflare.connectors.postgres.replication.parsing import parsed
+
+        return parsed(array.cast(pa.binary()), text, "", name)
     if t.is_timestamp(array.type) or t.is_date(array.type):
-        _refuse_infinity(array, name)
+        import pyarrow.compute as pc
+
+        if is_infinite(pc.min(array)):
+            raise infinite(name)
     return read_as(array, text, name)
 
 
-def _refuse_infinity(array: pa.Array, name: str) -> None:
-    import pyarrow.compute as pc
-
-    days = pa.types.is_date(array.type)
-    least = pc.min(array.cast(pa.int32() if days else pa.int64())).as_py()
-    if least is not None and least <= (_INFINITE_DAYS if days else _INFINITE_MICROSECONDS):
-        raise infinite(name)
+def is_infinite(value: Any) -> bool:
+    """Tell whether a value of an answer is a time without end or beginning; which of them, nobody can say any more."""
+    if isinstance(value, pa.Date32Scalar):
+        return value.value is not None and value.value <= _INFINITE_DAYS
+    return isinstance(value, pa.TimestampScalar) and value.value is not None and value.value <= _INFINITE_MICROSECONDS
 
 
-__all__ = ["incoming", "ingest_type", "outgoing"]
+__all__ = ["INFINITY", "incoming", "ingest_type", "is_infinite", "outgoing"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dataflare.connectors.postgres.changes.place import Place
-    from dataflare.connectors.postgres.changes.snapshots import Numbers
+    from dataflare.connectors.postgres.changes.snapshots import Flags, Numbers
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.replication.frames import Frames
     from dataflare.connectors.postgres.replication.messages import Decoded
@@ -48,18 +48,23 @@ class Caught:
         open_still = {lsn: number for lsn, number in self._transactions.items() if lsn >= self._place.lsn}
         self._transactions = open_still | dict(zip(commits, numbers, strict=True))
 
-    def unseen(self, decoded: Decoded) -> pa.Table:
-        """Return the rows of changes that were not seen."""
+    def seen(self, decoded: Decoded) -> Flags | None:
+        """Tell by row which changes were seen; None where none was. One whose key does not fit was not."""
         seen = self._place.seen.get(decoded.stream)
         if seen is None or decoded.first.commit_lsn >= seen.until:
-            return decoded.rows
+            return None
         texts = decoded.rows[TX].combine_chunks().dictionary_encode()
         known = [self._transactions[int(text, 16)] for text in texts.dictionary.to_pylist()]
         transactions = np.array(known, np.int64)[texts.indices.to_numpy()]
         table = self._tables[decoded.stream]
         keys = [decoded.rows[name].combine_chunks() for name in table.key]
-        flags = seen.flags(transactions, keys, lambda keys, parts: self._ranks(table, keys, parts))
-        return decoded.rows.filter(pa.array(~flags)) if flags.any() else decoded.rows
+        fits = np.ones(len(transactions), bool)
+        for key in keys if decoded.misfits else ():
+            fits &= key.is_valid().to_numpy(zero_copy_only=False)
+        flags = np.zeros(len(transactions), bool)
+        keys = [key.filter(pa.array(fits)) for key in keys] if not fits.all() else keys
+        flags[fits] = seen.flags(transactions[fits], keys, lambda keys, parts: self._ranks(table, keys, parts))
+        return flags if flags.any() else None
 
     def saw_truncate(self, stream: str, commit_lsn: int) -> bool:
         """Tell whether the whole table was read after it was emptied by a transaction."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from dataflare.batch import Batch
 from dataflare.changes import OP, TX, Op
 from dataflare.component import Split
+from dataflare.component.bad_rows import with_bad_rows
 from dataflare.connectors.postgres.changes.publication import refuse_publication
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.snapshots import Reading, Snapshot
@@ -148,14 +149,16 @@ class Following:
         reading = Reading.from_json(since) if since is not None else Reading(name, split.data.get("keys"))
         if reading.rows and self._table.whole:
             raise self._unfinished()
-        before: Position | None = {"key": reading.key} if reading.key is not None else None
         clock = source.context.runtime.clock
         self._take(source.session)
         try:
-            for batch in source.rows(split, before, None):
+            for batch in with_bad_rows(lambda a, b: source.rows(split, a, b), reading.reached, None):
                 assert batch.position is not None
                 reading.under(self._seen)
-                reading.key, reading.rows = batch.position.get("key"), reading.rows + batch.num_rows
+                reading.reached, reading.rows = batch.position, reading.rows + batch.num_rows
+                if batch.stream == "errors":
+                    yield Batch(batch.rows, "errors", reading.position())
+                    continue
                 yield Batch(_as_read(batch.rows, schema, split.data["tx"]), name, reading.position())
                 if isinstance(source.session, CopySession) and clock.monotonic() > self._until:
                     source.session.run("commit")

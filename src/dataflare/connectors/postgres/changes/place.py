@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class Place:
     """All transactions that were committed before `lsn` are passed, and those up to the point `opened` of the next.
 
-    `ahead`: streams of which more was passed. `seen`: what the first reading of tables had in it already.
+    `ahead`: streams of which more was passed. `told`: streams of which rows that do not fit were put aside up to a
+    point, before the others. `seen`: what the first reading of tables had in it already.
     """
 
     lsn: int
     opened: Point | None = None
     ahead: dict[str, Point] = field(default_factory=dict)
+    told: dict[str, Point] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     is_open: bool = False
 
@@ -40,17 +42,18 @@ class Place:
                 by_stream.setdefault(reading.stream, []).append(reading)
             return cls(begin, seen={name: Seen(readings) for name, readings in by_stream.items()})
         opened = Point(lsn_number(position["tx"]), position["rows"]) if "tx" in position else None
-        ahead = {name: Point(lsn_number(lsn), number) for name, (lsn, number) in position.get("ahead", {}).items()}
+        ahead, told = (_points(position.get(name, {})) for name in ("ahead", "told"))
         seen = {name: Seen.from_json(value) for name, value in position.get("seen", {}).items()}
-        return cls(lsn_number(position["lsn"]), opened, ahead, seen)
+        return cls(lsn_number(position["lsn"]), opened, ahead, told, seen)
 
     def position(self) -> Position:
         """Return it as JSON values."""
         found: dict[str, Any] = {"lsn": lsn_text(self.lsn)}
         if self.opened is not None:
             found |= {"tx": lsn_text(self.opened.commit_lsn), "rows": self.opened.number}
-        if self.ahead:
-            found["ahead"] = {name: [lsn_text(p.commit_lsn), p.number] for name, p in self.ahead.items()}
+        for name, points in (("ahead", self.ahead), ("told", self.told)):
+            if points:
+                found[name] = {stream: [lsn_text(p.commit_lsn), p.number] for stream, p in points.items()}
         if self.seen:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
         return found
@@ -65,6 +68,8 @@ class Place:
         self.ahead[decoded.stream] = decoded.last
         if decoded.settled is not None:
             self.settled(decoded.settled)
+        else:
+            self._forget()
 
     def settled(self, settled: Settled) -> None:
         """All changes up to a point were passed on."""
@@ -86,7 +91,16 @@ class Place:
 
     def _forget(self) -> None:
         self.ahead = {n: p for n, p in self.ahead.items() if p.commit_lsn >= self.lsn and p > self.after}
+        self.told = {
+            n: p
+            for n, p in self.told.items()
+            if p.commit_lsn >= self.lsn and p > max(self.after, self.ahead.get(n, Point()))
+        }
         self.seen = {n: s for n, s in self.seen.items() if s.until > self.lsn}
+
+
+def _points(value: Mapping[str, Any]) -> dict[str, Point]:
+    return {name: Point(lsn_number(lsn), number) for name, (lsn, number) in value.items()}
 
 
 def lsn_of(position: Mapping[str, Any]) -> int:

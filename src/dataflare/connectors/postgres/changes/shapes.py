@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dataflare.component.deviations import ASIDE
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema
 from dataflare.errors import WorkflowError
 from dataflare.monitoring.events import Noticed
@@ -45,7 +46,8 @@ class Shapes:
             return None
         planned = planned_schema(self._context.schemas[table.name])
         there = {c.name for c in relation.columns}
-        return replace(table.plan(planned), absent=frozenset(n for n in planned.names if n not in there))
+        absent = frozenset(n for n in planned.names if n not in there)
+        return replace(table.plan(planned), absent=absent, aside=self._context.on_error in ASIDE)
 
     def described(self, event: Described) -> None:
         """Compare a relation, the table and the plan; raise WorkflowError where they cannot go together."""

@@ -1,15 +1,16 @@
-"""The publication and the slot of a source: their names, their making, and how the slot stands. Nothing drops them."""
+"""The publication and the slot of a source: their names, their making, and how the slot stands. No run drops them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, StateError, UnavailableError
 from dataflare.sql.postgres_types import IDENTIFIER_BYTES_MAX, POSTGRES
+from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,8 @@ PLUGIN = "pgoutput"
 _SLOT = (
     "select coalesce(plugin::text, ''), coalesce(database::text, ''), database = current_database(), active_pid, "
     "coalesce(confirmed_flush_lsn::text, '0/0'), coalesce(wal_status, ''), "
-    "pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8, safe_wal_size "
+    "pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8, safe_wal_size, coalesce(restart_lsn::text, '0/0'), "
+    "pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::int8 "
     "from pg_replication_slots where slot_name = $1::text"
 )
 _PUBLICATION = "select pubviaroot from pg_publication where pubname = $1::text"
@@ -34,10 +36,15 @@ ANEW = "give the workflow another id and cdc.slot_name, so that it begins anew, 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What slot and publication are called."""
+    """What slot and publication are called.
+
+    `owner` are the workflow and the node, `natural` the name that is made of them.
+    """
 
     slot: str
     publication: str
+    owner: str = field(default="", compare=False)
+    natural: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, config: ChangesConfig, context: StageContext) -> Names:
@@ -47,12 +54,16 @@ class Names:
         if plain != told or len(plain) > IDENTIFIER_BYTES_MAX:
             plain = f"{plain[:54]}_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         slot = config.slot_name or plain
-        return cls(slot, config.publication_name or slot)
+        return cls(slot, config.publication_name or slot, f"{context.workflow}/{context.node}", plain)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """How a slot stands. `kept_bytes` is the log that the server keeps for it, `safe_bytes` what may still come."""
+    """How a slot stands.
+
+    `kept_bytes` is the log that the server keeps for it, from `restart_lsn` on; `safe_bytes` what may still come;
+    `behind_bytes` what nobody has said to have read.
+    """
 
     plugin: str
     database: str
@@ -62,12 +73,15 @@ class SlotState:
     wal_status: str
     kept_bytes: int
     safe_bytes: int | None
+    restart_lsn: int
+    behind_bytes: int
 
 
 def slot_state(session: Statements, name: str) -> SlotState | None:
     """Ask the server; None where there is no such slot."""
-    for plugin, database, here, pid, confirmed, status, kept, safe in session.run(_SLOT, (name,)):
-        return SlotState(plugin, database, bool(here), pid, lsn_number(confirmed), status, kept or 0, safe)
+    for plugin, database, here, pid, confirmed, status, kept, safe, restart, behind in session.run(_SLOT, (name,)):
+        marks = (lsn_number(restart), behind or 0)
+        return SlotState(plugin, database, bool(here), pid, lsn_number(confirmed), status, kept or 0, safe, *marks)
     return None
 
 
@@ -127,6 +141,7 @@ def prepared(session: Statements, config: ChangesConfig, names: Names, tables: I
         raise UnavailableError(f"there is no {kind} {getattr(names, kind)}", hint=f"run: {cure}")
     if not publication:
         session.run(made_publication(names, tables))
+        session.run(signed(names))
     if state is not None:
         return state.confirmed_lsn
     try:
@@ -139,7 +154,19 @@ def prepared(session: Statements, config: ChangesConfig, names: Names, tables: I
             hint="end them (select pid, datname, xact_start, query from pg_stat_activity order by xact_start), "
             "or let lock_timeout be longer",
         ) from None
+    if not publication:
+        session.run(signed(names, names.slot))
     return lsn_number(lsn)
+
+
+def signed(names: Names, slot: str = "") -> str:
+    """Return the statement that writes down who made the publication, and the slot: slots take no comment."""
+    return f"comment on publication {POSTGRES.quote(names.publication)} is {literal(signature(names, slot))}"
+
+
+def signature(names: Names, slot: str = "") -> str:
+    """Return what stands beside a publication that a workflow made, with a slot or without."""
+    return f"made by DataFlare for {names.owner}" + (f", with the slot {slot}" if slot else "")
 
 
 def made_publication(names: Names, tables: Iterable[FollowedTable]) -> str:
@@ -165,6 +192,8 @@ __all__ = [
     "prepared",
     "refuse_slot",
     "refused",
+    "signature",
+    "signed",
     "slot_state",
     "taken",
 ]

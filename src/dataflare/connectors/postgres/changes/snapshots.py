@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from dataflare.component.bad_rows import HALF
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Reading:
     """How far a part has been read, and under what: the position of its split.
 
     `parts` are pairs of the key behind which a snapshot holds (None: from the start) and the snapshot. `span` is the
-    range of a part that is cut by whole numbers.
+    range of a part that is cut by whole numbers. `half` holds the key (None: the start) behind which rows that do not
+    fit are still to be told, up to `key`; nothing where there are none.
     """
 
     stream: str
@@ -92,6 +94,19 @@ class Reading:
     key: list[Any] | None = None
     rows: int = 0
     parts: list[tuple[list[Any] | None, Snapshot]] = field(default_factory=list)
+    half: list[list[Any] | None] = field(default_factory=list)
+
+    @property
+    def reached(self) -> Position | None:
+        """How far the rows of the part are read, as the source says it."""
+        now = _keyed(self.key)
+        return {HALF: [_keyed(self.half[0]), now]} if self.half else now
+
+    @reached.setter
+    def reached(self, position: Position) -> None:
+        before, after = position.get(HALF, (None, position))
+        self.half = [before.get("key") if before else None] if HALF in position else []
+        self.key = after.get("key")
 
     def under(self, snapshot: Snapshot) -> bool:
         """What is read from here on is seen by a snapshot; False where it was so before."""
@@ -103,13 +118,14 @@ class Reading:
     def position(self) -> Position:
         """Return it as JSON values."""
         parts = [[key, snapshot.to_json()] for key, snapshot in self.parts]
-        return {"stream": self.stream, "span": self.span, "key": self.key, "rows": self.rows, "parts": parts}
+        found = {"stream": self.stream, "span": self.span, "key": self.key, "rows": self.rows, "parts": parts}
+        return {**found, "half": self.half} if self.half else found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read a position."""
         parts = [(key, Snapshot.from_json(snapshot)) for key, snapshot in value["parts"]]
-        return cls(value["stream"], value["span"], value["key"], value["rows"], parts)
+        return cls(value["stream"], value["span"], value["key"], value["rows"], parts, value.get("half", []))
 
 
 class Seen:
@@ -172,6 +188,10 @@ class Seen:
         if not later:
             return np.ones(count, np.int64)
         return ranks(keys, later) + 1
+
+
+def _keyed(key: list[Any] | None) -> Position | None:
+    return None if key is None else {"key": key}
 
 
 def _begin(span: list[int] | None, key: list[Any] | None) -> list[Any] | None:

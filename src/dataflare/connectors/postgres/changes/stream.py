@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.connectors.postgres.changes.caught import Caught
+from dataflare.connectors.postgres.changes.misfits import left, put_aside
 from dataflare.connectors.postgres.changes.place import Place, lsn_of
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import refuse_slot, slot_state, taken
@@ -152,7 +153,11 @@ class ChangeStream:
     def _batches(self, event: Any) -> Iterator[Batch]:
         place = self._place
         if isinstance(event, Decoded):
-            rows = self._caught.unseen(event)
+            rows, misfits = left(event, self._caught.seen(event), self._tables[event.stream].key)
+            misfits = [m for m in misfits if m.point > place.told.get(event.stream, place.after)]
+            if misfits:
+                place.told[event.stream] = misfits[-1].point
+                yield Batch(put_aside(misfits, str(self._tables[event.stream].table)), "errors", place.position())
             self._refuse_moved(event.stream, rows)
             place.passed(event)
             if rows.num_rows:

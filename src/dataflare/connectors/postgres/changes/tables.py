@@ -77,18 +77,27 @@ class FollowedTable:
         return TablePlan(self.name, self.key, schema, kinds, unchanged=self.toasts, before=self.has_before)
 
 
-def followed(session: Statements, config: PostgresSourceConfig) -> dict[str, FollowedTable]:
+def followed(session: Statements, config: PostgresSourceConfig, *, gently: bool = False) -> dict[str, FollowedTable]:
     """Return the tables by output; raise WorkflowError for one that is not there or is none whose changes are logged.
 
-    Whether its replica identity tells enough is for `problems` to say.
+    Whether its replica identity tells enough is for `problems` to say. `gently`: values come so that the server fails
+    for none of them, arrays as texts, too.
     """
     if config.query:
         raise WorkflowError(
             "changes of a query cannot be followed", hint="name table or tables, or read it with mode: full"
         )
-    found = relations(session, config)
+    found = relations(session, config, gently=gently)
     tables = {output: session.resolved(*split_name(name)) for output, name in config.outputs().items()}
+    if gently:
+        found = {output: _with_arrays_as_texts(relation) for output, relation in found.items()}
     return {output: _followed(session, output, tables[output], found[output], config) for output in tables}
+
+
+def _with_arrays_as_texts(relation: PostgresRelation) -> PostgresRelation:
+    arrays = {c.name: POSTGRES.quote(c.name) for c in relation.schema if c.type.startswith("list<")}
+    columns = {name: f"{quoted}::text as {quoted}" for name, quoted in arrays.items()}
+    return replace(relation, columns={**relation.columns, **columns})
 
 
 def _followed(

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.connectors.postgres.replication.frames import Frames, Integers
-    from dataflare.connectors.postgres.replication.messages import Event, Relation, TablePlan
+    from dataflare.connectors.postgres.replication.messages import Event, Misfit, Relation, TablePlan
     from dataflare.connectors.postgres.replication.spans import Flags
+
+    Part = tuple[pa.Table, Integers, dict[int, Misfit]]
+    """Rows of one table, the message of each, and those that do not fit."""
 
 BEGIN, COMMIT, RELATION, TRUNCATE, MESSAGE, ORIGIN, TYPE = b"BCRTMOY"
 STREAM_START, STREAM_STOP, STREAM_COMMIT, STREAM_ABORT = b"SEcA"
@@ -69,11 +72,10 @@ class _Run:
     frames: Frames
     head: int
     commits: Commits
-    numbers: Integers
     is_open: Flags
 
     def point(self, at: int) -> Point:
-        return Point(int(self.commits.lsns[at]), int(self.numbers[at]))
+        return Point(int(self.commits.lsns[at]), int(self.commits.numbers[at]))
 
     def reading(self, at: int) -> Reading:
         frames = self.frames
@@ -81,7 +83,7 @@ class _Run:
 
     def behind(self, chosen: Integers, point: Point) -> Integers:
         """Return those of the messages that come after a point."""
-        lsns, numbers = self.commits.lsns[chosen], self.numbers[chosen]
+        lsns, numbers = self.commits.lsns[chosen], self.commits.numbers[chosen]
         later: Flags = (lsns > point.commit_lsn) | ((lsns == point.commit_lsn) & (numbers > point.number))
         return chosen[later]
 
@@ -185,7 +187,7 @@ class Decoder:
         times = np.concatenate([[now.time], frames.longs[at + 9] + EPOCH_MICROSECONDS]).astype(np.int64)
         numbers = running - np.concatenate([[-now.count], running[begins]])[which]
         self._now = _Transaction(int(lsns[-1]), int(times[-1]), int(numbers[-1]), bool(is_open[-1]))
-        return _Run(frames, head, Commits(lsns[which], times[which]), numbers, is_open.astype(bool))
+        return _Run(frames, head, Commits(lsns[which], times[which], numbers), is_open.astype(bool))
 
     @staticmethod
     def _check_lengths(frames: Frames, chosen: Integers, length: int) -> None:
@@ -194,7 +196,7 @@ class Decoder:
 
     def _group(self, run: _Run, first: int, end: int) -> Iterator[Event]:
         """Yield the changes between two messages that stand alone, table by table."""
-        by_stream: dict[str, list[tuple[pa.Table, Integers]]] = {}
+        by_stream: dict[str, list[Part]] = {}
         frames, rows = run.frames, first + np.flatnonzero(_ROWS[run.frames.kinds[first:end]])
         if len(rows):
             if (frames.ends[rows] - frames.starts[rows] < 8 + run.head).any():
@@ -221,14 +223,16 @@ class Decoder:
             yield from self._settle(settled.point, settled.end_lsn, is_open=settled.is_open)
 
     @staticmethod
-    def _merged(run: _Run, stream: str, parts: list[tuple[pa.Table, Integers]]) -> Decoded:
+    def _merged(run: _Run, stream: str, parts: list[Part]) -> Decoded:
         """Return the rows of a stream in the order of the log, which may come from several tables."""
-        rows, origin = parts[0]
+        rows, origin, misfits = parts[0]
         if len(parts) > 1:
-            origin = np.concatenate([o for _, o in parts])
+            origin = np.concatenate([o for _, o, _ in parts])
             order = np.argsort(origin, kind="stable")
-            rows, origin = pa.concat_tables([r for r, _ in parts]).take(pa.array(order)), origin[order]
-        return Decoded(stream, rows, run.point(int(origin[0])), run.point(int(origin[-1])))
+            rows, origin = pa.concat_tables([r for r, _, _ in parts]).take(pa.array(order)), origin[order]
+            first, at = np.cumsum([0, *(len(o) for _, o, _ in parts)]), np.argsort(order)
+            misfits = {int(at[first[p] + n]): m for p, (_, _, found) in enumerate(parts) for n, m in found.items()}
+        return Decoded(stream, rows, run.point(int(origin[0])), run.point(int(origin[-1])), misfits=misfits)
 
     def _settle(self, point: Point, end_lsn: int, *, is_open: bool) -> Iterator[Event]:
         settled = Settled(point, end_lsn, is_open)

@@ -6,7 +6,7 @@ An LSN is a whole number: the place of a byte in the server's log. Times are mic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataflare.errors import DataError
 
@@ -66,7 +66,7 @@ class TablePlan:
 
     `schema` has the columns that are wanted, in order. `kinds` are their types in pg_type, domains resolved, where they
     are known. `unchanged` and `before` ask for `_unchanged` and `_before`, as in `changing`. Columns of `absent` may be
-    missing in the relation, and are null then.
+    missing in the relation, and are null then. `aside`: a value that does not fit is told as a `Misfit`, not raised.
     """
 
     stream: str
@@ -76,6 +76,7 @@ class TablePlan:
     unchanged: bool = False
     before: bool = False
     absent: frozenset[str] = frozenset()
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,25 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """A change with a value that its column does not hold: where it is, why (without the value), and its texts.
+
+    `row` has `_op`, `_tx` and `_commit_ts` beside the values that were told, and the names in `_unchanged`.
+    """
+
+    point: Point
+    error: str
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """Changes of one stream in the order of the log, of one transaction or several.
 
     `rows` have the schema of `changing`. `first` and `last` are the points of the first and the last of them. Changes
     of different streams are in order only where a `settled` stands between them: it does at the last of a group.
+    `misfits` are rows by their number that do not fit: such values are null in `rows`, in the key as well. A delete is
+    one only by its key; of what else it tells, and of `_before`, nothing is left where it does not fit.
     """
 
     stream: str
@@ -104,6 +119,7 @@ class Decoded:
     first: Point
     last: Point
     settled: Settled | None = None
+    misfits: Mapping[int, Misfit] = field(default_factory=dict)
 
     @property
     def ends(self) -> bool:
@@ -218,6 +234,7 @@ __all__ = [
     "Described",
     "Event",
     "Message",
+    "Misfit",
     "OriginNamed",
     "Point",
     "Reading",

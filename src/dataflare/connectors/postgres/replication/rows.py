@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflare.changes import BEFORE, Op, changing
-from dataflare.connectors.postgres.replication.messages import malformed
+from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, UNCHANGED, Op, changing
+from dataflare.component.bad_rows import converted
+from dataflare.connectors.postgres.replication.messages import Misfit, Point, malformed
 from dataflare.connectors.postgres.replication.parsing import parsed
 from dataflare.connectors.postgres.replication.spans import NULL, SAME, TEXT, Flags, Span, walk
 from dataflare.errors import DataError, WorkflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dataflare.connectors.postgres.replication.frames import Bytes, Frames, Integers
     from dataflare.connectors.postgres.replication.messages import Relation, TablePlan
@@ -34,10 +37,11 @@ _CURE = "alter table ... replica identity full tells them from then on"
 
 @dataclass(frozen=True, slots=True)
 class Commits:
-    """Of each message of a run: the LSN of the commit of its transaction, and its time."""
+    """Of each message of a run: the LSN of the commit of its transaction, its time, its number among the changes."""
 
     lsns: Integers
     times: Integers
+    numbers: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,10 @@ class Table:
         whole = changing(plan.schema, plan.key, unchanged=plan.unchanged, before=plan.before)
         self._schema = whole.to_arrow()
 
-    def rows(self, frames: Frames, chosen: Integers, head: int, commits: Commits) -> tuple[pa.Table, Integers]:
-        """Return the changes of the chosen messages as rows, and of each row its message.
+    def rows(
+        self, frames: Frames, chosen: Integers, head: int, commits: Commits
+    ) -> tuple[pa.Table, Integers, dict[int, Misfit]]:
+        """Return the changes of the chosen messages as rows, of each row its message, and the rows that do not fit.
 
         `head` bytes stand between the kind of a message and its relation. A change of the key gives two rows.
         """
@@ -89,7 +95,8 @@ class Table:
             first = np.flatnonzero(moved[origin] & np.diff(origin, prepend=-1).astype(bool))
             ops[first], ops[first + 1] = _DELETED, _INSERTED
         spans = [None if n is None else self._composed(tuples, n, origin, ops == _DELETED) for n in self._at]
-        arrays = [self._values(frames, n, span, len(origin)) for n, span in enumerate(spans)]
+        bad = [list[int]() for _ in spans]
+        arrays = [self._values(frames, n, span, len(origin), bad[n]) for n, span in enumerate(spans)]
         arrays += [_OPS.take(pa.array(ops)), _times(commits.times[chosen[origin]]), _hex(commits.lsns[chosen[origin]])]
         left_out = [(n, s.kinds == SAME) for n, s in enumerate(spans) if s is not None and (s.kinds == SAME).any()]
         self._refuse_unknown([n for n, _ in left_out])
@@ -97,7 +104,9 @@ class Table:
             arrays.append(self._unchanged([flags for _, flags in left_out], [n for n, _ in left_out], len(origin)))
         if self.plan.before:
             arrays.append(self._before(frames, tuples, origin, ops))
-        return pa.Table.from_arrays(arrays, schema=self._schema), chosen[origin]
+        misfits = self._misfits(frames, bad, spans, ops) if any(bad) else {}
+        found = {n: self._told(commits, int(chosen[origin[n]]), int(ops[n]), *why) for n, why in misfits.items()}
+        return pa.Table.from_arrays(arrays, schema=self._schema), chosen[origin], found
 
     def _tuples(self, frames: Frames, chosen: Integers, kinds: Bytes, head: int) -> _Tuples:
         octets, count = frames.octets, len(self.relation.columns)
@@ -154,7 +163,8 @@ class Table:
             found = found.put(filled, tuples.old[column].take(tuples.old_row[origin[filled]]))
         return found
 
-    def _values(self, frames: Frames, number: int, span: Span | None, count: int) -> pa.Array:
+    def _values(self, frames: Frames, number: int, span: Span | None, count: int, bad: list[int]) -> pa.Array:
+        """Return the values of a column; where rows are put aside, null for one that does not fit: it is `bad`."""
         column = self.plan.schema.columns[number]
         if span is None:
             return pa.nulls(count, self._schema.field(number).type)
@@ -166,7 +176,39 @@ class Table:
                 f"{self.relation}: a row has no {column.name}, which is of its key",
                 hint="let its key be columns that are never null",
             )
-        return parsed(span.gathered(frames), column.type, kind, f"{self.relation}.{column.name}")
+        parse = partial(parsed, kind=column.type, source=kind, name=f"{self.relation}.{column.name}")
+        texts = span.gathered(frames)
+        if not self.plan.aside:
+            return parse(texts)
+        return converted(texts, self._schema.field(number).type, parse, bad).combine_chunks()
+
+    def _misfits(
+        self, frames: Frames, bad: Sequence[list[int]], spans: Sequence[Span | None], ops: np.ndarray
+    ) -> dict[int, tuple[str, dict[str, Any]]]:
+        """Return the reason and the texts of each row that does not fit; of a deleted one only its key must."""
+        reasons: dict[int, str] = {}
+        for column, numbers in zip(self.plan.schema, bad, strict=True):
+            for n in numbers:
+                if ops[n] != _DELETED or column.name in self.plan.key:
+                    reasons.setdefault(n, f"column {column.name!r} is not {column.type}")
+        return {n: (reason, self._texts(frames, spans, n)) for n, reason in sorted(reasons.items())}
+
+    def _texts(self, frames: Frames, spans: Sequence[Span | None], row: int) -> dict[str, Any]:
+        named = [(c.name, s) for c, s in zip(self.plan.schema, spans, strict=True) if s is not None]
+        found: dict[str, Any] = {
+            name: frames.data[s.starts[row] : s.ends[row]].decode("utf-8", "replace") if s.kinds[row] == TEXT else None
+            for name, s in named
+            if s.kinds[row] != SAME
+        }
+        unchanged = [name for name, s in named if s.kinds[row] == SAME]
+        return {**found, UNCHANGED: unchanged} if unchanged else found
+
+    @staticmethod
+    def _told(commits: Commits, message: int, op: int, error: str, row: Mapping[str, Any]) -> Misfit:
+        lsn, time = int(commits.lsns[message]), int(commits.times[message])
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
+        told = {OP: _OPS[op].as_py(), TX: f"{lsn:016x}", COMMIT_TS: when.isoformat()}
+        return Misfit(Point(lsn, int(commits.numbers[message])), error, {**told, **row})
 
     def _refuse_unknown(self, left_out: Sequence[int]) -> None:
         """Refuse values that were not sent where nothing could say so, or where the key needs them (invariant 6)."""
@@ -195,8 +237,10 @@ class Table:
             return pa.nulls(len(origin), kind)
         old = tuples.old_row[origin[has]]
         spans = [None if n is None else tuples.old[n].take(old) for n in self._at]
-        values = [self._values(frames, n, span, len(old)) for n, span in enumerate(spans)]
-        packed = pa.StructArray.from_arrays(values, fields=list(kind))
+        bad: list[int] = []
+        values = [self._values(frames, n, span, len(old), bad) for n, span in enumerate(spans)]
+        lost = pa.array(np.isin(np.arange(len(old)), bad)) if bad else None
+        packed = pa.StructArray.from_arrays(values, fields=list(kind), mask=lost)
         return packed.take(pa.array(np.cumsum(has) - 1, mask=~has))
 
 

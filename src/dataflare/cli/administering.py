@@ -1,0 +1,147 @@
+"""The commands `cdc ...`: what change capture keeps on servers, how it stands, and how it is removed."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from dataflare.cli.console import table, write, write_json
+from dataflare.cli.controlling import manager_of
+from dataflare.cli.surroundings import plan_of
+from dataflare.errors import LeaseHeldError, UnavailableError, WorkflowError
+from dataflare.executor.surroundings import TENANT, Secrets, StateOf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dataflare.batch import Position
+    from dataflare.component import Administers, Split
+    from dataflare.plan import Node
+
+FOLLOWING = ("cdc", "hybrid")
+"""The modes in which something stays on a server between runs."""
+
+
+def status_command(file: Path, *, as_json: bool) -> int:
+    """Say of each source that follows changes what it keeps on its server, and where its reading stands."""
+    with Capture(file) as capture:
+        for node, source in capture.sources():
+            facts = source.standing(capture.opened(node.id))
+            if as_json:
+                write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
+            else:
+                rows = [(name.removesuffix("_bytes").replace("_", " "), _told(name, v)) for name, v in facts.items()]
+                write(table((node.id, ""), rows))
+    return 0
+
+
+def drop_command(file: Path, *, yes: bool, as_json: bool) -> int:
+    """Remove from servers what runs of a workflow made there; asks before, on a terminal, unless `yes`."""
+    with Capture(file) as capture:
+        capture.refuse_a_run()
+        found = {node.id: source.leftovers() for node, source in capture.sources()}
+        words = [word for leftovers in found.values() for word in leftovers]
+        if words and not yes:
+            _ask(words)
+        for node, source in capture.sources():
+            dropped = source.drop()
+            if as_json:
+                write_json({"workflow": capture.plan.workflow, "source": node.id, "dropped": list(dropped)})
+            else:
+                told = f"dropped {', '.join(dropped)}" if dropped else "there is nothing to drop"
+                write(f"{node.id}: {told}")
+    return 0
+
+
+class Capture:
+    """The sources of a workflow that follow changes, and what is around them."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the file; raise WorkflowError where none of its sources follows changes."""
+        from dataflare.component import Registry
+        from dataflare.executor.runtime import LocalRuntime
+
+        self.registry = Registry.installed()
+        self.plan = plan_of(file, self.registry, level="static")
+        self.where = StateOf.of_plan(self.plan)
+        self.runtime = LocalRuntime()
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        self._closing.callback(self.runtime.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back what was taken."""
+        self._closing.close()
+
+    def sources(self) -> list[tuple[Node, Administers]]:
+        """Return new components of the nodes that follow changes, which are not open."""
+        from dataflare.component import Administers
+        from dataflare.plan import NodeKind
+
+        nodes = [n for n in self.plan.of_kind(NodeKind.SOURCE) if n.traits.get("mode") in FOLLOWING]
+        found = [(n, c) for n in nodes if isinstance(c := self._component(n), Administers)]
+        if not found:
+            raise WorkflowError(
+                f"no source of {self.plan.workflow} follows changes", hint="it is for sources of mode cdc or hybrid"
+            )
+        return found
+
+    def opened(self, node: str) -> list[tuple[Split, Position | None]]:
+        """Return the splits of a source that are open in the newest epoch, and where they stand."""
+        from dataflare.executor.enumerator import Grant
+
+        if not self._has_state():
+            return []
+        with self.where.store(self.registry, self.runtime) as store:
+            proposals = manager_of(store, self.plan.workflow).proposals()
+        opened = proposals[-1].positions.get(node, {}).get("open", []) if proposals else []
+        return [(grant.split, grant.position) for grant in map(Grant.from_json, opened)]
+
+    def refuse_a_run(self) -> None:
+        """Keep runs of the workflow away until the end; raise UnavailableError where there is one."""
+        if not self._has_state():
+            return
+        store = self._closing.enter_context(self.where.store(self.registry, self.runtime))
+        try:
+            store.lease(f"{TENANT}/{self.plan.workflow}")  # given back when the store is closed
+        except LeaseHeldError as error:
+            raise UnavailableError(
+                f"{self.plan.workflow} is running", hint=f"stop it first: dataflare stop {self.plan.workflow}"
+            ) from error
+
+    def _has_state(self) -> bool:
+        return self.where.folder is not None and (self.where.folder / "state.db").exists()
+
+    def _component(self, node: Node) -> object:
+        from dataflare.executor.graph import task_graph
+        from dataflare.executor.job import Job
+
+        graph = task_graph(self.plan, self.registry)
+        nothing = cast("Any", None)  # no epoch is read or written
+        job = Job(self.plan, graph, self.registry, self.runtime, nothing, 0, tenant=TENANT, resolve=Secrets(self.plan))
+        return job.component(node, 0, 1, lambda: 0)
+
+
+def _ask(words: list[str]) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise WorkflowError(
+            f"{', '.join(words)} would be dropped", hint="say --yes: changes that were not read are lost then"
+        )
+    import typer
+
+    typer.confirm(f"drop {', '.join(words)}? changes that were not read are lost", abort=True)
+
+
+def _told(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name.endswith("_bytes"):
+        return f"{value / (1 << 20):,.1f} MiB"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+__all__ = ["Capture", "drop_command", "status_command"]

@@ -1,0 +1,38 @@
+"""The commands of those who follow changes; importing this module adds them to the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dataflare.cli.commands import AsJson, File, app
+
+capture = typer.Typer(help="Look after change capture.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(capture, name="cdc")
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@capture.command(name="status")
+def cdc_status(file: File, *, as_json: AsJson = False) -> int:
+    """Show how far reading has come.
+
+    What is kept on the server of each source of mode cdc or hybrid, how much of it is not read yet, who reads it, and
+    where the state of the workflow stands. The workflow may run or not.
+    """
+    from dataflare.cli.administering import status_command
+
+    return status_command(file, as_json=as_json)
+
+
+@capture.command(name="drop")
+def cdc_drop(file: File, *, yes: Yes = False, as_json: AsJson = False) -> int:
+    """Remove what runs left on servers.
+
+    Slots and publications, say, without which nobody reads changes any more: for a workflow that is not wanted any
+    longer. Nothing is removed while it runs, nor what somebody else has made.
+    """
+    from dataflare.cli.administering import drop_command
+
+    return drop_command(file, yes=yes, as_json=as_json)
