@@ -234,8 +234,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
     def condition(self, stream: str, form: Form) -> str:
         """Return a condition as the database compares it; "" where it does not compare so as the engine does."""
         relation = self._relations[stream]
-        same = all(self._compares(relation, *compared) for compared in comparisons(form))
-        return relation.condition(form) if same else ""
+        return relation.condition(form) if all(self._compares(relation, *c) for c in comparisons(form)) else ""
 
     def planned(self, split: Split) -> tuple[R, Schema]:
         """Return what a split reads, and the columns that are wanted of it."""
@@ -302,8 +301,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Return the conditions that are pushed down; none where a column is not any more what it was."""
         form = self.context.hints.predicate
         told = self.condition(stream, form) if form is not None else ""
-        hashed = relation.meant(self.hashing, self.context.hints.hashed)
-        return tuple(c for c in (told, hashed) if c)
+        return tuple(c for c in (told, relation.meant(self.hashing, self.context.hints.hashed)) if c)
 
     @staticmethod
     def _compares(relation: R, name: str, kind: str, sign: str) -> bool:
