@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 HEAD = ("node", "kind", "tasks", "rows in", "rows out", "rows/s", "busy", "blocked", "queue")
-RIGHT = range(2, len(HEAD))
+LAG_HEAD = ("read lag", "commit lag", "log kept")
 POLL_SECONDS = 0.5
 BLINK_SECONDS = 1.0
 Sample = tuple[float, dict[str, Any]]
@@ -116,6 +116,7 @@ def workflow_text(told: dict[str, Any], stream: TextIO) -> str:
     lag = told["uncommitted_seconds"]
     head = f"{told['workflow']}  {told['status']}  attempt {told['attempt']}  epoch {told['epoch']} committed"
     head += f"  {lag:,.1f} s behind" if lag else ""
+    lags = any("lag" in node for node in told["nodes"])
     rows = [
         (
             node["node"],
@@ -127,10 +128,17 @@ def workflow_text(told: dict[str, Any], stream: TextIO) -> str:
             f"{node['busy']:.0%}",
             f"{node['blocked']:.0%}",
             str(node["queue"]),
+            *(_lag_cells(node.get("lag", {})) if lags else ()),
         )
         for node in told["nodes"]
     ]
-    return f"{painted(head, DIM, stream)}\n{table(HEAD, rows, right=RIGHT, stream=stream)}"
+    head_of = (*HEAD, *LAG_HEAD) if lags else HEAD
+    return f"{painted(head, DIM, stream)}\n{table(head_of, rows, right=range(2, len(head_of)), stream=stream)}"
+
+
+def _lag_cells(lag: dict[str, float]) -> tuple[str, str, str]:
+    seconds = (f"{lag[name]:,.1f} s" if name in lag else "" for name in ("seconds", "committed_seconds"))
+    return (*seconds, f"{lag['bytes'] / 1024:,.0f} KiB" if "bytes" in lag else "")  # type: ignore[return-value]
 
 
 def tap_command(workflow: str, node: str, state: Path | None, rows: int, rate: int, *, as_json: bool) -> int:

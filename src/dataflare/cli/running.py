@@ -111,7 +111,7 @@ def _told(plan: Plan, registry: Registry, options: RunOptions) -> int:
     if outcome is None:
         sys.stderr.write("ended at once; run it again to go on from the last committed epoch\n")
     elif options.as_json:
-        write_json(outcome_json(plan, outcome))
+        write_json(outcome_json(plan, outcome, options.counters.read()))
     else:
         stream = sys.stderr if _rows_on_stdout(plan) else sys.stdout
         stream.write(summary_text(plan, outcome, stream, options.counters.read().rows_committed) + "\n")

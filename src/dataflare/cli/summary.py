@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from dataflare.executor.contract import Outcome
+    from dataflare.monitoring.metrics import Counts
     from dataflare.plan import Guarantee, Plan
 
 COLOURS = {"succeeded": GREEN, "failed": RED, "stopped": YELLOW}
@@ -21,8 +22,11 @@ KIBI = 1 if sys.platform == "darwin" else 1024
 """The unit of the system's figure for memory, in bytes."""
 
 
-def outcome_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """Return what `run --json` ends with; times are in seconds, memory is the highest of this process."""
+def outcome_json(plan: Plan, outcome: Outcome, counts: Counts) -> dict[str, Any]:
+    """Return what `run --json` ends with; times are in seconds, memory is the highest of this process.
+
+    `counts` tell how far sources were behind at the end, of those that say so.
+    """
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     line = {
         "workflow": plan.workflow,
@@ -36,7 +40,8 @@ def outcome_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error.as_finding().as_json() if outcome.error else None,
     }
     rules = {"rules": {n: dict(r) for n, r in outcome.rules.items()}} if outcome.rules else {}
-    return {**line, **rules, **({"more": True} if outcome.more else {})}
+    lag = {name: dict(node.lag) for name, node in counts.nodes.items() if node.lag}
+    return {**line, **rules, **({"lag": lag} if lag else {}), **({"more": True} if outcome.more else {})}
 
 
 def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, str]]:

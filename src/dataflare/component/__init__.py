@@ -12,6 +12,7 @@ from dataflare.component.kind import (
     source,
     state_store,
 )
+from dataflare.component.lag import Lag
 from dataflare.component.lookup import Lookup
 from dataflare.component.processor import Processor, RecordProcessor
 from dataflare.component.registry import Registry
@@ -31,6 +32,7 @@ __all__ = [
     "Field",
     "Handle",
     "Kind",
+    "Lag",
     "Lease",
     "Lookup",
     "Processor",

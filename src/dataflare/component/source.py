@@ -16,6 +16,7 @@ from dataflare.schema import Column, Schema
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+    from dataflare.component.lag import Lag
     from dataflare.component.spec import Replay
 
 
@@ -146,6 +147,13 @@ class SourceConnector(Component[C]):
         Raises WorkflowError where an endless source cannot tell.
         """
         return {}
+
+    def lag(self) -> Lag | None:
+        """Return how far reading is behind what feeds the source, as it knew last; None: it cannot tell.
+
+        Asked about once a second, from any thread, between `open` and `close`: it must not wait for anything.
+        """
+        return None
 
     def _sampled(self) -> Mapping[str, Stream]:
         """Return the one stream that the first batch shows; for sources whose `read` needs no `open`."""

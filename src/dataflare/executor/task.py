@@ -308,11 +308,10 @@ class TaskActor(WatchedTask):
     async def acknowledge(self, barrier_round: int) -> None:
         """The epoch of this barrier is committed everywhere: tell the source (invariant 1)."""
         assert self._reader is not None
-        positions: dict[str, Any] = {}
-        for number in sorted(r for r in self._positions if r <= barrier_round):
-            positions |= self._positions.pop(number)
-        if positions:
+        rounds = sorted(r for r in self._positions if r <= barrier_round)
+        if positions := {n: p for r in rounds for n, p in self._positions.pop(r).items()}:
             await invoke(self._job.runtime, self._reader.node, self._reader.connector.acknowledge, positions)
+            self._progress.tell_lag(self._reader)
 
     async def finish(self, node: str) -> None:
         """Complete a destination that this task heads."""
@@ -341,6 +340,7 @@ class TaskActor(WatchedTask):
         if self._built is None:
             return
         if self._reader is not None:
+            self._progress.tell_lag(self._reader)
             await self._reader.close()
         for chain in self._built.chains:
             await self._job.runtime.call(chain.close)

@@ -110,7 +110,12 @@ class WatchedTask(Actor):
     _inlets: Inlets
 
     async def measure(self) -> dict[str, Any]:
-        """Return rows in and out by node, seconds busy and blocked, and how many batches wait; since it began."""
+        """Return rows in and out by node, seconds busy and blocked, and how many batches wait; since it began.
+
+        Of the task of a source also the lag by node, where it tells one.
+        """
+        source = self._built.source if self._built is not None else None
+        lag = source.lag() if source is not None else None
         tally = self._built.pipeline.tally if self._built is not None else None
         return {
             "task": self.name,
@@ -118,6 +123,7 @@ class WatchedTask(Actor):
             "busy_seconds": self.meter.busy_seconds,
             "blocked_seconds": self.meter.blocked_seconds,
             "queue": self._inlets.waiting,
+            "lag": {source.context.node: lag.figures()} if source is not None and lag is not None else {},
         }
 
     async def tap(self, node: str, output: str, rows_max: int) -> tuple[list[str], int]:

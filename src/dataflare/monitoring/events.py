@@ -33,6 +33,14 @@ class NodeProgressed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLagged(Event):
+    """How far a source is behind: figures by name, such as `seconds`, `committed_seconds` and `bytes`."""
+
+    node: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class EpochSealed(Event):
     """The proposal of an epoch is durable."""
 

@@ -8,7 +8,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from dataflare.monitoring.events import AttemptFailed, CheckpointStalled, Event, NodeProgressed, Noticed, RowsRejected
+from dataflare.monitoring.events import (
+    AttemptFailed,
+    CheckpointStalled,
+    Event,
+    NodeProgressed,
+    Noticed,
+    RowsRejected,
+    SourceLagged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +29,9 @@ _WARNINGS = (AttemptFailed, CheckpointStalled, Noticed, RowsRejected)
 class JsonLines:
     """An observer that writes `{"time", "level", "event", "workflow", ...}` with the fields of the event.
 
-    The progress of nodes is left out: it comes many times a second, and the ledger of an epoch says the same. `hide`
-    is called on each line to hide the secrets in it (invariant 7).
+    The progress of nodes is left out: it comes many times a second, and the ledger of an epoch says the same; so are
+    the figures of what is behind, which `status` and `top` tell. `hide` is called on each line to hide the secrets in
+    it (invariant 7).
     """
 
     def __init__(self, stream: TextIO, clock: Clock, hide: Callable[[str], str] = str) -> None:
@@ -31,7 +40,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write one line, whole."""
-        if isinstance(event, NodeProgressed):
+        if isinstance(event, (NodeProgressed, SourceLagged)):
             return
         time = datetime.fromtimestamp(self._clock.now() / 1e6, UTC).isoformat(timespec="microseconds")
         level = "warning" if isinstance(event, _WARNINGS) else "info"

@@ -14,6 +14,7 @@ from dataflare.monitoring.events import (
     NodeProgressed,
     RowsRejected,
     RunStarted,
+    SourceLagged,
 )
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeCounts:
-    """What went through one node since the process began: rows (also such that a failed attempt repeated), bytes."""
+    """What went through one node since the process began: rows (also such that a failed attempt repeated), bytes.
+
+    `lag` is how far a source was behind when it last told (`SourceLagged`).
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     rows_dead: int = 0
     bytes_read: int = 0
     busy_seconds: float = 0.0
+    lag: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Counters:
 
 def _after(counts: Counts, event: Event) -> Counts:
     match event:
-        case NodeProgressed() | RowsRejected():
+        case NodeProgressed() | RowsRejected() | SourceLagged():
             node = _node_after(counts.nodes.get(event.node, NodeCounts()), event)
             return replace(counts, nodes={**counts.nodes, event.node: node})
         case EpochSealed():
@@ -80,7 +85,9 @@ def _after(counts: Counts, event: Event) -> Counts:
     return counts
 
 
-def _node_after(node: NodeCounts, event: NodeProgressed | RowsRejected) -> NodeCounts:
+def _node_after(node: NodeCounts, event: NodeProgressed | RowsRejected | SourceLagged) -> NodeCounts:
+    if isinstance(event, SourceLagged):
+        return replace(node, lag=event.figures)
     if isinstance(event, RowsRejected):
         return replace(node, rows_dead=node.rows_dead + event.rows)
     return replace(

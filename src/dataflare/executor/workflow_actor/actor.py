@@ -105,17 +105,9 @@ class WorkflowActor(Actor):
         self._here.changed()
         return waiting
 
-    async def describe(self) -> dict[str, Any]:
-        """Return where the workflow stands."""
-        life = self._here
-        base = life.base
-        return {
-            "workflow": life.job.plan.workflow,
-            "status": "paused" if life.requests.paused else "running",
-            "attempt": life.job.attempt,
-            "epoch": base.epoch if base else 0,
-            "nodes": {n: dict(k) for n, k in (base.totals if base else {}).items()},
-        }
+    async def describe(self) -> asyncio.Task[dict[str, Any]]:
+        """Return where the workflow stands; see `Watch.describe`."""
+        return asyncio.get_running_loop().create_task(self._watch.describe(self._here))
 
     async def measure(self) -> asyncio.Task[dict[str, Any]]:
         """Return how much goes through each node; see `Watch.measure`."""

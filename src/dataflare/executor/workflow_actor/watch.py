@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
     from dataflare.executor.workflow_actor.life import Life
 
-MEASURE_SECONDS_MAX = 1.0
+MEASURE_SECONDS_MAX, STATUS_SECONDS_MAX = 1.0, 0.2
 """A task that does not answer for so long is in the middle of a batch: what it said before is told again."""
 
 
@@ -30,9 +30,8 @@ class Watch:
         Nodes that run in one task share its seconds and its queue.
         """
         job = life.job
-        tasks = {f"{n}/{i}": ref for n, refs in life.tasks.items() for i, ref in enumerate(refs)}
-        await measured(tasks, self._known, MEASURE_SECONDS_MAX)
-        nodes = []
+        await self._ask(life, MEASURE_SECONDS_MAX)
+        nodes, lags = list[dict[str, Any]](), self._lags()
         for node in job.plan.topological():
             stage = job.graph.stage_of(node.id)
             names = [f"{stage.operators[-1].id}#{index}" for index in range(stage.parallelism)]
@@ -49,6 +48,7 @@ class Watch:
                     "busy_seconds": sum(task["busy_seconds"] for task in found),
                     "blocked_seconds": sum(task["blocked_seconds"] for task in found),
                     "queue": sum(task["queue"] for task in found),
+                    **({"lag": lags[node.id]} if node.id in lags else {}),
                 }
             )
         base, now = life.base, job.runtime.clock.now()
@@ -60,6 +60,32 @@ class Watch:
             "uncommitted_seconds": max(0.0, (now - life.epoch_time) / 1e6) if life.dirty else 0.0,
             "nodes": nodes,
         }
+
+    async def describe(self, life: Life) -> dict[str, Any]:
+        """Return where the workflow stands, with the rows of its committed epochs; `lag` of sources that tell one."""
+        await self._ask(life, STATUS_SECONDS_MAX)
+        base, lags = life.base, self._lags()
+        return {
+            "workflow": life.job.plan.workflow,
+            "status": "paused" if life.requests.paused else "running",
+            "attempt": life.job.attempt,
+            "epoch": base.epoch if base else 0,
+            "nodes": {n: dict(k) for n, k in (base.totals if base else {}).items()},
+            **({"lag": lags} if lags else {}),
+        }
+
+    async def _ask(self, life: Life, seconds: float) -> None:
+        tasks = {f"{n}/{i}": ref for n, refs in life.tasks.items() for i, ref in enumerate(refs)}
+        await measured(tasks, self._known, seconds)
+
+    def _lags(self) -> dict[str, dict[str, float]]:
+        """Return the most of what the tasks of each source tell."""
+        found: dict[str, dict[str, float]] = {}
+        for task in self._known.values():
+            for node, figures in task["lag"].items():
+                most = found.setdefault(node, {})
+                most |= {name: max(value, most.get(name, value)) for name, value in figures.items()}
+        return found
 
     async def tap(self, life: Life, node: Any, rows: Any) -> dict[str, Any]:
         """Return rows of a node as JSON since the last call, as many at most, and how many went by besides.
