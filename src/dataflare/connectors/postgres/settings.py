@@ -101,6 +101,11 @@ class ChangesConfig(Config):
     before: bool = Field(
         default=False, description="Add `_before`, the former row, for tables with REPLICA IDENTITY FULL."
     )
+    streaming: bool = Field(
+        default=True,
+        description="Take large transactions while they are open, and keep them on disk here until they commit; "
+        "false: the server does.",
+    )
     slot_wait: Duration = Field(75.0, ge=0, description="How long to wait for a slot that somebody else reads.")
 
 

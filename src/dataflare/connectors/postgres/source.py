@@ -32,6 +32,7 @@ from dataflare.sql.source import SPLITS_MAX, SqlSource
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dataflare.component import Lag
     from dataflare.component.contract import MaybeAsync
     from dataflare.connectors.postgres.changes.following import Following
     from dataflare.connectors.postgres.copying import Form
@@ -167,6 +168,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def shown(self, value: Any) -> Any:
         """Return a value, infinity by its name."""
         return INFINITY if is_infinite(value) else super().shown(value)
+
+    def lag(self) -> Lag | None:
+        """Return how far the slot and its reader are behind, for changes."""
+        return None if self._following is None else self._following.lag()
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.postgres.replication.messages import Decoded
     from dataflare.connectors.postgres.statements import Statements
 
-_BEGIN = ord("B")
+_BEGIN, _STREAM_COMMIT = b"Bc"
 _COLLATIONS = (
     "select a.attname::text, quote_ident(m.nspname) || '.' || quote_ident(l.collname) from pg_attribute a "
     "join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace "
@@ -39,12 +39,14 @@ class Caught:
         self._transactions: dict[int, int] = {}
 
     def look(self, frames: Frames) -> None:
-        """Learn the numbers of the transactions that begin in these messages, by the LSN of their commit."""
+        """Learn the numbers of the transactions that these messages tell of, by the LSN of their commit."""
         if not self._place.seen:
             self._transactions.clear()
             return
         at = frames.starts[frames.kinds == _BEGIN]
         commits, numbers = frames.longs[at + 1].tolist(), frames.words[at + 17].tolist()
+        at = frames.starts[frames.kinds == _STREAM_COMMIT]
+        commits, numbers = commits + frames.longs[at + 6].tolist(), numbers + frames.words[at + 1].tolist()
         open_still = {lsn: number for lsn, number in self._transactions.items() if lsn >= self._place.lsn}
         self._transactions = open_still | dict(zip(commits, numbers, strict=True))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dataflare.batch import Position
-    from dataflare.component import StageContext
+    from dataflare.component import Lag, StageContext
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
@@ -216,6 +216,10 @@ class Following:
         """Pass on what is committed of the stream."""
         if self._stream is not None and (position := positions.get(CHANGES)) is not None:
             self._stream.acknowledge(position)
+
+    def lag(self) -> Lag | None:
+        """Return how far the stream is behind the log, once it is read."""
+        return None if self._stream is None else self._stream.meter.lag()
 
     def close(self) -> None:
         """Disconnect from the slot."""

@@ -29,6 +29,7 @@ _SLOT = (
     "pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::int8 "
     "from pg_replication_slots where slot_name = $1::text"
 )
+_LOG_END = "select pg_current_wal_lsn()::text, (extract(epoch from clock_timestamp()) * 1000000)::int8"
 _PUBLICATION = "select pubviaroot from pg_publication where pubname = $1::text"
 _MAKE_SLOT = "select lsn::text from pg_create_logical_replication_slot($1::text, 'pgoutput')"
 ANEW = "give the workflow another id and cdc.slot_name, so that it begins anew, by mode: hybrid from what is there"
@@ -83,6 +84,12 @@ def slot_state(session: Statements, name: str) -> SlotState | None:
         marks = (lsn_number(restart), behind or 0)
         return SlotState(plugin, database, bool(here), pid, lsn_number(confirmed), status, kept or 0, safe, *marks)
     return None
+
+
+def log_end(session: Statements) -> tuple[int, int]:
+    """Return where the log ends now, and the time of the server in microseconds since 1970."""
+    ((lsn, now),) = session.run(_LOG_END)
+    return lsn_number(lsn), now
 
 
 def refused(state: SlotState, name: str) -> UnavailableError | StateError | None:
@@ -187,6 +194,7 @@ __all__ = [
     "PLUGIN",
     "Names",
     "SlotState",
+    "log_end",
     "made_publication",
     "made_slot",
     "prepared",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
+from dataflare.component.lag import LagMeter
 from dataflare.connectors.postgres.changes.caught import Caught
 from dataflare.connectors.postgres.changes.misfits import left, put_aside
 from dataflare.connectors.postgres.changes.place import Place, lsn_of
 from dataflare.connectors.postgres.changes.shapes import Shapes
-from dataflare.connectors.postgres.changes.slot import refuse_slot, slot_state, taken
+from dataflare.connectors.postgres.changes.slot import log_end, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import Decoded, Described, Settled, Truncated, lsn_text
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
     from dataflare.component import StageContext
     from dataflare.connectors.postgres.changes.slot import Names, SlotState
     from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.replication.frames import Frames
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
 
 RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
-PULSE_SECONDS_MAX = 10.0
-"""How often the server hears of a reader that is held up: it gives up after a minute (wal_sender_timeout)."""
+TAKEN_BYTES = 8 << 20
+"""About so many bytes of rows are taken at once: a transaction that was kept on disk is as large as it likes."""
+PULSE_SECONDS_MAX = 2.0
+"""How often the server hears of a reader that is held up (it gives up after a minute, wal_sender_timeout), and is asked
+how far its log goes.
+"""
 WAIT_SECONDS, WAIT_SECONDS_MAX = 0.1, 2.0
 
 
@@ -55,16 +61,19 @@ class ChangeStream:
         self._tables = tables
         self._shapes = Shapes(config, context, session, tables)
         self._connection: ReplicationConnection | None = None
+        self._coming: Iterator[Batch] | None = None
         self._lock = threading.Lock()
         self._flushed = self._answered = 0
         self._behind = self._asked = False
         self.bytes_read = 0
+        self.meter = LagMeter(0)
 
     async def read(self, since: Position | None, until: Position | None, begin: int) -> AsyncGenerator[Batch]:
         """Yield what comes after a position, at first after the LSN `begin`; up to `until`, where that is given."""
         call, clock = self._context.runtime.call, self._context.runtime.clock
         end = lsn_of(until) if until is not None else None
         place = self._place = await self._started(since, begin)
+        await call(self._beat)
         pulse = asyncio.create_task(self._pulse())
         try:
             told, when = place.lsn, clock.monotonic()
@@ -79,6 +88,7 @@ class ChangeStream:
                     told, when = place.lsn, clock.monotonic()
                 if pulse.done():
                     pulse.result()
+            await call(self._beat)
         finally:
             pulse.cancel()
             await asyncio.gather(pulse, return_exceptions=True)
@@ -89,6 +99,7 @@ class ChangeStream:
         The server hears of it with the next receipt, or at the end.
         """
         self._flushed = max(self._flushed, lsn_of(position))
+        self.meter.committed(self._flushed)
 
     def close(self) -> None:
         """Tell the server what is committed, and disconnect."""
@@ -98,6 +109,7 @@ class ChangeStream:
                 self._answer()
             self._connection = None
             connection.close()
+            self._decoder.close()
 
     # ---- beginning ----------------------------------------------------------------------------------------------
 
@@ -128,27 +140,45 @@ class ChangeStream:
         connection = ReplicationConnection(self._config, f"dataflare {context.workflow}/{context.node}"[:63])
         with ExitStack() as failing:
             failing.callback(connection.close)
-            connection.start(self._names.slot, [self._names.publication], place.lsn)
+            streaming: Literal["on", "off"] = "on" if self._config.cdc.streaming else "off"
+            connection.start(self._names.slot, [self._names.publication], place.lsn, streaming=streaming)
             failing.pop_all()
         self._connection, self._flushed, self._answered = connection, place.lsn, 0
+        self._coming = None
         self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
         self._caught = Caught(place, self._session, self._tables)
+        self.meter = LagMeter(place.lsn)
 
     # ---- changes ------------------------------------------------------------------------------------------------
 
     def _taken(self) -> list[Batch]:
-        """Receive what has come, for a moment at most; tell what is committed."""
+        """Return what has come, of a large transaction a part; wait for it for a moment; tell what is committed."""
         connection = self._connection
         assert connection is not None, "the stream was not started"
+        found, size = list[Batch](), 0
         with self._lock:
             self._answer()
-            frames = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
-            self.bytes_read += len(frames.data)
-            self._caught.look(frames)
-            found = [batch for event in self._decoder.feed(frames) for batch in self._batches(event)]
-            self._place.read_up_to(frames.wal_end)
-            self._asked = frames.reply_wanted  # before it stops, the server waits for all to be acknowledged
+            if self._coming is None:
+                frames = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
+                self.bytes_read += len(frames.data)
+                self._caught.look(frames)
+                self._coming = self._decoded(frames)
+            for batch in self._coming:
+                found.append(batch)
+                size += batch.rows.nbytes
+                if size >= TAKEN_BYTES:
+                    break
+            else:
+                self._coming = None
+            now, is_open = self._decoder.time, self._place.is_open
+            self.meter.read(self._place.lsn, *((0, now) if is_open else (now, 0)))
         return found
+
+    def _decoded(self, frames: Frames) -> Iterator[Batch]:
+        for event in self._decoder.feed(frames):
+            yield from self._batches(event)
+        self._place.read_up_to(frames.wal_end)
+        self._asked = frames.reply_wanted  # before it stops, the server waits for all to be acknowledged
 
     def _batches(self, event: Any) -> Iterator[Batch]:
         place = self._place
@@ -220,6 +250,7 @@ class ChangeStream:
         with self._lock:
             if self._connection is not None:
                 self._connection.acknowledge(self._flushed)
+            self.meter.looked(*log_end(self._session))
             state, most = slot_state(self._session, self._names.slot), self._config.cdc.max_wal
         if state is None:
             return

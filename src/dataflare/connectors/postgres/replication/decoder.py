@@ -132,6 +132,11 @@ class Decoder:
                     yield from self._streamed(part, control)
                 at = control + 1
 
+    @property
+    def time(self) -> int:
+        """When the transaction was committed that is open, or was the last one; 0 before the first."""
+        return self._now.time
+
     def close(self) -> None:
         """Forget transactions that are open."""
         self._spool.close()
