@@ -83,14 +83,17 @@ def rows(server: Server, table: str) -> dict[int, Any]:
     return {i: (name, price) for i, name, price in found}
 
 
-def before_writing(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
-    """Let something happen once, between the reading and the writing of the first pass."""
-    write, todo = repairing._write, [do]
+def around_writing(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Let something happen once, between the reading and the writing of the first pass, and behind that."""
+    write, todo = repairing._write, [(before, after)]
 
     def later(*arguments: Any) -> None:
-        if todo:
-            todo.pop()()
+        first, then = todo.pop() if todo else (None, None)
+        if first is not None:
+            first()
         write(*arguments)
+        if then is not None:
+            then()
 
     monkeypatch.setattr(repairing, "_write", later)
 
@@ -123,8 +126,11 @@ def test_changes_that_come_meanwhile_win_and_deleted_rows_stay_away(
         server.ask("delete from items where id = 4")
         catch_up(folder)
 
-    before_writing(monkeypatch, meanwhile)
+    written: list[Any] = []
+    around_writing(monkeypatch, meanwhile, lambda: written.append(rows(server, lake)))
     assert refresh(folder) == 0
+    assert written[0][3][0] == "later"  # what was read is older, and was not put over it
+    assert (4 in written[0]) is (deletes == "hard")  # nothing tells of a row that is gone: the next pass removes it
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["equal"], told["dry_run"], told["passes"] > 1) == (True, False, True)
     found = rows(server, lake)

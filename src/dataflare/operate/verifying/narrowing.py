@@ -7,6 +7,7 @@ A database that a side is read from as it is sums itself; other sides are read o
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,11 +139,11 @@ class _Sides:
         )
         columns = tuple(self._wanted.schema.names)
         summing = Summing(columns, hashed, digits, self._wanted.form, own=len(kinds) == 1)
-        told: dict[str, Sums | None] = {}
-        for side, one in self._askable.items():
-            told[side] = one.sums(self._wanted.schema, summing)
-            if told[side] is None:
-                return None
+        with ThreadPoolExecutor(len(self._askable), thread_name_prefix="dataflare-sums") as pool:
+            asked = pool.map(lambda one: one.sums(self._wanted.schema, summing), self._askable.values())
+            told = dict(zip(self._askable, asked, strict=True))
+        if None in told.values():
+            return None
         for side, plan in self._plans.items():
             if side not in told:
                 with closing(Tally(self._wanted, summing, self._memory)) as tally:
