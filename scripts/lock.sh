@@ -12,18 +12,18 @@ compile() {
 }
 
 upgrade=("$@")
-all_but_cloud=$("$(scripts/choose-python.sh)" - <<'PYTHON'
+small_ones=$("$(scripts/choose-python.sh)" - <<'PYTHON'
 import tomllib
 for name in sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]):
-    if name != "cloud":
+    if name not in ("cloud", "debezium"):
         print("--extra", name)
 PYTHON
 )
-read -r -d '' -a extras <<<"$all_but_cloud" || true
+read -r -d '' -a extras <<<"$small_ones" || true
 compile dev pyproject.toml "${extras[@]}" --extra http --group dev
 compile base pyproject.toml --constraints requirements/dev.lock
 compile cloud pyproject.toml --extra cloud --constraints requirements/dev.lock
-compile debezium requirements/debezium.in --constraints requirements/dev.lock
+compile debezium pyproject.toml --extra debezium --constraints requirements/dev.lock
 compile build requirements/build.in
 compile demo requirements/demo.in --no-deps
 compile installer requirements/installer.in
