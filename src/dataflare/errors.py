@@ -44,6 +44,7 @@ class DataFlareError(Exception):
     code: ClassVar[str] = "internal"
     fault: ClassVar[Fault] = Fault.INTERNAL
     retry: ClassVar[Retry] = Retry.NEVER
+    severity: ClassVar[str] = "error"
     exit_code: int = 1
 
     def __init__(self, what: str, *, hint: str = "", place: Place | None = None) -> None:
@@ -74,7 +75,7 @@ class DataFlareError(Exception):
 
     def as_finding(self) -> Finding:
         """Return the error in the shape of a finding of `validate`."""
-        return Finding("error", self.code, self.what, self.hint, self.place)
+        return Finding(self.severity, self.code, self.what, self.hint, self.place)
 
 
 def _rebuild(kind: type[DataFlareError], what: str, hint: str, place: Place) -> DataFlareError:

@@ -11,6 +11,7 @@ from dataflare.component.contract import C, Component, MaybeAsync
 
 if TYPE_CHECKING:
     from dataflare.batch import Batch, DataRecord
+    from dataflare.component.alteration import Alteration
     from dataflare.errors import DataFlareError
     from dataflare.schema import Schema
 
@@ -67,6 +68,13 @@ class DestinationConnector(Component[C]):
         """Yield why rows of `context.schemas` cannot be written with these settings and this write mode.
 
         Asked while planning, when the schemas of all inputs are known; touches nothing.
+        """
+        return ()
+
+    def alterations(self) -> MaybeAsync[Sequence[Alteration]]:
+        """Return what `open` would change of the table that is there, and what it would leave alone or refuse to do.
+
+        Called without `open`, with `context.schemas` and `context.ddl`; connects, and changes nothing.
         """
         return ()
 

@@ -11,6 +11,7 @@ A connector says how to connect, how rows get into a table, and how a loaded tab
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,14 +23,15 @@ from dataflare.component import DestinationConnector, Epoch
 from dataflare.errors import DataFlareError, StateError, WorkflowError
 from dataflare.monitoring.events import Noticed
 from dataflare.plan_words import Mechanism
-from dataflare.sql.ddl import add_column, create_table, drop_table, missing
+from dataflare.sql.ddl import drop_table
 from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.epochs import Epochs
-from dataflare.sql.naming import EPOCHS, Owner, attempt_of, current_index, fresh_table, stage_prefix, stage_table
+from dataflare.sql.naming import EPOCHS, Owner, attempt_of, fresh_table, stage_prefix, stage_table
 from dataflare.sql.quoting import quoted
 from dataflare.sql.settings import SqlDestinationConfig
 from dataflare.sql.shape import shape_of
-from dataflare.sql.surroundings import Wishes, no_column, no_index, no_table, table_problems
+from dataflare.sql.surroundings import Wishes, table_problems, would_alter
+from dataflare.sql.tables import Tables
 from dataflare.sql.ways import Way
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.component import Handle
+    from dataflare.component.alteration import Alteration
     from dataflare.schema import Column, Schema
     from dataflare.sql.session import Session
     from dataflare.sql.shape import Shape
@@ -106,6 +109,14 @@ class SqlDestination(DestinationConnector[D]):
         del column
         return ""
 
+    def altering(self, alteration: Alteration) -> Sequence[str]:
+        """Return the statements that alter the target; the connection is there."""
+        return alteration.statements
+
+    def staged_columns(self) -> tuple[Dialect, Schema]:
+        """Return the columns of staging tables, and the dialect that they are made in."""
+        return self.dialect, self.schema
+
     def load_encoded(self, rows: Encoded) -> None:
         """Take rows as bytes into what the epoch has so far; for the codecs of the connector's spec."""
         raise TypeError(f"{type(self).__name__} takes no {rows.codec}")
@@ -145,13 +156,27 @@ class SqlDestination(DestinationConnector[D]):
     # ---- what the engine calls ----------------------------------------------------------------------------------
 
     def check(self) -> list[DataFlareError]:
-        """Connect, and look whether the table takes the rows, or may be made."""
-        self._session = self.looking()
-        if self._session is None:
-            return []
-        try:
+        """Connect, and look whether the table takes the rows, or may be made; tell what would be altered."""
+        with self._looked() as session:
+            if session is None:
+                return []
             table = self.target()
-            return [*table_problems(self._session, table, Wishes(self.context, self.config)), *self.privileges(table)]
+            found = [*table_problems(session, self.dialect, table, Wishes(self.context, self.config))]
+            return [*found, *self.privileges(table)]
+
+    def alterations(self) -> Sequence[Alteration]:
+        """Compare the table that is there with the columns that come."""
+        with self._looked() as session:
+            if session is None:
+                return []
+            return would_alter(session, self.dialect, self.target(), Wishes(self.context, self.config))
+
+    @contextmanager
+    def _looked(self) -> Iterator[Session | None]:
+        """Give a connection that changes nothing, if there is something to look at."""
+        self._session = self.looking()
+        try:
+            yield self._session
         finally:
             self.close()
 
@@ -169,6 +194,8 @@ class SqlDestination(DestinationConnector[D]):
         self.way = Way(self.dialect, self.table, self.shape, *way)
         self._epochs = Epochs(self.dialect, Table(EPOCHS, schema), self._owner, self._session.run)
         self._fresh = Table(fresh_table(self._owner), schema)
+        self._columns = hashlib.sha256(repr(self.schema.to_json()).encode()).hexdigest()[:12]
+        self._tables = Tables(self.way, self._owner, self.altering)
         with self._transaction():
             self._session.lock_definitions()
             if self._session.columns(Table(EPOCHS, schema)) is None:
@@ -177,7 +204,10 @@ class SqlDestination(DestinationConnector[D]):
             row = self._epochs.raise_fence(context.attempt)
         with self._transaction():
             self._session.lock_definitions()
-            self._make_tables(renew=row.finished == row.epoch)
+            self._tables.make()
+            self._tables.make_fresh(self._fresh, renew=row.finished == row.epoch)
+            self._fresh_is_there = False
+            self.destination_table()
         self.prepare_session()
 
     def last_epoch(self) -> Epoch | None:
@@ -212,7 +242,7 @@ class SqlDestination(DestinationConnector[D]):
         table = Table(stage_table(self._owner, epoch.attempt, epoch.number, part), self.table.schema)
         with self._undone_if_it_fails():
             rows = self.stage(table)
-        return [{"table": table.name, "rows": rows}] if rows else ()
+        return [{"table": table.name, "rows": rows, "columns": self._columns}] if rows else ()
 
     def commit(self, epoch: Epoch, handles: Sequence[Handle]) -> None:
         """Make the epoch durable, the row in the epoch table last."""
@@ -227,6 +257,7 @@ class SqlDestination(DestinationConnector[D]):
             self.forget()
             return
         target = self.destination_table()
+        self._complete_stages(handles)
         with self._transaction():
             if self._is_repeated(epoch):
                 return
@@ -300,36 +331,6 @@ class SqlDestination(DestinationConnector[D]):
 
     # ---- small things -------------------------------------------------------------------------------------------
 
-    def _make_tables(self, *, renew: bool) -> None:
-        """Make the target, add its missing columns; `renew`: the fresh table begins anew."""
-        session, dialect = self.session, self.dialect
-        found = session.columns(self.table)
-        if found is None and not self.config.create:
-            raise no_table(self.table)
-        lacking = missing(self.shape.target, found) if found is not None else []
-        if lacking and self.config.new_columns == "error":
-            raise no_column(self.table, lacking[0].name)
-        if found is None:
-            session.run(create_table(dialect, self.table, self.shape.target, self.shape.primary))
-            self._index_current()
-        for column in lacking:
-            session.run(add_column(dialect, self.table, column))
-        if self.shape.unique and not session.unique(self.table, self.shape.unique):
-            raise no_index(self.table, self.shape.unique)
-        if renew or not self.way.goes_beside:
-            session.run(drop_table(dialect, self._fresh))
-        else:
-            self._complete(lacking)
-        self._fresh_is_there = False
-        self.destination_table()
-
-    def _index_current(self) -> None:
-        """Find the current version of a row fast, and let there be one only."""
-        if self.context.write_mode == "scd2" and self.dialect.partial_indexes:
-            index, current = current_index(self._owner), self.config.history.is_current
-            key = self.shape.target.select(self.shape.key)
-            self.session.run(self.dialect.index_current(index, self.table, key, current))
-
     def _take_place(self) -> None:
         if self.context.write_mode == "overwrite":
             self.swap(self._fresh, self.table)
@@ -337,12 +338,13 @@ class SqlDestination(DestinationConnector[D]):
         self.way.replace_keys(self._fresh, self.table)
         self.drop(self._fresh)
 
-    def _complete(self, lacking: Sequence[Any]) -> None:
-        """A column came in the middle of a run: the fresh table needs it as well."""
-        found = self.session.columns(self._fresh)
-        for column in lacking:
-            if found is not None and column.name not in found:
-                self.session.run(add_column(self.dialect, self._fresh, column))
+    def _complete_stages(self, handles: Sequence[Handle]) -> None:
+        """What was staged by a plan of other columns gets those of this one."""
+        older = [h["table"] for h in handles if h.get("columns") != self._columns]
+        if older:
+            with self._transaction():
+                for name in older:
+                    self._tables.complete_stage(Table(name, self.table.schema), *self.staged_columns())
 
     def _is_repeated(self, epoch: Epoch) -> bool:
         """Take the lock of the epoch row; tell whether the epoch is there already."""

@@ -29,6 +29,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Defined:
+    """A column of a table that is there.
+
+    `declared` is its type as the database writes it, `type` the type text of what it holds. `required`: it takes no
+    null. `primary`: of the primary key. `limited`: texts of a limited length. `boundless`: exact numbers of any digits.
+    `fixed`: of a type that nobody but its owner understands, or made of other columns. `rest` is what stands behind the
+    type in its definition, where altering it states that anew.
+    """
+
+    name: str
+    declared: str
+    type: str
+    required: bool = False
+    primary: bool = False
+    limited: bool = False
+    boundless: bool = False
+    fixed: bool = False
+    rest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One database. `column_type` gives the SQL type of a type text, `parameter` the n-th parameter from 1 on.
 
@@ -38,7 +59,8 @@ class Dialect:
     `bytewise` makes a text compare by its bytes. `holds` tells whether a staged list of texts has a literal; `each`
     yields its texts, for a `from` clause, as the column `value` of `_dataflare_each`. `returns`: a statement that
     changes rows can return them. `definitions_commit`: making or dropping a table ends the transaction. `mark` stands
-    around identifiers.
+    around identifiers. `kept` gives the type text as which a column is told that was made for one.
+    `dates_are_instants`: every date is one. `savepoints`: a part of a transaction can be undone.
     """
 
     name: str
@@ -57,6 +79,9 @@ class Dialect:
     returns: bool = True
     definitions_commit: bool = False
     mark: str = '"'
+    kept: Callable[[str], str] = str
+    dates_are_instants: bool = True
+    savepoints: bool = True
 
     def quote(self, name: str) -> str:
         """Return an identifier in quotes."""
@@ -121,6 +146,39 @@ class Dialect:
     def drop_temporary(self, name: str) -> str:
         """Return the statement that drops a temporary table of ours."""
         return f"drop table {name}"
+
+    # ---- columns that change --------------------------------------------------------------------------------------
+
+    def rename_column(self, table: Table, old: str, new: str) -> str:
+        """Return the statement that gives a column another name."""
+        return f"alter table {self.reference(table)} rename column {self.quote(old)} to {self.quote(new)}"
+
+    def drop_column(self, table: Table, name: str) -> str:
+        """Return the statement that drops a column."""
+        return f"alter table {self.reference(table)} drop column {self.quote(name)}"
+
+    def differs_in_use(self, declared: str, kind: str) -> bool:
+        """Tell whether a column takes other values when it is declared otherwise."""
+        del declared, kind
+        return True
+
+    def retype(self, table: Table, column: Defined, kind: str) -> tuple[str, ...]:
+        """Return the statements that give a column another type."""
+        name = self.quote(column.name)
+        of = f"alter table {self.reference(table)} alter column {name}"
+        return (f"{of} set data type {kind} using cast({name} as {kind})",)
+
+    def nullable(self, table: Table, column: Defined) -> tuple[str, ...]:
+        """Return the statements that take NOT NULL off."""
+        return (f"alter table {self.reference(table)} alter column {self.quote(column.name)} drop not null",)
+
+    def losing(self, table: Table, column: Defined, kind: str) -> str:
+        """Return the query for a row whose value is another one as another type; "" where each has a text."""
+        if kind.split(maxsplit=1)[0].lower() in ("text", "varchar", "longtext"):
+            return ""
+        name = self.quote(column.name)
+        back = f"cast(cast({name} as {kind}) as {column.declared})"
+        return f"select 1 from {self.reference(table)} where {self.differ(name, back)} limit 1"  # noqa: S608 - quoted
 
     def index_current(self, index: str, table: Table, key: Schema, condition: str) -> str:
         """Return the statement that makes a unique index over the rows for which a column is true."""

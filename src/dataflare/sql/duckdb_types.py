@@ -100,6 +100,8 @@ DUCKDB = Dialect(
     partial_indexes=False,
     bytewise="",
     holds=lambda column, text: f"list_contains({column}, {text})",
+    kept=lambda text: "string" if text == "null" else text,
+    savepoints=False,
 )
 """Rows of staging tables are numbered by whoever fills them."""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dataflare.schema import Schema
-    from dataflare.sql.dialect import Late, Table
+    from dataflare.sql.dialect import Defined, Late, Table
 
 PRECISION_MAX, SCALE_MAX = 38, 38
 KEY_CHARACTERS = 255
@@ -35,6 +35,8 @@ _COLUMN = {
     "timestamp": "timestamp(6)",
     "datetime": "datetime(6)",
 }
+_TEXTS = ("tinytext", "text", "mediumtext", "longtext")
+_CASTS = {"tinyint": "signed", "smallint": "signed", "mediumint": "signed", "int": "signed", "bigint": "signed"}
 _TEXT = {
     "tinyint": "int8",
     "smallint": "int16",
@@ -65,6 +67,24 @@ def type_text(declared: str) -> str:
         return f"decimal({precision},{scale})" if precision <= PRECISION_MAX else "string"
     text = _TEXT.get(name, "string")
     return f"u{text}" if text.startswith("int") and "unsigned" in declared.lower() else text
+
+
+def holding(declared: str) -> str:
+    """Return the type text of what a column holds whole: a mediumint, read as int32, holds less."""
+    return type_text(declared.lower().replace("mediumint", "smallint"))
+
+
+def is_plain(declared: str) -> bool:
+    """Tell whether a column type is one that holds all that its type text says."""
+    name = declared.lower().partition("(")[0].split()[0]
+    plain = {*_TEXT, "decimal"} - {"year", "bit", "binary", "varbinary", "tinyblob", "blob", "mediumblob"}
+    return name in ("varchar", *_TEXTS) or (name in plain and type_text(declared) != "string")
+
+
+def is_limited(declared: str) -> bool:
+    """Tell whether a column type holds texts of a limited length only."""
+    name = declared.lower().partition("(")[0].split()[0]
+    return name == "varchar" or (name in _TEXTS and name != "longtext")
 
 
 class MariaDialect(Dialect):
@@ -129,6 +149,28 @@ class MariaDialect(Dialect):
         """Without the word, dropping would end the transaction."""
         return f"drop temporary table {name}"
 
+    def retype(self, table: Table, column: Defined, kind: str) -> tuple[str, ...]:
+        """State the column anew, with all that hangs on it; texts keep their collation."""
+        told = "longtext" if column.rest.startswith((" CHARACTER", " COLLATE")) and kind.startswith("long") else kind
+        return (self._modified(table, column, told, column.rest),)
+
+    def nullable(self, table: Table, column: Defined) -> tuple[str, ...]:
+        """State the column anew; a time without the word NULL may take none."""
+        rest = re.sub(r"^((?: CHARACTER SET \w+)?(?: COLLATE \w+)?) NOT NULL", r"\1 NULL", column.rest)
+        return (self._modified(table, column, column.declared, rest),)
+
+    def losing(self, table: Table, column: Defined, kind: str) -> str:
+        """Casts have names of their own here."""
+        to, back = _cast(kind), _cast(column.declared)
+        if not to or not back:
+            return ""
+        name = self.quote(column.name)
+        differs = self.differ(name, f"cast(cast({name} as {to}) as {back})")
+        return f"select 1 from {self.reference(table)} where {differs} limit 1"  # noqa: S608 - quoted
+
+    def _modified(self, table: Table, column: Defined, kind: str, rest: str) -> str:
+        return f"alter table {self.reference(table)} modify column {self.quote(column.name)} {kind}{rest}"
+
     def index_current(self, index: str, table: Table, key: Schema, condition: str) -> str:
         """An index cannot be over some rows only; one of texts is over their beginnings."""
         columns = [self.quote(c.name) + ("(255)" if "long" in self.column_type(c.type) else "") for c in key]
@@ -136,8 +178,21 @@ class MariaDialect(Dialect):
         return f"create index {self.quote(index)} on {on}"
 
 
+def _cast(declared: str) -> str:
+    """Return what a column type is called in a cast; "" for texts, and for what has no name there."""
+    name = declared.lower().partition("(")[0].split()[0]
+    if name in _CASTS:
+        return "unsigned" if "unsigned" in declared.lower() else "signed"
+    if name in ("double", "decimal", "date", "time", "datetime"):
+        return declared
+    return {"float": "double", "timestamp": "datetime(6)"}.get(name, "")
+
+
 def dialect_for(collation: str) -> MariaDialect:
-    """Return the dialect of a server that knows this collation, which compares texts by their bytes."""
+    """Return the dialect of a server that knows this collation, which compares texts by their bytes.
+
+    MariaDB tells a column of JSON as what it is there: text.
+    """
     text = f"longtext character set utf8mb4 collate {collation}"
 
     def column_type(kind: str) -> str:
@@ -147,6 +202,10 @@ def dialect_for(collation: str) -> MariaDialect:
         if kind in ("string", "interval", "null"):
             return text
         return _COLUMN.get(kind, "json")
+
+    def kept(kind: str) -> str:
+        made = column_type(kind)
+        return "bool" if made == "boolean" else "string" if made == "json" else type_text(made)
 
     return MariaDialect(
         "mariadb",
@@ -160,6 +219,9 @@ def dialect_for(collation: str) -> MariaDialect:
         returns=False,
         definitions_commit=True,
         mark="`",
+        kept=kept,
+        dates_are_instants=False,
+        savepoints=False,
     )
 
 

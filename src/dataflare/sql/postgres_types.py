@@ -35,6 +35,7 @@ _COLUMN = {
     "json": "jsonb",
     "null": "text",
 }
+_KEPT = {"int8": "int16", "uint8": "int16", "uint16": "int32", "uint32": "int64", "uint64": "decimal(20,0)"}
 _TEXT = {
     "bool": "bool",
     "int2": "int16",
@@ -78,6 +79,23 @@ def type_text(name: str, modifier: int = -1) -> str:
     return _TEXT.get(name, "string")
 
 
+def kept(text: str) -> str:
+    """Return the type text as which a column is told that was made for one."""
+    if found := re.fullmatch(r"list<([^<>]*)>", text):
+        return f"list<{kept(found[1])}>"
+    if text == "null":
+        return "string"
+    return "json" if column_type(text) == "jsonb" else _KEPT.get(text, text)
+
+
+def is_plain(name: str, modifier: int) -> bool:
+    """Tell whether a type of pg_type is one of those that this room knows, and holds all that its type text says."""
+    inner = name.removeprefix("_")
+    if inner == "numeric":
+        return modifier >= 0 and _decimal(modifier) != "string"
+    return inner in _TEXT and inner not in ("bpchar", "name", "char")
+
+
 def is_native(name: str) -> bool:
     """Tell whether values of a type arrive in Arrow as they are; all others are cast by the server."""
     return name.removeprefix("_") in _TEXT and name not in ("_json", "_jsonb")
@@ -105,6 +123,7 @@ POSTGRES = Dialect(
     lambda n: f"${n}",
     identifier_bytes_max=IDENTIFIER_BYTES_MAX,
     row_locks=True,
+    kept=kept,
 )
 
 POSTGRES_STAGING = replace(POSTGRES, column_type=_staged_type)

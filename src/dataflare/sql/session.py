@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dataflare.sql.dialect import Table
+    from dataflare.sql.dialect import Defined, Table
 
 
 class Session(Protocol):
@@ -47,6 +47,10 @@ class Session(Protocol):
 
     def columns(self, table: Table) -> dict[str, str] | None:
         """Return the database's own column types by name; None where there is no such table."""
+        ...
+
+    def definitions(self, table: Table) -> dict[str, Defined]:
+        """Return the columns by name, as they are defined; nothing where there is no such table."""
         ...
 
     def tables(self, prefix: Table) -> list[str]:

@@ -8,8 +8,12 @@ one. Text that must stay text is therefore declared with TEXT in its name.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from dataflare.sql.dialect import Dialect
+
+if TYPE_CHECKING:
+    from dataflare.sql.dialect import Defined, Table
 
 EXACT_DIGITS_MAX = 15
 """Decimals of so many digits survive as floats; longer ones are kept as text."""
@@ -73,7 +77,40 @@ def type_text(declared: str) -> str:
     return "float64"
 
 
-SQLITE = Dialect(
+def is_text(declared: str) -> bool:
+    """Tell whether a column of a declared type keeps texts that look like numbers as they are."""
+    name = declared.upper()
+    return "INT" not in name and any(word in name for word in ("CHAR", "CLOB", "TEXT", "BLOB"))
+
+
+class SqliteDialect(Dialect):
+    """Any column takes any value, and there is no statement that alters one: another one takes its place."""
+
+    __slots__ = ()
+
+    def differs_in_use(self, declared: str, kind: str) -> bool:
+        """Only where numbers are made of texts, and digits would be lost, there is something to do."""
+        return is_text(kind) and not is_text(declared)
+
+    def retype(self, table: Table, column: Defined, kind: str) -> tuple[str, ...]:
+        """Copy the values into a new column."""
+        return self._replaced(table, column, f"{kind}{column.rest}{' not null' if column.required else ''}")
+
+    def nullable(self, table: Table, column: Defined) -> tuple[str, ...]:
+        """Copy the values into a new column."""
+        return self._replaced(table, column, f"{column.declared}{column.rest}")
+
+    def _replaced(self, table: Table, column: Defined, definition: str) -> tuple[str, ...]:
+        of, name, new = self.reference(table), self.quote(column.name), self.quote(f"_dataflare_{column.name}")
+        return (
+            f"alter table {of} add column {new} {definition}",
+            f"update {of} set {new} = {name}",  # noqa: S608 - quoted
+            f"alter table {of} drop column {name}",
+            f"alter table {of} rename column {new} to {name}",
+        )
+
+
+SQLITE = SqliteDialect(
     "sqlite",
     column_type,
     lambda n: f"?{n}",
@@ -83,4 +120,5 @@ SQLITE = Dialect(
     bytewise=" collate binary",
     holds=lambda column, text: f"exists (select 1 from json_each({column}) j where j.value = {text})",  # noqa: S608
     each=lambda column: f"json_each({column}) as _dataflare_each",
+    kept=lambda text: type_text(column_type(text)),
 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataflare.component.alteration import WouldAlterError, WouldStayError
 from dataflare.errors import DataFlareError, WorkflowError
-from dataflare.sql.ddl import missing
+from dataflare.sql.altering import comparison_of
+from dataflare.sql.following import left, refused
 from dataflare.sql.shape import shape_of, unique_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataflare.component import StageContext
-    from dataflare.sql.dialect import Table
+    from dataflare.component.alteration import Alteration
+    from dataflare.sql.dialect import Dialect, Table
     from dataflare.sql.session import Session
     from dataflare.sql.settings import SqlDestinationConfig
     from dataflare.sql.shape import Shape
@@ -52,8 +55,8 @@ def no_index(table: Table, columns: tuple[str, ...]) -> WorkflowError:
     )
 
 
-def table_problems(session: Session, table: Table, wishes: Wishes) -> Iterator[DataFlareError]:
-    """Yield what stops rows from getting into the table."""
+def table_problems(session: Session, dialect: Dialect, table: Table, wishes: Wishes) -> Iterator[DataFlareError]:
+    """Yield what stops rows from getting into the table, and what a run would alter."""
     shape = None
     try:
         shape = wishes.shape()
@@ -64,11 +67,30 @@ def table_problems(session: Session, table: Table, wishes: Wishes) -> Iterator[D
         if not wishes.config.create:
             yield no_table(table)
         return
-    if shape is not None and wishes.config.new_columns == "error":
-        yield from (no_column(table, column.name) for column in missing(shape.target, found))
+    for alteration in would_alter(session, dialect, table, wishes) if shape is not None else ():
+        yield _told(table, alteration, wishes.config)
     unique = shape.unique if shape is not None else unique_key(wishes.context)
     if unique and not session.unique(table, unique):
         yield no_index(table, unique)
 
 
-__all__ = ["Wishes", "no_column", "no_index", "no_table", "table_problems"]
+def would_alter(session: Session, dialect: Dialect, table: Table, wishes: Wishes) -> list[Alteration]:
+    """Return what a run would alter of the table, leave alone or refuse; nothing where it is to be made."""
+    shape = wishes.shape()
+    found = session.definitions(table)
+    if shape is None or not found:
+        return []
+    return comparison_of(dialect, table, shape, wishes.context).alterations(found)
+
+
+def _told(table: Table, alteration: Alteration, config: SqlDestinationConfig) -> DataFlareError:
+    if alteration.kind == "add" and config.new_columns == "error":
+        return no_column(table, alteration.column)
+    if alteration.verdict == "refuse":
+        return refused(alteration)
+    if alteration.verdict == "leave":
+        return WouldStayError(left(alteration), hint="cast it in a mapping before, or let ddl be evolve")
+    return WouldAlterError(f"table {table}: {alteration}", hint=f"a run does it: {alteration.statement}")
+
+
+__all__ = ["Wishes", "no_column", "no_index", "no_table", "table_problems", "would_alter"]

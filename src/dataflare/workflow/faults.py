@@ -41,7 +41,7 @@ class Faults:
         own = "workflow.expression" if column or text else "workflow.component"
         code = own if error.code == WorkflowError.code else error.code
         what = f"{error.place}: {error.what}" if error.place.file else error.what
-        self._findings.add(Finding("error", code, f"{draft.id}: {what}", error.hint, place))
+        self._findings.add(Finding(error.severity, code, f"{draft.id}: {what}", error.hint, place))
 
     def remark(self, draft: Draft, remark: str) -> None:
         """Report what a component has to say of its settings that is no error."""

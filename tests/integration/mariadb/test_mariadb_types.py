@@ -188,8 +188,9 @@ def test_what_does_not_fit_is_refused_and_not_shown(
     spot: Database, column: str, kind: str, value: Any, mode: str
 ) -> None:
     spot.run(f"create table `out` (id int primary key, c {column})")
+    told = {"write_mode": mode, "key": ("id",), "ddl": {"policy": "ignore"}}
     with pytest.raises(DataError) as caught:
-        write(spot, {"id": "int64", "c": kind}, [{"id": 1, "c": value}], write_mode=mode, key=("id",))
+        write(spot, {"id": "int64", "c": kind}, [{"id": 1, "c": value}], **told)
     assert "secret" not in caught.value.what
     assert spot.run("select * from `out`") == []
 

@@ -226,3 +226,22 @@ def test_findings_themselves_stay_english(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DATAFLARE_LANG", "zh")
     found = load("id: w\nsuorces: {}\n", registry=Registry.installed(), environ={}).findings
     assert "unknown key 'suorces'" in [f.message for f in found]
+
+
+def test_what_a_run_would_alter_is_told_in_chinese() -> None:
+    from dataflare.component.alteration import Alteration
+    from dataflare.sql.following import left, refused
+
+    made = [
+        Alteration("t", "rename", "b", "a", "b", ("alter",)),
+        Alteration("t", "add", "a", "", "int", ("alter",)),
+        Alteration("t", "drop", "a", "int", "", ("alter",)),
+        Alteration("t", "nullable", "a", statements=("alter",)),
+        Alteration("t", "retype", "a", "int", "bigint", ("alter",)),
+    ]
+    texts_told = [f"node: table t: {a}" for a in made] + [left(made[2]), left(made[4]), refused(made[1]).what]
+    for text in texts_told:
+        finding = Finding("info", "schema.would_alter", text, refused(made[0]).hint)
+        told = translated(finding, CHINESE)
+        assert told.message != text
+        assert told.hint != finding.hint

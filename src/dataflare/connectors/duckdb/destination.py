@@ -9,6 +9,7 @@ from dataflare.component import destination
 from dataflare.component.slot import Slot
 from dataflare.connectors.duckdb.conversions import converted
 from dataflare.connectors.duckdb.instance import make_file
+from dataflare.connectors.duckdb.rebuilding import rebuilding
 from dataflare.connectors.duckdb.session import MAIN, DuckdbSession
 from dataflare.connectors.duckdb.settings import DuckdbConfig, DuckdbDestinationConfig
 from dataflare.errors import WorkflowError
@@ -22,11 +23,12 @@ from dataflare.sql.naming import stage_table
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
+    from dataflare.component.alteration import Alteration
     from dataflare.schema import Column, Schema
 
 _ROWS = Table("_dataflare_rows", "temp")
@@ -53,10 +55,11 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
     One process at a time can have a DuckDB file open for writing, and nobody else can read it meanwhile. Within a
     process all sources and destinations of a file share it, with the memory and the threads of the first one's budget.
 
-    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` and
-    `insert_only` need a primary key or a unique index on the key. `overwrite` loads beside the table and takes its
-    place at the end of the run; where keys, indexes, defaults or comments hang on the table, its rows are replaced
-    instead. `merge`, `scd2` and `append` take changes of rows. `docs/write-modes.md` tells what each mode does.
+    A table that is not there is made, with the key as its primary key; one that is there follows the columns that
+    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    primary key or a unique index on the key. `overwrite` loads beside the table and takes its place at the end of
+    the run; where keys, indexes, defaults or comments hang on the table, its rows are replaced instead. `merge`,
+    `scd2` and `append` take changes of rows. `docs/write-modes.md` tells what each mode does.
 
     Lists, structs and maps stay what they are. Values are fitted to the columns' types; one that does not fit fails:
     nothing is cut or rounded, but floats by columns of fewer digits.
@@ -108,6 +111,10 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
     def expression(self, column: Column, into: str) -> str:
         """Convert where the type of the column is not that of staging tables."""
         return converted(column.name, column.type, self._there[into])
+
+    def altering(self, alteration: Alteration) -> Sequence[str]:
+        """What DuckDB does not alter is made anew."""
+        return rebuilding(self._duckdb(), self.table, alteration)
 
     def load(self, rows: pa.Table) -> None:
         """Insert rows into the target, or where they wait."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from dataflare.connectors.duckdb.instance import INSTANCES
 from dataflare.disk import sync_folder
 from dataflare.errors import UnavailableError
 from dataflare.expression.session import as_engine_error
+from dataflare.sql.dialect import Defined
+from dataflare.sql.duckdb_types import DUCKDB, type_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Table
 
 MAIN = "main"
+_KNOWN = re.compile(
+    r"(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL.*|VARCHAR|BLOB|DATE|TIME"
+    r"|TIMESTAMP( WITH TIME ZONE)?|INTERVAL|JSON|STRUCT.*|MAP.*)(\[\])*",
+    re.DOTALL,
+)
+"""Types whose text says all that they hold."""
 
 
 class DuckdbSession:
@@ -124,6 +133,28 @@ class DuckdbSession:
             (table.schema or MAIN, table.name),
         )
         return dict(rows) if rows else None
+
+    def definitions(self, table: Table) -> dict[str, Defined]:
+        """Return columns with their types."""
+        rows = self.run(
+            "select column_name, data_type, is_nullable from duckdb_columns() where database_name = current_database() "
+            "and schema_name = $1 and table_name = $2 order by column_index",
+            (table.schema or MAIN, table.name),
+        )
+        if not rows:
+            return {}
+        kinds, keys = self.described(DUCKDB.reference(table)), self.primary_key(table)
+        return {
+            name: Defined(
+                name,
+                kind,
+                type_text(kinds[name]),
+                required=not nullable,
+                primary=name in keys,
+                fixed=not _KNOWN.fullmatch(kind),
+            )
+            for name, kind, nullable in rows
+        }
 
     def tables(self, prefix: Table) -> list[str]:
         """Return tables by the beginning of their name."""

@@ -6,6 +6,11 @@ COLUMNS = (
     "select column_name, column_type from information_schema.columns "
     "where table_schema = \x001\x00 and table_name = \x002\x00 order by ordinal_position"
 )
+DEFINITIONS = (
+    "select column_name, column_type, is_nullable = 'NO', column_key = 'PRI', extra like '%GENERATED%' "
+    "from information_schema.columns "
+    "where table_schema = \x001\x00 and table_name = \x002\x00 order by ordinal_position"
+)
 COLLATIONS = (
     "select column_name, collation_name from information_schema.columns "
     "where table_schema = \x001\x00 and table_name = \x002\x00 and collation_name is not null"
@@ -28,4 +33,4 @@ UNIQUE = (
 )
 LOCK, UNLOCK = "select get_lock(\x001\x00, \x002\x00)", "select release_lock(\x001\x00)"
 
-__all__ = ["COLLATIONS", "COLUMNS", "FACTS", "JSON_CHECKS", "LOCK", "TABLES", "UNIQUE", "UNLOCK"]
+__all__ = ["COLLATIONS", "COLUMNS", "DEFINITIONS", "FACTS", "JSON_CHECKS", "LOCK", "TABLES", "UNIQUE", "UNLOCK"]

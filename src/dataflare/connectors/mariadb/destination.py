@@ -47,9 +47,10 @@ class MariaDestination(SqlDestination[MariaDestinationConfig]):
     otherwise rows wait in staging tables beside the target. Either way the epoch's row in `_dataflare_epochs` (in the
     target's database) is committed with the rows, under the fence of the attempt. The tables must be of InnoDB.
 
-    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` and
-    `insert_only` need a unique index on the key, and hit rows by any other unique index as well. `overwrite` loads
-    beside the table and replaces its rows at the end of the run. `merge`, `scd2` and `append` take changes of rows.
+    A table that is not there is made, with the key as its primary key; one that is there follows the columns that
+    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    unique index on the key, and hit rows by any other unique index as well. `overwrite` loads beside the table and
+    replaces its rows at the end of the run. `merge`, `scd2` and `append` take changes of rows.
     `docs/write-modes.md` tells what each mode does, `docs/mariadb.md` what the server needs.
 
     Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by columns of

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dataflare.connectors.mariadb.catalogue import COLUMNS, LOCK, TABLES, UNIQUE, UNLOCK
+from dataflare.connectors.mariadb.catalogue import COLUMNS, DEFINITIONS, LOCK, TABLES, UNIQUE, UNLOCK
 from dataflare.connectors.mariadb.failures import translated
 from dataflare.errors import DataError, DataFlareError, ExternalError, StateError, UnavailableError
-from dataflare.sql.dialect import Table
-from dataflare.sql.maria_types import MARIADB, MYSQL
+from dataflare.sql.dialect import Defined, Table
+from dataflare.sql.maria_types import MARIADB, MYSQL, holding, is_limited, is_plain
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class MariaSession:
             rows = self._wire.ask(self._filled(sql, parameters))
             if defines:
                 self._wire.ask("begin")
-        self._changed = self._open and (self._changed or (not defines and not sql.startswith("select")))
+        self._changed = self._open and (self._changed or (not defines and not sql.startswith(("select", "show"))))
         return rows
 
     def written(self, sql: str) -> int:
@@ -145,6 +145,28 @@ class MariaSession:
     def columns(self, table: Table) -> dict[str, str] | None:
         """Return types as SQL writes them by column."""
         return dict(self.run(COLUMNS, (table.schema, table.name))) or None
+
+    def definitions(self, table: Table) -> dict[str, Defined]:
+        """Return columns as they are defined; one whose definition cannot be read is left as it is."""
+        rows = self.run(DEFINITIONS, (table.schema, table.name))
+        if not rows:
+            return {}
+        lines = str(self.run(f"show create table {self.dialect.reference(table)}")[0][1]).split("\n")
+        found = {}
+        for name, kind, required, primary, made in rows:
+            head = f"  {self.dialect.quote(name)} {kind}"
+            rest = next((line.removeprefix(head).rstrip(",") for line in lines if line.startswith(head)), None)
+            found[name] = Defined(
+                name,
+                kind,
+                holding(kind),
+                required=bool(required),
+                primary=bool(primary),
+                limited=is_limited(kind),
+                fixed=rest is None or bool(made) or not is_plain(kind),
+                rest=rest or "",
+            )
+        return found
 
     def tables(self, prefix: Table) -> list[str]:
         """Return tables by the beginning of their name."""

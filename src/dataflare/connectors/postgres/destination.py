@@ -22,7 +22,7 @@ from dataflare.plan_words import Mechanism
 from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.ddl import create_table
 from dataflare.sql.destination import SqlDestination
-from dataflare.sql.dialect import Table
+from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.naming import stage_table
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
@@ -54,11 +54,12 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     otherwise rows wait in logged staging tables beside the target. Either way the epoch's row in `_dataflare_epochs`
     (in the target's schema) is committed with the rows, under the fence of the attempt.
 
-    A table that is not there is made, with the key as its primary key; columns that it lacks are added. `merge` and
-    `insert_only` need a unique index on the key. `overwrite` loads beside the table and takes its place at the end of
-    the run; where views, keys, grants or indexes hang on the table, its rows are replaced instead. `merge`, `scd2` and
-    `append` take changes of rows. `docs/write-modes.md` tells what each mode does. What comes straight from
-    a source of PostgreSQL is taken in as it is, without being parsed.
+    A table that is not there is made, with the key as its primary key; one that is there follows the columns that
+    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    unique index on the key. `overwrite` loads beside the table and takes its place at the end of the run; where
+    views, keys, grants or indexes hang on the table, its rows are replaced instead. `merge`, `scd2` and `append`
+    take changes of rows. `docs/write-modes.md` tells what each mode does. What comes straight from a source of
+    PostgreSQL is taken in as it is, without being parsed.
 
     Values are fitted to the columns' types; one that does not fit fails: nothing is cut or rounded, but by
     columns of fewer decimals for floats. TLS that `sslmode` asks for is verified.
@@ -122,6 +123,10 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     def expression(self, column: Column, into: str) -> str:
         """Convert where the type of the column is not that of staging tables."""
         return self._expression(self._staging[column.name], into) or POSTGRES.quote(column.name)
+
+    def staged_columns(self) -> tuple[Dialect, Schema]:
+        """Return them as `_make_staging` makes them."""
+        return POSTGRES_STAGING, self._staging
 
     def comparable(self, column: str) -> str:
         """Compare by their texts what the server cannot compare."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import ExternalError
-from dataflare.sql.dialect import Table
-from dataflare.sql.postgres_types import POSTGRES
+from dataflare.sql.dialect import Defined, Table
+from dataflare.sql.postgres_types import POSTGRES, is_plain, type_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,14 @@ _ATTRIBUTES = (
     "from based b join pg_type t on t.oid = b.type where t.typtype = 'd') "
     "select b.name, t.typname::text, b.modifier from based b join pg_type t on t.oid = b.type "
     "where t.typtype != 'd' order by b.number"
+)
+_DEFINITIONS = (
+    "select a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod, a.attnotnull, "
+    "t.typtype <> 'b' or a.attgenerated <> '', exists (select 1 from pg_index i where i.indrelid = c.oid "
+    "and i.indisprimary and a.attnum = any(i.indkey::int2[])) "
+    "from pg_attribute a join pg_type t on t.oid = a.atttypid "
+    "join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace "
+    "where n.nspname = $1::text and c.relname = $2::text and a.attnum > 0 and not a.attisdropped order by a.attnum"
 )
 _UNIQUE = (
     "select i.indisprimary, (select array_agg(a.attname::text order by k.n) from unnest(i.indkey::int2[]) "
@@ -112,6 +120,25 @@ class Statements(ABC):
     def columns(self, table: Table) -> dict[str, str] | None:
         """Return types as SQL writes them by column."""
         return dict(self.run(_COLUMNS, (table.schema, table.name))) or None
+
+    def definitions(self, table: Table) -> dict[str, Defined]:
+        """Return the columns of a table with what they hold."""
+        found = {}
+        for name, declared, kind, modifier, required, special, primary in self.run(
+            _DEFINITIONS, (table.schema, table.name)
+        ):
+            boundless = kind == "numeric" and modifier < 0
+            found[name] = Defined(
+                name,
+                declared,
+                type_text(kind, modifier),
+                required=bool(required),
+                primary=bool(primary),
+                limited=kind == "varchar" and modifier >= 0,
+                boundless=boundless,
+                fixed=bool(special) or not (boundless or is_plain(kind, modifier)),
+            )
+        return found
 
     def attributes(self, table: Table) -> list[Described]:
         """Return the columns of a table or view; a domain is described as the type that it is made of."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
+from dataflare.sql.dialect import Defined
 from dataflare.sql.quoting import quoted
+from dataflare.sql.sqlite_types import type_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +29,8 @@ _REFUSED = {
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "restore it, or recover it: sqlite3 FILE .recover"),
     sqlite3.SQLITE_NOLFS: ("the disk cannot hold so large a file", "put it on another disk"),
 }
+_RULES = re.compile(r"\b(check|collate|references|generated|strict)\b", re.IGNORECASE)
+"""Words of a table's definition which a column that takes another one's place would not have."""
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DATA = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
 
@@ -117,6 +122,26 @@ class SqliteSession:
         """Return declared types by column, generated columns among them."""
         rows = self.run("select name, type from pragma_table_xinfo(?1) where hidden != 1 order by cid", (table.name,))
         return dict(rows) if rows else None
+
+    def definitions(self, table: Table) -> dict[str, Defined]:
+        """Return columns as they are declared; those of a table with rules of their own are not to be replaced."""
+        rows = self.run(
+            'select name, type, "notnull", dflt_value, pk, hidden from pragma_table_xinfo(?1) order by cid',
+            (table.name,),
+        )
+        ruled = _RULES.search((self.definition(table) or ("", ""))[1] or "") is not None
+        return {
+            name: Defined(
+                name,
+                kind,
+                type_text(kind),
+                required=bool(required),
+                primary=bool(pk),
+                fixed=ruled or bool(hidden) or bool(pk),
+                rest="" if default is None else f" default {default}",
+            )
+            for name, kind, required, default, pk, hidden in rows
+        }
 
     def primary_key(self, table: Table) -> list[str]:
         """Return the columns of the primary key, in its order."""
