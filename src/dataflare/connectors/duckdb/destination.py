@@ -56,7 +56,7 @@ class DuckdbDestination(SqlDestination[DuckdbDestinationConfig]):
     process all sources and destinations of a file share it, with the memory and the threads of the first one's budget.
 
     A table that is not there is made, with the key as its primary key; one that is there follows the columns that
-    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    come: it gets those that it lacks, and wider types (`docs/tables-that-follow.md`). `merge` and `insert_only` need a
     primary key or a unique index on the key. `overwrite` loads beside the table and takes its place at the end of
     the run; where keys, indexes, defaults or comments hang on the table, its rows are replaced instead. `merge`,
     `scd2` and `append` take changes of rows. `docs/write-modes.md` tells what each mode does.

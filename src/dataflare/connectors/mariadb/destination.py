@@ -48,7 +48,7 @@ class MariaDestination(SqlDestination[MariaDestinationConfig]):
     target's database) is committed with the rows, under the fence of the attempt. The tables must be of InnoDB.
 
     A table that is not there is made, with the key as its primary key; one that is there follows the columns that
-    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    come: it gets those that it lacks, and wider types (`docs/tables-that-follow.md`). `merge` and `insert_only` need a
     unique index on the key, and hit rows by any other unique index as well. `overwrite` loads beside the table and
     replaces its rows at the end of the run. `merge`, `scd2` and `append` take changes of rows.
     `docs/write-modes.md` tells what each mode does, `docs/mariadb.md` what the server needs.

@@ -55,7 +55,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     (in the target's schema) is committed with the rows, under the fence of the attempt.
 
     A table that is not there is made, with the key as its primary key; one that is there follows the columns that
-    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    come: it gets those that it lacks, and wider types (`docs/tables-that-follow.md`). `merge` and `insert_only` need a
     unique index on the key. `overwrite` loads beside the table and takes its place at the end of the run; where
     views, keys, grants or indexes hang on the table, its rows are replaced instead. `merge`, `scd2` and `append`
     take changes of rows. `docs/write-modes.md` tells what each mode does. What comes straight from a source of

@@ -45,7 +45,7 @@ class SqliteDestination(SqlDestination[SqliteDestinationConfig]):
     workflows and programs can write to one file; each waits for the others up to `wait`.
 
     A table that is not there is made, with the key as its primary key; one that is there follows the columns that
-    come: it gets those that it lacks, and wider types (`docs/schema-changes.md`). `merge` and `insert_only` need a
+    come: it gets those that it lacks, and wider types (`docs/tables-that-follow.md`). `merge` and `insert_only` need a
     primary key or a unique index on the key. `overwrite` loads beside the table and replaces its rows at the end of
     the run. `merge`, `scd2` and `append` take changes of rows. `docs/write-modes.md` tells what each mode does.
     Times are ISO text, decimals of more than 15 digits are text, NaN is refused. A new file gets a write-ahead log.
