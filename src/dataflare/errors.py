@@ -124,6 +124,12 @@ class FencedError(DataFlareError):
     code, fault = "attempt.fenced", Fault.INTERNAL
 
 
+class SchemaChangedError(DataFlareError):
+    """A source has other columns from here on: the workflow is planned anew, and goes on. Nothing is lost."""
+
+    code, fault = "schema.changed", Fault.EXTERNAL
+
+
 class StalledError(DataFlareError):
     """Work makes no progress within its limit."""
 

@@ -45,3 +45,31 @@ class Action(StrEnum):
     SKIP = "skip"
     NULL = "null"
     DEAD_LETTER = "dead_letter"
+
+
+FOLLOWING = ("cdc", "hybrid")
+"""The modes of a source that follows the changes of tables."""
+
+
+class Change(StrEnum):
+    """What may happen to a column."""
+
+    ADD = "add.column"
+    DROP = "drop.column"
+    RENAME = "rename.column"
+    RETYPE = "alter.column.type"
+
+
+class Ddl(StrEnum):
+    """What becomes of changes of columns.
+
+    `exception`: each ends the run. `evolve`: each reaches the destinations. `try_evolve`: also, as far as they can.
+    `lenient`: nothing is lost: a dropped column stays, and is null from there on; a renamed one is a new one beside the
+    old; a type becomes wider only. `ignore`: none reaches anybody.
+    """
+
+    EXCEPTION = "exception"
+    EVOLVE = "evolve"
+    TRY_EVOLVE = "try_evolve"
+    LENIENT = "lenient"
+    IGNORE = "ignore"

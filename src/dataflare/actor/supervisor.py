@@ -87,6 +87,16 @@ class SupervisorActor(Actor):
             await self.context.system.stop(life.ref)
         life.child.on_end(None)
 
+    async def renew_child(self, name: str) -> None:
+        """Let a child begin a new life at once, which is no failure: it wants to start with other arguments."""
+        life = self._lives.get(name)
+        if life is None or life.ref is None:
+            return
+        former, life.ref = life.ref, None
+        await self.context.system.stop(former)
+        if not life.stopping and self._lives.get(name) is life:
+            await self._start(life)
+
     async def terminated(self, ref: ActorRef, error: BaseException | None) -> None:
         """Decide what follows a death; notices of former lives are ignored."""
         life = next((x for x in self._lives.values() if x.ref is ref), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +191,7 @@ class Members:
                 catch_up=draft.schedule is not None,
                 socket=draft.state.socket,
                 resolve=secrets,
+                replan=lambda memory: self._plan(replace(draft.version, memory=memory)),
             )
             yield Prepared(plan, context, secrets.hide)
         finally:

@@ -6,8 +6,9 @@ import asyncio
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import YELLOW, painted, say_error, write_json
 from dataflare.cli.summary import outcome_json, summary_text
@@ -22,7 +23,7 @@ from dataflare.monitoring.observers import Observers
 from dataflare.monitoring.progress import LiveProgress, Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from dataflare.component import Registry
@@ -47,8 +48,8 @@ class RunOptions:
     """How to run and how to tell.
 
     `state` is the folder of the state, instead of that in the file. `run_id` names the run, `replay` says what it reads
-    (see RunContext). `runs_max`, `listen` and `restart_changed` are for folders. `observers` hear of everything
-    besides; `counters` are those of this process; with `bytes_total` progress has a bar.
+    and `replan` how it is planned anew (see RunContext). `runs_max`, `listen` and `restart_changed` are for folders.
+    `observers` hear of everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
     """
 
     as_json: bool = False
@@ -62,6 +63,7 @@ class RunOptions:
     restart_changed: bool = False
     state: Path | None = None
     replay: Replay | None = None
+    replan: Callable[[Mapping[str, Any]], Plan] | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
     counters: Counters = field(default_factory=Counters)
@@ -79,10 +81,15 @@ class RunOptions:
 def run_command(file: Path, options: RunOptions) -> int:
     """Run a workflow file and say how it ended; return the exit code."""
     from dataflare.component import Registry
+    from dataflare.workflow import Written
 
     check_options(options)
     registry = Registry.installed()
-    plan = plan_of(file, registry, parallelism=options.parallelism, state=options.state)
+    planned = partial(plan_of, registry=registry, parallelism=options.parallelism, state=options.state)
+    if file.is_file():
+        written = Written(file, file.read_bytes())
+        options = replace(options, replan=lambda memory: planned(replace(written, memory=memory)))
+    plan = planned(file)
     with signals_restored():
         return _told(plan, registry, options)
 
@@ -153,6 +160,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 socket=state.socket,
                 resolve=secrets,
                 replay=options.replay,
+                replan=options.replan,
             )
             outcome, number = _recorded(plan, context, secrets.hide)
     finally:

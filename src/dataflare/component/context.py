@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dataflare.clock import Clock
+    from dataflare.component.known import Known
     from dataflare.monitoring.events import Event
     from dataflare.schema import Schema
 
@@ -97,9 +98,11 @@ class StageContext:
     `epoch_time` answers the time of the current epoch in microseconds, `epoch` its number.
     `lookup`: the last input is a lookup.
     `key`: of a destination, the columns by which it writes; of a processor, those that tell its rows apart.
-    `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned.
     `ddl` tells a destination how it follows changes of columns: `policy`, one of exception, evolve, try_evolve,
     lenient (the default) and ignore; `drop`, the columns that the source has dropped; `rename`, new names by old ones.
+    `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned, and of changes of
+    columns. `known` are by stream the columns that a source was planned with (`component.evolution`), `former` the
+    present names of columns by names that they had before: state may still have those.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     """
@@ -128,8 +131,10 @@ class StageContext:
     lookups: Callable[[str], type[Any]] | None = None
     segments: Segments | None = None
     inputs: tuple[str, ...] = ()
-    contract: Mapping[str, str] = field(default_factory=dict)
     ddl: Mapping[str, Any] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Known] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path | None = None
 
     @property

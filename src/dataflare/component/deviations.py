@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataflare.component.context import StageContext
     from dataflare.schema import Schema
 
-_NOTICES_MAX = 100
+_NOTICES_MAX, _DIGITS_MAX = 100, 38
 ASIDE = ("skip", "dead_letter")
 """What `on_error` says where bad rows go out by `errors`."""
 
@@ -36,7 +36,7 @@ class Contract:
     @property
     def data_type(self) -> str:
         """The word about values of another type."""
-        return self._context.contract.get("data_type", "evolve")
+        return str(self._context.contract.get("data_type", "evolve"))
 
     def lacks(self, wanted: Schema, found: Sequence[str], name: str = "") -> list[str]:
         """Return the planned columns that are not there; raise DataError where they must be. Says nothing yet."""
@@ -96,14 +96,26 @@ class Contract:
 
 
 def wider_type(one: str, other: str) -> str | None:
-    """Return the type that holds both, as far as numbers widen; None where none does."""
+    """Return the type that holds all values of both, as far as numbers widen; None where none does."""
     if one == other:
         return one
     order = ("int8", "int16", "int32", "int64", "float32", "float64")
     if one in order and other in order:
         wide = max(order.index(one), order.index(other))
         return "float64" if order[wide] == "float32" else order[wide]
-    return None
+    (whole, scale), (other_whole, other_scale) = _digits(one), _digits(other)
+    if not (whole and other_whole):
+        return None
+    whole, scale = max(whole, other_whole), max(scale, other_scale)
+    return f"decimal({whole + scale},{scale})" if whole + scale <= _DIGITS_MAX else None
+
+
+def _digits(kind: str) -> tuple[int, int]:
+    """Return how many digits before and behind the point a type holds: (0, 0) where it is not exact."""
+    if kind.startswith("decimal("):
+        precision, scale = (int(n) for n in kind[8:-1].split(","))
+        return precision - scale, scale
+    return {"int8": 3, "int16": 5, "int32": 10, "int64": 19}.get(kind, 0), 0
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

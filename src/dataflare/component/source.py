@@ -43,7 +43,9 @@ class Stream:
     """One output of a source: the schema of its batches, what its rows mean, and their key.
 
     `codecs`: those of the spec in which all of its rows can be had as bytes that mean exactly this schema; `unjudged`:
-    formats in which they can be had as bytes that nobody has looked at (`SourceConnector.decode`).
+    formats in which they can be had as bytes that nobody has looked at (`SourceConnector.decode`). `marks`: by column,
+    what the source tells it by whatever its name is ("": nothing); with it, changes of columns are followed
+    (`component.evolution`). None: each run takes the columns as they are.
     """
 
     schema: Schema
@@ -51,6 +53,7 @@ class Stream:
     key: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
+    marks: Mapping[str, str] | None = None
 
 
 class SourceConnector(Component[C]):
@@ -128,7 +131,8 @@ class SourceConnector(Component[C]):
     ) -> Iterator[Batch] | AsyncIterator[Batch]:
         """Yield the batches of a split after `since` (None: all), up to and including `until` (None: to the end).
 
-        Every batch carries the position after it.
+        Every batch carries the position after it. Raises SchemaChangedError where what comes next has other columns
+        than planned: what was yielded is committed, the workflow is planned anew, and reading goes on from there.
         """
 
     def decode(self, batch: Batch) -> Iterable[Batch]:

@@ -42,7 +42,9 @@ class RunContext:
     `catch_up`: read endless sources up to where they stand when the attempt starts, then complete the run.
     `socket`: where the control socket is served (None: nowhere). `resolve` puts secrets into the settings of a node,
     as late as possible. `run` names this run: asked for again after it is complete, it succeeds at once and does
-    nothing; without a name every call after a complete run is a new run.
+    nothing; without a name every call after a complete run is a new run. `replan` plans the workflow anew where columns
+    of its sources have changed, with what was remembered of them; called in a worker thread. Without it such a run ends
+    with an error.
     """
 
     registry: Registry
@@ -55,6 +57,7 @@ class RunContext:
     socket: Path | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     replay: Replay | None = None
+    replan: Callable[[Mapping[str, Any]], Plan] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataflare.actor.cell import Actor, Answer
 from dataflare.actor.supervisor import Child, RestartPolicy, SupervisorActor
 from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.executor.contract import Outcome, RunContext
+from dataflare.executor.evolving import evolved, memory_of
 from dataflare.executor.faults import told
 from dataflare.executor.graph import TaskGraph, task_graph
 from dataflare.executor.job import Job
@@ -40,6 +41,7 @@ class _Run:
     first_epoch: int | None = None
     ending: Ending | None = None
     checkpoints: CheckpointManager | None = None
+    changed: bool = False
 
 
 class CoordinatorActor(Actor):
@@ -106,8 +108,12 @@ class CoordinatorActor(Actor):
         run.outcome.set_result(outcome)
 
     def _ending(self, run: _Run, ending: Ending) -> None:
-        run.ending = ending
         assert self._supervisor is not None
+        if ending.status == "evolving":
+            run.changed = True
+            self._supervisor.tell("renew_child", run.plan.workflow)
+            return
+        run.ending = ending
         self._supervisor.tell("stop_child", run.plan.workflow)
 
     def _restarting(self, run: _Run, error: BaseException, pause: float) -> None:
@@ -124,6 +130,11 @@ class CoordinatorActor(Actor):
         run.attempts += 1
         run.checkpoints = checkpoints
         run.latest = await context.runtime.call(checkpoints.begin_attempt, context.runtime.clock.now())
+        changed, run.changed = run.changed, False
+        if changed or memory_of(plan):
+            plan = await context.runtime.call(partial(evolved, plan, context, checkpoints, changed=changed))
+        if plan is not run.plan:
+            run.plan, run.graph = plan, task_graph(plan, context.registry)
         if run.first_epoch is None:
             known = await context.runtime.call(checkpoints.proposals)
             run.first_epoch = known[-1].epoch if known else 0

@@ -18,6 +18,7 @@ from dataflare.component import (
 )
 from dataflare.component.context import ReadHints
 from dataflare.errors import Place, WorkflowError
+from dataflare.executor.evolving import known_columns
 from dataflare.executor.partition import groups_of
 from dataflare.executor.surroundings import StateOf
 from dataflare.plan import Action, Mechanism, Node, NodeKind, Plan
@@ -109,6 +110,8 @@ class Job:
             inputs=tuple(edge.origin for edge in self.plan.inputs_of(node.id)),
             contract=node.traits.get("contract", {}),
             ddl=node.traits.get("ddl", {}),
+            known=known_columns(node.traits),
+            former=node.traits.get("former", {}),
             state_directory=StateOf.of_plan(self.plan).folder,
         )
         return component

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from dataflare.errors import SchemaChangedError
 from dataflare.executor.enumerator import Grant
 from dataflare.executor.faults import invoke, located
 
@@ -28,8 +29,13 @@ class SourceReader:
         connector: SourceConnector[Any],
         enumerator: ActorRef,
         ends: Mapping[str, Position],
+        on_change: Callable[[], None],
     ) -> None:
-        """Read for `node` what the enumerator hands out; a split in `ends` only up to there, and it stays open."""
+        """Read for `node` what the enumerator hands out; a split in `ends` only up to there, and it stays open.
+
+        `on_change` is called where the source has other columns than planned; nothing comes of it from there on.
+        """
+        self._on_change = on_change
         self._runtime, self.node, self.connector, self._enumerator = runtime, node, connector, enumerator
         self._ends = ends
         self._caught_up: list[Grant] = []
@@ -71,7 +77,10 @@ class SourceReader:
         return True
 
     def next_blocking(self) -> Batch | None:
-        """Read the next batch in a worker thread; None at the end of the split."""
+        """Read the next batch in a worker thread; None at the end of the split.
+
+        Only a source that waits may raise SchemaChangedError.
+        """
         with located(self.node):
             return next(self._iterator, None)  # type: ignore[arg-type]
 
@@ -120,7 +129,11 @@ class SourceReader:
         await invoke(self._runtime, self.node, self.connector.close)
 
     async def _read(self) -> Batch | None:
-        with located(self.node):
-            if hasattr(self._iterator, "__anext__"):
-                return await anext(self._iterator, None)  # type: ignore[arg-type]
-            return await self._runtime.call(self.next_blocking)
+        try:
+            with located(self.node):
+                if hasattr(self._iterator, "__anext__"):
+                    return await anext(self._iterator, None)  # type: ignore[arg-type]
+                return await self._runtime.call(self.next_blocking)
+        except SchemaChangedError:
+            self._on_change()
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # for another plan, whose reader is another

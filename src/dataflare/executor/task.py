@@ -103,7 +103,8 @@ class TaskActor(WatchedTask):
         self.context.own(asyncio.get_running_loop().create_task(self._watch()))
         if enumerator is not None and self._parts.source is not None:
             node = self._stage.operators[0].id
-            self._reader = SourceReader(self._job.runtime, node, self._parts.source, enumerator, ends)
+            source, evolves = self._parts.source, lambda: self._tell("evolves")
+            self._reader = SourceReader(self._job.runtime, node, source, enumerator, ends, evolves)
             self._parts.origin.split = self._reader.split
         self._easing.look(self._parts.pipeline, self.context)
         self._pump()
@@ -273,10 +274,8 @@ class TaskActor(WatchedTask):
             saved = await runtime.call(save_states, self._job.checkpoints, built, prefix, self._index)
         for outlet in self._outlets:
             await outlet.mark(barrier)
-        handles = {}
-        for node, connector in built.destinations.items():
-            epoch = Epoch(barrier.epoch, self._job.attempt)
-            handles[node] = list(await invoke(runtime, node, connector.prepare, epoch))
+        epoch = Epoch(barrier.epoch, self._job.attempt)
+        handles = {n: list(await invoke(runtime, n, c.prepare, epoch)) for n, c in built.destinations.items()}
         open_splits, positions = self._reader.report() if self._reader else ([], {})
         self._positions[barrier.round] = positions
         self._progress.tell(built.pipeline.tally, self._reader, due=True)

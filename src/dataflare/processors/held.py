@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component.processor import SEGMENTED
 from dataflare.errors import StateError
+from dataflare.expression.fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -215,8 +216,25 @@ class HeldRows:
         if part.rows is not None:
             yield part.rows
             return
-        for rows in unpacked(self._written(part)):
+        for written in unpacked(self._written(part)):
+            rows = written if written.schema.equals(self.schema) else self._adopted(written)
             yield self._of_groups(rows, part.groups) if part.cut else rows
+
+    def _adopted(self, rows: pa.Table) -> pa.Table:
+        """Return rows that were kept under another plan: what has come since is null, what is gone is left out."""
+        import pyarrow as pa
+
+        there, former = set(rows.column_names), self._context.former
+        rows = rows.rename_columns([n if former.get(n, n) in there else former[n] for n in rows.column_names])
+        for field in self.schema:
+            if field.name not in rows.column_names:
+                if not field.nullable:
+                    raise StateError(
+                        f"the checkpoint holds rows of another plan, without {field.name}, which is never null",
+                        hint="start anew with another runtime.state.path, or plan it as it was",
+                    )
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return fit(rows, self.schema)
 
     def _of_groups(self, rows: pa.Table, groups: tuple[int, int]) -> pa.Table:
         import pyarrow as pa

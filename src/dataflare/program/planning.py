@@ -47,9 +47,9 @@ class Planning:
         """Return everything there is to say."""
         return self._loaded(level, check=level in ("connect", "sample")).findings
 
-    def plan(self, level: Level) -> Plan:
-        """Return the plan, or raise InvalidWorkflowError."""
-        loaded = self._loaded(level)
+    def plan(self, level: Level, memory: Mapping[str, Any] | None = None) -> Plan:
+        """Return the plan, or raise InvalidWorkflowError; `memory`: see `workflow.load`."""
+        loaded = self._loaded(level, memory=memory)
         if loaded.plan is None:
             raise InvalidWorkflowError(loaded.findings)
         return loaded.plan
@@ -91,10 +91,12 @@ class Planning:
                     inner.mark = inner.key_mark = Mark(place.line)
         return document
 
-    def _loaded(self, level: Level, *, check: bool = False, whole: bool = False) -> Loaded:
+    def _loaded(
+        self, level: Level, *, check: bool = False, whole: bool = False, memory: Mapping[str, Any] | None = None
+    ) -> Loaded:
         """Load a fresh document; `whole`: sources read all of their columns."""
         known: dict[str, Any] | None = {} if whole else None
-        around = Around(self.registry, os.environ, self._directory, level, check, known=known)
+        around = Around(self.registry, os.environ, self._directory, level, check, known=known, memory=memory)
         loaded = outside_loop(lambda: load_document(document := self._fresh(), Findings(document.file), around))
         return replace(loaded, findings=[self._placed(f) for f in loaded.findings])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataflare.component import Config
@@ -72,6 +73,7 @@ async def _run(plan: Plan, planning: Planning, words: RunWords) -> Outcome:
             catch_up=words.get("until") == "now",
             socket=state.socket,
             resolve=secrets,
+            replan=partial(planning.plan, "sample"),
         )
         outcome = await _recorded(plan, context, secrets)
     finally:

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -78,10 +80,12 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
     from dataflare.component import Config, Registry, StageContext, state_store
     from dataflare.executor.contract import RunContext
     from dataflare.executor.local import LocalExecutor
-    from dataflare.workflow import plan_or_raise
+    from dataflare.workflow import Written, plan_or_raise
 
     registry = Registry.installed()
-    plan = await asyncio.to_thread(plan_or_raise, path, registry=registry, environ=dict(os.environ), level="sample")
+    planned = partial(plan_or_raise, registry=registry, environ=dict(os.environ), level="sample")
+    written = Written(path, await asyncio.to_thread(path.read_bytes))
+    plan = await asyncio.to_thread(planned, written)
     settings = dict(plan.settings.state)
     kind = registry.find(state_store, settings.pop("type"))
     store = kind(kind.spec.config.model_validate(settings))
@@ -89,7 +93,13 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
     store.open()
     if not leased:
         vars(store)["lease"] = lambda _name: _NoLease()
-    context = RunContext(registry=registry, runtime=runtime, store=store, run=run_name)
+    context = RunContext(
+        registry=registry,
+        runtime=runtime,
+        store=store,
+        run=run_name,
+        replan=lambda memory: planned(replace(written, memory=memory)),
+    )
     try:
         return await LocalExecutor(Config()).execute(plan, context)
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from dataflare.clock import SystemClock
 from dataflare.component import StageContext, destination, lookup, processor, source, state_store
 from dataflare.errors import DataFlareError, WorkflowError
-from dataflare.plan_words import Action, NodeKind
+from dataflare.plan_words import Action, Change, NodeKind
 from dataflare.workflow.document import Value
 from dataflare.workflow.findings import near
 from dataflare.workflow.misplaced import BESIDE
@@ -188,11 +188,17 @@ def mode(draft: Draft) -> str:
     return str(draft.text.mode or draft.cls.spec.traits.modes[0])
 
 
-def contract_of(text: Any) -> dict[str, str]:
-    """Return the words of a source's contract; nothing for other nodes."""
+def contract_of(text: Any) -> dict[str, Any]:
+    """Return the words of a source's `schema` that are said; nothing for other nodes.
+
+    `leave`, beside them, are the kinds of change that are left out by `include` and `exclude`.
+    """
     told = getattr(text, "contract", None)
-    said: dict[str, str] = told.contract.model_dump(exclude_none=True) if told is not None else {}
-    return said
+    if told is None:
+        return {}
+    said: dict[str, Any] = told.contract.model_dump(exclude_none=True)
+    leave = {*told.exclude, *(set(Change).difference(told.include) if told.include is not None else ())}
+    return said | ({"ddl": told.ddl.value} if told.ddl else {}) | ({"leave": sorted(leave)} if leave else {})
 
 
 def write_mode(draft: Draft) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dataflare.component import Stream
     from dataflare.workflow.document import Path
     from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.evolving import Evolving
     from dataflare.workflow.findings import Findings
     from dataflare.workflow.row_steps import RowSteps
     from dataflare.workflow.wiring import Reference, Wiring
@@ -49,10 +50,15 @@ class FlowTyper:
         self._faults = Faults(outline, findings)
         self._flow = Flow()
         self._changing = Changing(outline, findings)
+        self._evolving: Evolving | None = None
 
-    def run(self, known: Mapping[str, Outputs] | None = None) -> Flow:
-        """Type all nodes. A typer runs once; sources whose outputs are `known` are not asked."""
+    def run(self, known: Mapping[str, Outputs] | None = None, evolving: Evolving | None = None) -> Flow:
+        """Type all nodes. A typer runs once; sources whose outputs are `known` are not asked.
+
+        `evolving` knows which columns streams had before.
+        """
         flow, known = self._flow, known or {}
+        self._evolving = evolving
         if self._types:
             self._steps.foresee(self._outline)
         for wave in self._waves():
@@ -125,6 +131,8 @@ class FlowTyper:
         if not self._types:
             self._flow.untyped.add(draft.id)
             return {n: Output(n, Schema()) for n in streams}
+        if self._evolving is not None:
+            streams = self._evolving.source(draft, streams)
         outputs = {n: Output(n, s.schema, s.kind, tuple(s.key)) for n, s in streams.items()}
         self._flow.codecs |= {(draft.id, n): tuple(s.codecs) for n, s in streams.items()}
         self._flow.unjudged |= {(draft.id, n): tuple(s.unjudged) for n, s in streams.items() if s.unjudged}

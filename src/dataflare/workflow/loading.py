@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import Finding, InvalidWorkflowError, Place
+from dataflare.plan_words import FOLLOWING
 from dataflare.security.secrets import Secret, scrub
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
-from dataflare.workflow.components import Builder, settings_of
+from dataflare.workflow.components import Builder, mode, settings_of
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.examples import check_examples
@@ -69,10 +70,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The text of a file as it was read: what is planned of it does not hang on what the file holds by then."""
+    """The text of a file as it was read: what is planned of it does not hang on what the file holds by then.
+
+    `memory` is what the plan before it left of columns (`workflow.evolving`).
+    """
 
     path: Path
     text: bytes
+    memory: Mapping[str, Any] | None = None
 
 
 def load(
@@ -102,7 +107,8 @@ def load(
     document = read_document(text, findings, json=json)
     if document is None:
         return Loaded(None, findings.found(), None)
-    around = Around(registry, environ, directory, level, check or level == CONNECT, overrides or {})
+    memory = source.memory if isinstance(source, Written) else None
+    around = Around(registry, environ, directory, level, check or level == CONNECT, overrides or {}, memory=memory)
     return load_document(document, findings, around)
 
 
@@ -121,6 +127,7 @@ class Around:
     check: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Outputs] | None = None
+    memory: Mapping[str, Any] | None = None
 
 
 def load_document(document: Document, findings: Findings, around: Around) -> Loaded:
@@ -170,7 +177,8 @@ class _Loading:
         steps = RowSteps()
         wiring = wire(out, self._findings)
         typer = FlowTyper(out, wiring, self._findings, steps, types=level != STATIC, ask=level == SAMPLE)
-        flow = typer.run(self._known(out))
+        evolving = self._evolving(out)
+        flow = typer.run(self._known(out), evolving)
         check_unused(out, wiring, flow, self._findings)
         check_masked(out, flow, self._findings)
         if level != STATIC:
@@ -192,6 +200,8 @@ class _Loading:
                 settled[name] = {**settled.get(name, {}), **found}
             for name, codec in byways.items():
                 settled[name] = {**settled.get(name, {}), "unjudged": codec}
+            for name, traits in evolving.traits(flow).items() if evolving is not None else ():
+                settled[name] = {**settled.get(name, {}), **traits}
         plan = replace(freeze(out, wiring, flow, guarantees, settled), directory=str(self._around.directory))
         check_examples(out.tests, self._document, plan, self._findings)
         if self._findings.failed:
@@ -208,6 +218,15 @@ class _Loading:
         check_surroundings(out, faults)
         if self._around.level == SAMPLE:
             tell_drift(out, self._findings, faults)
+
+    def _evolving(self, out: Outline) -> Any:
+        """Return who follows changes of columns, where a source is followed; others need not import it."""
+        words = (getattr(d.text, "contract", None) for d in out.drafts.values())
+        if not any(mode(d) in FOLLOWING for d in out.drafts.values()) and not any(w.ddl for w in words if w):
+            return None
+        from dataflare.workflow.evolving import Evolving
+
+        return Evolving(out, self._findings, self._around.memory)
 
     def _known(self, out: Outline) -> dict[str, Outputs]:
         """Return the outputs of sources that need not be asked, with their tags."""

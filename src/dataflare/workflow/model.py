@@ -8,7 +8,7 @@ from pydantic import Field
 
 from dataflare.component.settings import Config, Duration, Rate, Size
 from dataflare.listening.settings import CallerAuth  # noqa: TC001 - pydantic reads it
-from dataflare.plan_words import Action, Level
+from dataflare.plan_words import Action, Change, Ddl, Level
 from dataflare.workflow.example_text import ExampleText  # noqa: TC001 - pydantic reads it
 
 NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
@@ -110,7 +110,14 @@ class SchemaText(Config):
     """What may change in the columns of a source."""
 
     contract: ContractText = Field(ContractText(), description="What becomes of data that is not as planned.")
-    ddl: Literal["lenient", "strict"] | None = Field(None, description="Changes of tables that are told by their log.")
+    ddl: Ddl | None = Field(
+        None,
+        description="What becomes of changes of a table that is followed: each ends the run (exception); each reaches "
+        "the destinations (evolve), or as far as they can (try_evolve); nothing is lost: dropped columns stay and are "
+        "null, types become wider only (lenient, the default); nobody hears of them (ignore).",
+    )
+    include: list[Change] | None = Field(None, description="The kinds of change that are heeded; default: all.")
+    exclude: list[Change] = Field([], description="Kinds of change that nobody hears of.")
 
 
 class SourceText(_NodeText):

@@ -81,10 +81,6 @@ class PostgresConfig(Config):
         return f"{self.host or parts.netloc.rpartition('@')[2] or 'localhost'}/{self.database or parts.path.strip('/')}"
 
 
-FOLLOWING = ("cdc", "hybrid")
-"""The modes in which changes are followed."""
-
-
 class ChangesConfig(Config):
     """How changes are followed, for `mode: cdc` and `mode: hybrid`."""
 

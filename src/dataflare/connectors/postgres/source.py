@@ -19,11 +19,12 @@ from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
 from dataflare.connectors.postgres.session import PostgresSession
-from dataflare.connectors.postgres.settings import FOLLOWING, PostgresSourceConfig
+from dataflare.connectors.postgres.settings import PostgresSourceConfig
 from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
 from dataflare.connectors.postgres.values import INFINITY, incoming, is_infinite
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.plan_words import FOLLOWING
 from dataflare.sql.hashing import POSTGRES_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
@@ -143,6 +144,11 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         super().open()
         if self._following is not None:
             self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
+
+    def _compare(self, shown: str, name: str, relation: PostgresRelation) -> None:
+        """Changes of columns are followed, unless the settings declare the columns."""
+        if self._following is None or self.config.columns is not None:
+            super()._compare(shown, name, relation)
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""

@@ -75,6 +75,11 @@ class WorkflowActor(Actor):
         life.easing = life.easing | {task} if waits else life.easing - {task}
         life.changed()
 
+    async def evolves(self) -> None:
+        """A source has other columns from here on than planned; it reads no more under this plan."""
+        self._here.requests.evolve = True
+        self._here.changed()
+
     async def dirty(self) -> None:
         """Rows have flowed since the last barrier."""
         self._here.dirty = True

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended by itself: `succeeded` or `stopped`; `more` where a deadline stopped it."""
+    """How an attempt ended by itself: `succeeded`, `stopped`, or `evolving`: another goes on under another plan.
+
+    `more` where a deadline stopped it.
+    """
 
     status: str
     proposal: Proposal | None
@@ -35,6 +38,7 @@ class Requests:
     stop: bool = False
     more: bool = False
     paused: bool = False
+    evolve: bool = False
     checkpoint: list[asyncio.Future[int]] = field(default_factory=list)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.executor.enumerator import EnumeratorActor
+from dataflare.executor.evolving import memory_of, remember
 from dataflare.executor.turns import turns
 from dataflare.executor.workflow_actor.finishing import finishing
 from dataflare.executor.workflow_actor.life import Ending
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 async def resuming(life: Life) -> Any:
     """Bring every destination to the base epoch, then start the tasks from it."""
     job, base = life.job, life.base
+    if job.replay is None and memory_of(job.plan):
+        await job.runtime.call(remember, job.checkpoints, job.plan)
     job.runtime.emit(RunStarted(job.plan.workflow, job.attempt, base.epoch if base else 0))
     if base is not None:
         await commit_others(life, base)

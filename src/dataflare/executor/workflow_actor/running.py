@@ -19,13 +19,15 @@ async def running(life: Life) -> Any:
     pace, requests, gathered = Pace(life.job.plan), life.requests, False
 
     def asked() -> bool:
-        return life.ended or requests.stop or bool(requests.checkpoint)
+        return life.ended or requests.stop or requests.evolve or bool(requests.checkpoint)
 
     while True:
         await life.until(lambda: asked() or (life.dirty and not requests.paused))
         await life.until(asked, pace.seconds)
         if requests.stop:
             return stopping
+        if requests.evolve:
+            return evolving
         if life.ended and life.job.replay is not None:
             return replayed
         if life.ended and life.eased_tasks and not gathered:  # rows on their way become rows that wait, as state
@@ -47,6 +49,14 @@ async def stopping(life: Life) -> Any:
         await seal(life, last=False)
     _answer(life)
     life.ending = Ending("stopped", life.base, life.requests.more)
+
+
+async def evolving(life: Life) -> Any:
+    """A source has other columns from here on: make durable what came before, and let another plan go on."""
+    await stopping(life)
+    assert life.ending is not None
+    if not life.requests.stop:
+        life.ending = Ending("evolving", life.base)
 
 
 async def replayed(life: Life) -> Any:

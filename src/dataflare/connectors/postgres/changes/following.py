@@ -12,6 +12,7 @@ from dataflare.changes import OP, TX, Op
 from dataflare.component import Split
 from dataflare.component.bad_rows import with_bad_rows
 from dataflare.connectors.postgres.changes.publication import refuse_publication
+from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.snapshots import Reading, Snapshot
 from dataflare.connectors.postgres.changes.stream import ChangeStream
@@ -139,8 +140,11 @@ class Following:
             self._take(session)
 
     def _take(self, session: Statements) -> None:
+        """Take a snapshot; raise SchemaChangedError where it sees other columns than planned."""
         self._snapshot = Snapshot.taken(session, self._table.relation.source)
-        self._until = self._source.context.runtime.clock.monotonic() + SNAPSHOT_SECONDS
+        source = self._source
+        Shapes(source.config, source.context, session, self.tables).compare(self._table.name)
+        self._until = source.context.runtime.clock.monotonic() + SNAPSHOT_SECONDS
 
     def _part(self, split: Split, since: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part; its position tells what each range of it was read under."""

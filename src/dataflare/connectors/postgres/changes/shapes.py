@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataflare.component.deviations import ASIDE
+from dataflare.component.evolution import Policy, evolve, remembered
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema
-from dataflare.errors import WorkflowError
+from dataflare.errors import SchemaChangedError
 from dataflare.monitoring.events import Noticed
+from dataflare.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dataflare.component import StageContext
+    from dataflare.component.known import Known
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.replication.messages import Described, Relation, TablePlan
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 class Shapes:
     """Finds the plan of a relation, and what is different from the plan.
 
-    A column that the log does not have yet at its place, and the table has now, is null there. One that the plan does
-    not know is left out, with a word. What else differs ends the run: the plan would not hold.
+    A planned column that the log does not have at its place is null there: the table got it later, or has it no more.
+    One that was renamed is found by the names that it had.
     """
 
     def __init__(
@@ -36,8 +39,9 @@ class Shapes:
     ) -> None:
         """Know the tables as they were when the source was opened."""
         self._config, self._context, self._session = config, context, session
+        self._tables = tables
         self._by_name = {(t.table.schema, t.table.name): t for t in tables.values()}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def plan(self, relation: Relation) -> TablePlan | None:
         """Return the plan of a relation; None where nobody wants it."""
@@ -45,35 +49,43 @@ class Shapes:
         if table is None:
             return None
         planned = planned_schema(self._context.schemas[table.name])
-        there = {c.name for c in relation.columns}
-        absent = frozenset(n for n in planned.names if n not in there)
-        return replace(table.plan(planned), absent=absent, aside=self._context.on_error in ASIDE)
+        former = {was: c.name for c in self._known(table.name) for was in c.former}
+        absent, words = frozenset(planned.names).difference(table.key), self._context.contract
+        aside = self._context.on_error in ASIDE or words.get("data_type") == "discard_row"
+        return replace(table.plan(planned), absent=absent, former=former, aside=aside)
 
     def described(self, event: Described) -> None:
-        """Compare a relation, the table and the plan; raise WorkflowError where they cannot go together."""
-        relation = event.relation
-        table = self._by_name.get((relation.schema, relation.name))
-        if table is None:
-            return
-        planned = planned_schema(self._context.schemas[table.name])
-        now = followed(self._session, self._config)[table.name].relation.schema
-        for column in planned:
-            if column.name not in now:
-                raise _changed(f"{table.table} has no column {column.name} any more", column.name)
-            if now[column.name].type != column.type:
-                what = f"column {column.name} of {table.table} is {now[column.name].type} now, it was {column.type}"
-                raise _changed(what, column.name)
-        for name in (c.name for c in relation.columns if c.name not in table.relation.schema):
-            if (table.name, name) not in self._told:
-                self._told.add((table.name, name))
-                what = f"{table.table} has a new column {name}, which is left out until the workflow runs again"
-                self._context.emit(Noticed(self._context.workflow, "schema.column_added", what, self._context.node))
+        """Compare the table of a relation with the plan; raise where it cannot go on so: see `compare`."""
+        table = self._by_name.get((event.relation.schema, event.relation.name))
+        if table is not None:
+            self.compare(table.name)
 
+    def compare(self, name: str) -> None:
+        """Compare a table as it is now with the plan.
 
-def _changed(what: str, column: str) -> WorkflowError:
-    return WorkflowError(
-        f"{what}: the workflow was planned with it as it was", hint=f"run it again; see to what uses {column}"
-    )
+        Raises SchemaChangedError where it needs another plan, WorkflowError where the contract of the source refuses
+        what has changed. What is left out is told once.
+        """
+        table = followed(self._session, self._config)[name]
+        wanted = table.relation.schema if self._config.columns is None else Schema.of(self._config.columns)
+        known = self._known(name)
+        evolved = evolve(known, table.stream(wanted), Policy.of(self._context.contract))
+        if (error := evolved.refused(str(table.table))) is not None:
+            raise error
+        if [(c.name, c.type, c.held) for c in evolved.known] != [(c.name, c.type, c.held) for c in known]:
+            raise SchemaChangedError(f"{table.table}: {'; '.join(map(str, evolved.changes))}")
+        for change in evolved.changes:
+            what = f"{table.table}: {change}, which is left out"
+            if what not in self._told:
+                self._told.add(what)
+                self._context.emit(Noticed(self._context.workflow, "schema.left_out", what, self._context.node))
+
+    def _known(self, name: str) -> Known:
+        """Return the columns that a table was planned with; those that it was opened with, if nobody knows."""
+        known = self._context.known.get(name)
+        if known is None:
+            known = remembered(self._tables[name].stream(planned_schema(self._context.schemas[name])))
+        return known
 
 
 __all__ = ["Shapes"]

@@ -21,7 +21,7 @@ from dataflare.connectors.postgres.changes.slot import log_end, refuse_slot, slo
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import Decoded, Described, Settled, Truncated, lsn_text
-from dataflare.errors import DataError, ExternalError, UnavailableError
+from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
 from dataflare.monitoring.events import Noticed
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class ChangeStream:
         self._lock = threading.Lock()
         self._flushed = self._answered = 0
         self._behind = self._asked = False
+        self._change: SchemaChangedError | None = None
         self.bytes_read = 0
         self.meter = LagMeter(0)
 
@@ -82,6 +83,8 @@ class ChangeStream:
                 for batch in batches:
                     yield batch
                     told, when = lsn_of(batch.position or {}), clock.monotonic()
+                if self._change is not None:
+                    raise self._change
                 due = clock.monotonic() - when >= self._config.cdc.heartbeat or self._asked
                 if (due or (end is not None and place.lsn >= end)) and not place.is_open and place.lsn > told:
                     yield self._nothing()
@@ -163,13 +166,16 @@ class ChangeStream:
                 self.bytes_read += len(frames.data)
                 self._caught.look(frames)
                 self._coming = self._decoded(frames)
-            for batch in self._coming:
-                found.append(batch)
-                size += batch.rows.nbytes
-                if size >= TAKEN_BYTES:
-                    break
-            else:
-                self._coming = None
+            try:
+                for batch in self._coming:
+                    found.append(batch)
+                    size += batch.rows.nbytes
+                    if size >= TAKEN_BYTES:
+                        break
+                else:
+                    self._coming = None
+            except SchemaChangedError as change:  # what came before it is still of this plan
+                self._change = change
             now, is_open = self._decoder.time, self._place.is_open
             self.meter.read(self._place.lsn, *((0, now) if is_open else (now, 0)))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,9 @@ _FACTS = (
     "exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
     "and a.attlen = -1 and a.attstorage in ('x', 'e')), "
     "(select min(p.relid::regclass::text) from pg_partition_tree(c.oid) p join pg_class l on l.oid = p.relid "
-    "where p.isleaf and l.relreplident not in (c.relreplident, 'f')) "
+    "where p.isleaf and l.relreplident not in (c.relreplident, 'f')), "
+    "coalesce((select json_object_agg(a.attname, c.oid || '/' || a.attnum)::text from pg_attribute a "
+    "where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '{}') "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
@@ -46,7 +49,8 @@ class FollowedTable:
 
     `key` tells rows apart; `whole`: by all columns, for want of a key. `identity` is the replica identity, `d`, `i`,
     `f` or `n`; `told` are the columns whose values a delete tells. `toasts`: an update may leave values out.
-    `unlike` is a partition that has another identity.
+    `unlike` is a partition that has another identity. `marks` are the numbers of columns in the catalogue, which stay
+    whatever they are called.
     """
 
     name: str
@@ -60,6 +64,7 @@ class FollowedTable:
     whole: bool
     has_before: bool
     unlike: str | None
+    marks: Mapping[str, str]
 
     @property
     def reference(self) -> str:
@@ -68,8 +73,9 @@ class FollowedTable:
 
     def stream(self, schema: Schema) -> Stream:
         """Return the output, for the columns that are wanted."""
+        marks = {c.name: self.marks.get(c.name, "") for c in schema}
         schema = changing(schema, self.key, unchanged=self.toasts, before=self.has_before)
-        return Stream(schema, EdgeKind.UPSERT, self.key)
+        return Stream(schema, EdgeKind.UPSERT, self.key, marks=marks)
 
     def plan(self, schema: Schema) -> TablePlan:
         """Return what the decoder makes of changes, for the planned columns."""
@@ -103,7 +109,9 @@ def _with_arrays_as_texts(relation: PostgresRelation) -> PostgresRelation:
 def _followed(
     session: Statements, output: str, table: Table, relation: PostgresRelation, config: PostgresSourceConfig
 ) -> FollowedTable:
-    ((kind, identity, persistence, index, generated, toasts, other),) = session.run(_FACTS, (table.schema, table.name))
+    ((kind, identity, persistence, index, generated, toasts, other, marks),) = session.run(
+        _FACTS, (table.schema, table.name)
+    )
     if kind not in ("r", "p"):
         raise WorkflowError(f"{table} is no table, so it has no changes", hint="name the tables that it is made of")
     if persistence != "p":
@@ -135,6 +143,7 @@ def _followed(
         whole=whole,
         has_before=full and config.cdc.before,
         unlike=other,
+        marks=json.loads(marks),
     )
 
 

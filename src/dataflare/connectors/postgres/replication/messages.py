@@ -66,7 +66,8 @@ class TablePlan:
 
     `schema` has the columns that are wanted, in order. `kinds` are their types in pg_type, domains resolved, where they
     are known. `unchanged` and `before` ask for `_unchanged` and `_before`, as in `changing`. Columns of `absent` may be
-    missing in the relation, and are null then. `aside`: a value that does not fit is told as a `Misfit`, not raised.
+    missing in the relation, and are null then. `former` are columns by a name that they may have had. `aside`: a value
+    that does not fit is told as a `Misfit`, not raised.
     """
 
     stream: str
@@ -77,6 +78,7 @@ class TablePlan:
     before: bool = False
     absent: frozenset[str] = frozenset()
     aside: bool = False
+    former: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

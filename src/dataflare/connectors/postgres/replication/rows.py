@@ -66,6 +66,7 @@ class Table:
         """Look for the columns; raise WorkflowError where one is missing."""
         self.relation, self.plan = relation, plan
         at = {c.name: n for n, c in enumerate(relation.columns)}
+        at |= {now: at.pop(was) for was, now in plan.former.items() if was in at and now not in at}
         lost = [c.name for c in plan.schema if c.name not in at and c.name not in plan.absent]
         if lost:
             raise WorkflowError(
@@ -170,7 +171,7 @@ class Table:
             return pa.nulls(count, self._schema.field(number).type)
         at = self._at[number]
         assert at is not None
-        kind = self.plan.kinds.get(column.name) or _KINDS.get(self.relation.columns[at].type, "")
+        kind = _KINDS.get(self.relation.columns[at].type) or self.plan.kinds.get(column.name, "")
         if column.name in self.plan.key and ((span.kinds == NULL).any()):
             raise DataError(
                 f"{self.relation}: a row has no {column.name}, which is of its key",

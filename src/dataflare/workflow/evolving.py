@@ -1,0 +1,108 @@
+"""Plans streams anew whose sources have other columns than they had, and tells destinations what they have to follow.
+
+What is remembered from one plan to the next is plain JSON: `{"sources": {node: {output: [column, ...]}},
+"destinations": {node: [name, ...]}}`. The columns are those of `component.known`; the names are those that reached a
+destination, so that no column of its table is dropped that is somebody else's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dataflare.component.evolution import Policy, Verdict, evolve, remembered
+from dataflare.component.known import KnownColumn
+from dataflare.errors import Finding
+from dataflare.plan_words import Ddl, NodeKind
+from dataflare.workflow.components import contract_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dataflare.component import Stream
+    from dataflare.component.evolution import Evolved
+    from dataflare.workflow.drafts import Draft, Outline
+    from dataflare.workflow.findings import Findings
+    from dataflare.workflow.flow import Flow
+
+STRICTEST = (Ddl.EXCEPTION, Ddl.IGNORE, Ddl.LENIENT, Ddl.TRY_EVOLVE, Ddl.EVOLVE)
+"""Where several sources feed a destination, the first of these that one of them has counts."""
+
+
+class Evolving:
+    """Belongs to one planning."""
+
+    def __init__(self, outline: Outline, findings: Findings, memory: Mapping[str, Any] | None = None) -> None:
+        """`memory` is what the plan before left."""
+        self._outline, self._findings, self._memory = outline, findings, memory or {}
+        self._evolved: dict[str, dict[str, Evolved]] = {}
+
+    def source(self, draft: Draft, streams: Mapping[str, Stream]) -> dict[str, Stream]:
+        """Return the streams of a source as they go on; tells what has changed."""
+        found, policy = {}, Policy.of(contract_of(draft.text))
+        before = self._memory.get("sources", {}).get(draft.id, {})
+        for name, stream in streams.items():
+            found[name] = stream
+            if stream.marks is None:
+                continue
+            known = tuple(KnownColumn.from_json(c) for c in before.get(name, ()))
+            evolved = evolve(known or remembered(stream), stream, policy)
+            self._evolved.setdefault(draft.id, {})[name] = evolved
+            self._tell(draft, name, evolved)
+            found[name] = replace(stream, schema=evolved.schema)
+        return found
+
+    def traits(self, flow: Flow) -> dict[str, dict[str, Any]]:
+        """Return, by node, what is remembered of this plan, and the orders of destinations."""
+        found: dict[str, dict[str, Any]] = {}
+        for node, streams in self._evolved.items():
+            known = {name: [c.to_json() for c in e.known] for name, e in streams.items()}
+            changes = [f"{node}{'.' * bool(n)}{n}: {c}" for n, e in streams.items() for c in e.changes]
+            found[node] = {"known": known} | ({"changed": changes} if changes else {})
+        for draft in self._outline.drafts.values():
+            if draft.kind is NodeKind.DESTINATION and flow.typed(draft.id):
+                found[draft.id] = self._orders(draft, flow)
+            elif draft.kind is NodeKind.PROCESSOR:
+                feeding = [e for s in set(_sources(draft.id, flow)) for e in self._evolved.get(s, {}).values()]
+                former = {was: c.name for e in feeding for c in e.known for was in c.former}
+                found[draft.id] = {"former": former} if former else {}
+        return {node: traits for node, traits in found.items() if traits}
+
+    def _orders(self, draft: Draft, flow: Flow) -> dict[str, Any]:
+        sources = sorted(_sources(draft.id, flow))
+        words = {Policy.of(contract_of(self._outline.drafts[s].text)).ddl for s in sources}
+        policy = next((word for word in STRICTEST if word in words), Ddl.LENIENT)
+        streams = [e for s in sources for e in self._evolved.get(s, {}).values()]
+        if not streams:
+            return {"ddl": {"policy": policy.value}} if policy is not Ddl.LENIENT else {}
+        now = list(dict.fromkeys(n for o in flow.inputs(draft.id) for n in o.schema.names))
+        had = self._memory.get("destinations", {}).get(draft.id, ())
+        orders: dict[str, Any] = {"policy": policy.value}
+        if drop := [n for n in had if n not in now and any(n in e.dropped for e in streams)]:
+            orders["drop"] = drop
+        renamed = {old: new for e in streams for old, new in e.renamed.items()}
+        if rename := {old: new for old, new in renamed.items() if old in had and new in now and new not in had}:
+            orders["rename"] = rename
+        return {"reached": now, "ddl": orders}
+
+    def _tell(self, draft: Draft, name: str, evolved: Evolved) -> None:
+        what = f"{draft.id}{'.' * bool(name)}{name}"
+        place = self._outline.place(draft, "schema", key=True)
+        if (error := evolved.refused(what)) is not None:
+            self._findings.add(replace(error.as_finding(), code="schema.changed", place=place))
+        for change in evolved.changes:
+            if change.verdict is not Verdict.REFUSE:
+                left = "" if change.verdict is Verdict.TAKE else ", which is left out"
+                self._findings.add(Finding("info", "schema.changed", f"{what}: {change}{left}", "", place))
+
+
+def _sources(node: str, flow: Flow) -> Iterator[str]:
+    """Yield the sources that feed a node; one may come more than once."""
+    edges = flow.edges.get(node, ())
+    if not edges:
+        yield node
+    for edge in edges:
+        yield from _sources(edge.source, flow)
+
+
+__all__ = ["Evolving"]

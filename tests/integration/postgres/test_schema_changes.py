@@ -1,0 +1,200 @@
+"""Columns of a followed table come, go, get other names and types: the workflow goes on under another plan."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.changes import forget, logged
+from tests.chaos.processes import Ended, begin, dataflare, end, ended, press_ctrl_c, wait_until
+from tests.postgres import Place, place
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.postgres
+
+WORKFLOW = """
+id: {name}
+runtime: {{checkpoint: {{interval: 20ms}}}}
+sources:
+  shop: {{type: postgres, mode: {mode}, config: {{url: "{url}", tables: ["{name}.orders"]}}, schema: {schema}}}
+transformations:
+  more: {{type: mapping, inputs: [shop], config: {{set: {{twice: id * 2}}}}}}
+destinations:
+  log: {{type: file, inputs: [shop], config: {{path: log, format: jsonl}}}}
+  copy:
+    type: postgres
+    inputs: [more]
+    write_mode: merge
+    key: [id]
+    config: {{url: "{url}", table: "{name}.copy"}}
+"""
+
+
+class Shop:
+    """A table, a workflow that follows it, and the process that runs it."""
+
+    def __init__(self, spot: Place, folder: Path) -> None:
+        self.spot, self.folder = spot, folder
+        self.process: subprocess.Popen[str] | None = None
+        spot.run("create table {}.orders (id int primary key, name text, qty int)")
+        spot.run("insert into {}.orders values (1, 'one', 1), (2, 'two', 2)")
+
+    def workflow(self, schema: str = "{}", mode: str = "hybrid") -> None:
+        names = {"name": self.spot.schema, "url": self.spot.url, "schema": schema, "mode": mode}
+        (self.folder / "workflow.yaml").write_text(WORKFLOW.format(**names))
+
+    def begin(self) -> None:
+        """Run it until something ends it, and wait for the first rows."""
+        self.process = begin(self.folder, "run", "workflow.yaml", "--log", "json")
+        self.wait(1, 2)
+
+    def run(self) -> Ended:
+        """Run it as far as the log goes."""
+        return dataflare(self.folder, "run", "workflow.yaml", "--until", "now", "--log", "json")
+
+    def wait(self, *ids: int) -> None:
+        """Wait until rows have come."""
+        assert self.process is not None
+        wait_until(lambda: {r["id"] for r in self.log()}.issuperset(ids), self.process)
+
+    def stop(self) -> list[dict[str, Any]]:
+        """End it; return what it said."""
+        assert self.process is not None
+        press_ctrl_c(self.process)
+        done = ended(self.process)
+        self.process = None
+        return events(done)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return all changes in order, as they stand in the files."""
+        return logged(self.folder / "log")
+
+    def change(self, statements: str) -> None:
+        """Execute statements as one transaction."""
+        with psycopg.connect(self.spot.url) as connection:
+            connection.execute(statements.replace("{}", self.spot.schema))
+
+    def copy(self, columns: str) -> list[tuple[Any, ...]]:
+        return self.spot.run(f"select {columns} from {{}}.copy order by id")
+
+
+def events(done: Ended) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+
+
+def told(found: list[dict[str, Any]]) -> list[str]:
+    return [e["message"].partition(": ")[2] for e in found if e.get("code") == "schema.changed"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with place() as spot:
+        one = Shop(spot, tmp_path)
+        try:
+            yield one
+        finally:
+            if one.process is not None:
+                end(one.process)
+            forget(spot, f"dataflare_{spot.schema}_shop")
+
+
+def test_new_columns_and_wider_ones_are_followed_while_it_runs_and_nothing_is_lost(shop: Shop) -> None:
+    shop.workflow()
+    shop.change("create table {}.copy (id int primary key, name text, qty bigint, twice bigint)")
+    shop.begin()
+    shop.change(
+        "insert into {}.orders values (3, 'three', 3); alter table {}.orders add note text; "
+        "insert into {}.orders values (4, 'four', 4, 'new'); alter table {}.orders alter qty type bigint; "
+        "insert into {}.orders values (5, 'five', 5000000000, 'wide')"
+    )
+    shop.wait(5)
+    shop.change("update {}.orders set note = 'late' where id = 1")
+    shop.change("alter table {}.orders drop qty; insert into {}.orders values (6, 'six', 'gone')")
+    shop.wait(6)
+    said = shop.stop()
+
+    found = told(said)
+    assert found == ["column qty was int32 and is int64 now", "column note is new (string)", "column qty is gone"]
+    assert [e["event"] for e in said if e["event"] == "attempt_failed"] == []
+    rows = shop.copy("id, name, note, twice")
+    assert rows[2:] == [(3, "three", None, 6), (4, "four", "new", 8), (5, "five", "wide", 10), (6, "six", "gone", 12)]
+    assert rows[0] == (1, "one", "late", 2)
+    changes = [(r["id"], r["_op"]) for r in shop.log()]
+    assert changes == [(1, "read"), (2, "read"), *((n, "insert") for n in (3, 4, 5)), (1, "update"), (6, "insert")]
+    assert [r.get("qty") for r in shop.log()] == [1, 2, 3, 4, 5_000_000_000, 1, None]
+
+
+def test_what_changed_while_it_was_stopped_is_followed(shop: Shop) -> None:
+    shop.workflow("{ddl: evolve}")
+    assert shop.run().code == 0
+    shop.change("insert into {}.orders values (3, 'three', 3)")
+    shop.change("alter table {}.orders rename name to label; alter table {}.orders add note text")
+    shop.change("insert into {}.orders values (4, 'four', 4, 'new')")
+    done = shop.run()
+
+    assert done.code == 0, done.err
+    assert told(events(done)) == ["column name is called label now", "column note is new (string)"]
+    assert [(r["id"], r.get("label"), r.get("note")) for r in shop.log()[2:]] == [
+        (3, "three", None),  # the log still calls it by its former name
+        (4, "four", "new"),
+    ]
+    assert told(events(shop.run())) == []
+    assert shop.copy("id, label, note")[2:] == [(3, "three", None), (4, "four", "new")]
+
+
+@pytest.mark.parametrize("schema", ["{ddl: exception}", "{contract: {columns: freeze}}"])
+def test_changes_that_are_refused_end_the_run_and_lose_nothing(shop: Shop, schema: str) -> None:
+    shop.workflow(schema)
+    shop.begin()
+    shop.change("insert into {}.orders values (3, 'three', 3)")
+    shop.change("alter table {}.orders add note text; insert into {}.orders values (4, 'four', 4, 'new')")
+    assert shop.process is not None
+    done = ended(shop.process)
+    shop.process = None
+    assert done.code == 2
+    assert "column note is new (string), which is refused" in done.err
+    assert "contract: {columns: evolve}" in done.err
+    again = shop.run()
+    assert again.code == 2
+    assert "column note is new" in again.err
+
+    shop.workflow()
+    assert shop.run().code == 0
+    assert [(r["id"], r.get("note")) for r in shop.log()] == [(1, None), (2, None), (3, None), (4, "new")]
+
+
+def test_kinds_of_change_are_left_out_by_name(shop: Shop) -> None:
+    shop.workflow("{exclude: [add.column]}")
+    shop.begin()
+    shop.change("alter table {}.orders add note text; insert into {}.orders values (3, 'three', 3, 'new')")
+    shop.wait(3)
+    said = shop.stop()
+    assert told(said) == []
+    assert [e["message"] for e in said if e.get("code") == "schema.left_out"] == [
+        f"{shop.spot.schema}.orders: column note is new (string), which is left out"
+    ]
+    assert "note" not in shop.log()[-1]
+
+
+def test_a_plan_that_does_not_go_with_the_columns_any_more_ends_the_run_with_its_findings(shop: Shop) -> None:
+    shop.workflow("{ddl: evolve}")
+    text = (shop.folder / "workflow.yaml").read_text()
+    (shop.folder / "workflow.yaml").write_text(text.replace("twice: id * 2", "twice: qty * 2"))
+    shop.begin()
+    shop.change("alter table {}.orders drop qty; insert into {}.orders values (3, 'three')")
+    assert shop.process is not None
+    done = ended(shop.process)
+    shop.process = None
+    assert done.code == 2
+    assert "qty" in done.err
+    assert "workflow.yaml:" in done.err
+
+    (shop.folder / "workflow.yaml").write_text(text)
+    assert shop.run().code == 0
+    assert [r["id"] for r in shop.log()] == [1, 2, 3]
