@@ -314,7 +314,9 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         return schema if hints is None else schema.select(c for c in schema.names if c in hints)
 
     def _compare(self, shown: str, name: str, relation: R) -> None:
-        """Hold a table as it is now to the plan."""
+        """Hold a table as it is now to the plan, unless changes of its columns are followed."""
+        if name in self.context.known and self.config.columns is None:
+            return
         planned, there = self._planned_schema(name), relation.schema.names
         self._contract.tell_missing(self._contract.lacks(planned, there, shown), shown)
         if self.config.columns is not None or self.context.hints.columns is None:

@@ -145,11 +145,6 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         if self._following is not None:
             self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
 
-    def _compare(self, shown: str, name: str, relation: PostgresRelation) -> None:
-        """Changes of columns are followed, unless the settings declare the columns."""
-        if self._following is None or self.config.columns is not None:
-            super()._compare(shown, name, relation)
-
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""
         return super().splits(since) if self._following is None else self._following.splits(since)
