@@ -170,7 +170,8 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         self._relations = self.relations(self._session)
         self._check_mode(self._relations)
         self._contract = Contract(self.context, "table")
-        for name, relation in self._relations.items():
+        followed = self.context.known if self.config.columns is None else {}  # that is, their columns may change
+        for name, relation in ((n, r) for n, r in self._relations.items() if n not in followed):
             self._compare(name or self.config.table or "the query", name, relation)
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
@@ -314,9 +315,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         return schema if hints is None else schema.select(c for c in schema.names if c in hints)
 
     def _compare(self, shown: str, name: str, relation: R) -> None:
-        """Hold a table as it is now to the plan, unless changes of its columns are followed."""
-        if name in self.context.known and self.config.columns is None:
-            return
+        """Hold a table as it is now to the plan."""
         planned, there = self._planned_schema(name), relation.schema.names
         self._contract.tell_missing(self._contract.lacks(planned, there, shown), shown)
         if self.config.columns is not None or self.context.hints.columns is None:
