@@ -29,7 +29,7 @@ READ = """
 id: reads
 runtime:
   parallelism: 2
-  checkpoint: {interval: 50ms, timeout: 30s, retain: 3}
+  checkpoint: {interval: 10ms, timeout: 30s, retain: 3}
 sources:
   arrow: {type: file, config: {path: in.arrow, split_bytes: 15kB}}
   avro: {type: file, config: {path: in.avro, split_bytes: 15kB}}
