@@ -150,7 +150,8 @@ def test_while_a_run_goes_on_a_call_is_told_so(tmp_path: Path) -> None:
         assert post(port, "/slow") == (409, {"workflow": "slow", "error": "the run before had not ended"})
         press_ctrl_c(process)
         assert ended(process).code == 130
-    assert {run["run"]: run["status"] for run in history(tmp_path, "slow")}[first[1]["run"]] in ("interrupted", "stopped")
+    statuses = {run["run"]: run["status"] for run in history(tmp_path, "slow")}
+    assert statuses[first[1]["run"]] in ("interrupted", "stopped")
 
 
 @pytest.mark.parametrize(
