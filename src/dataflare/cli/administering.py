@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from dataflare.cli.console import table, write, write_json
-from dataflare.cli.controlling import manager_of
+from dataflare.cli.controlling import ask, manager_of
 from dataflare.cli.surroundings import plan_of
 from dataflare.errors import LeaseHeldError, UnavailableError, WorkflowError
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.batch import Position
-    from dataflare.component import Administers, Split
+    from dataflare.component import Administers, Reread, Split
     from dataflare.plan import Node
 
 FOLLOWING = ("cdc", "hybrid")
@@ -27,7 +27,7 @@ def status_command(file: Path, *, as_json: bool) -> int:
     """Say of each source that follows changes what it keeps on its server, and where its reading stands."""
     with Capture(file) as capture:
         for node, source in capture.sources():
-            facts = source.standing(capture.opened(node.id))
+            facts = {**source.standing(capture.opened(node.id)), "requests": capture.asked(node.id)}
             if as_json:
                 write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
             else:
@@ -52,6 +52,33 @@ def drop_command(file: Path, *, yes: bool, as_json: bool) -> int:
                 told = f"dropped {', '.join(dropped)}" if dropped else "there is nothing to drop"
                 write(f"{node.id}: {told}")
     return 0
+
+
+def resnapshot_command(file: Path, name: str, keys: str, *, as_json: bool) -> int:
+    """Write down that a table is to be read again, and let the workflow know where it runs."""
+    with Capture(file) as capture:
+        node, request = capture.request(name, _bounds(keys))
+        identity = capture.write_down(node, request)
+    try:
+        ask(capture.where, "requests")
+        runs = True
+    except UnavailableError:
+        runs = False
+    if as_json:
+        facts = {"stream": request.stream, "low": request.low, "high": request.high}
+        write_json({"workflow": capture.plan.workflow, "source": node, "request": identity, **facts, "running": runs})
+    else:
+        by = "by the run that goes on" if runs else "by the next run"
+        write(f"{node}: {name} is read again {by}")
+    return 0
+
+
+def _bounds(keys: str) -> tuple[str | None, str | None]:
+    """Return the first and the last key of `A..B`; each may be left out."""
+    low, dots, high = keys.partition("..")
+    if keys and not dots:
+        raise WorkflowError(f"--keys {keys} is no range", hint="write --keys A..B; A.. and ..B leave one side open")
+    return low or None, high or None
 
 
 class Capture:
@@ -101,6 +128,36 @@ class Capture:
         opened = proposals[-1].positions.get(node, {}).get("open", []) if proposals else []
         return [(grant.split, grant.position) for grant in map(Grant.from_json, opened)]
 
+    def request(self, name: str, bounds: tuple[str | None, str | None]) -> tuple[str, Reread]:
+        """Return the source that follows a table, and what it is asked; raise WorkflowError where none does."""
+        from dataflare.component import Rereads
+
+        error = WorkflowError("no source of this workflow reads tables again", hint="it is for change capture")
+        for node, source in self.sources():
+            if isinstance(source, Rereads):
+                try:
+                    return node.id, source.reread(name, bounds)
+                except WorkflowError as refused:
+                    error = refused
+        raise error
+
+    def write_down(self, node: str, request: Reread) -> str:
+        """Keep a request in the state until it is done; return its id."""
+        from dataflare.state.requests import Requests
+
+        with self.where.existing_store(self.registry, self.runtime) as store:
+            records = manager_of(store, self.plan.workflow).records
+            return Requests(records).add(node, request, self.runtime.clock.now())
+
+    def asked(self, node: str) -> int:
+        """Return how many requests to a source are not done."""
+        from dataflare.state.requests import Requests
+
+        if not self._has_state():
+            return 0
+        with self.where.store(self.registry, self.runtime) as store:
+            return len(Requests(manager_of(store, self.plan.workflow).records).read().get(node, ()))
+
     def refuse_a_run(self) -> None:
         """Keep runs of the workflow away until the end; raise UnavailableError where there is one."""
         if not self._has_state():
@@ -144,4 +201,4 @@ def _told(name: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-__all__ = ["Capture", "drop_command", "status_command"]
+__all__ = ["Capture", "drop_command", "resnapshot_command", "status_command"]

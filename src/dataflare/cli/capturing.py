@@ -36,3 +36,21 @@ def cdc_drop(file: File, *, yes: Yes = False, as_json: AsJson = False) -> int:
     from dataflare.cli.administering import drop_command
 
     return drop_command(file, yes=yes, as_json=as_json)
+
+
+@capture.command(name="resnapshot")
+def cdc_resnapshot(
+    file: File,
+    table: Annotated[str, typer.Argument(help="A table that is followed.", show_default=False)],
+    *,
+    keys: Annotated[str, typer.Option(help="Only rows whose keys are from A to B.", metavar="A..B")] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Read a table again beside its changes.
+
+    The whole of it, or a range of its key. Changes go on meanwhile, and no row goes back in time. A workflow that runs
+    begins at once, the next run else; `cdc status` counts what is not done.
+    """
+    from dataflare.cli.administering import resnapshot_command
+
+    return resnapshot_command(file, table, keys, as_json=as_json)

@@ -17,7 +17,7 @@ from dataflare.component.lookup import Lookup
 from dataflare.component.processor import Processor, RecordProcessor
 from dataflare.component.registry import Registry
 from dataflare.component.settings import Config, Duration, Field, Size
-from dataflare.component.source import Administers, RecordSource, SourceConnector, Split, Stream
+from dataflare.component.source import Administers, RecordSource, Reread, Rereads, SourceConnector, Split, Stream
 from dataflare.component.spec import Spec
 from dataflare.component.store import Lease, StateStore
 
@@ -40,6 +40,8 @@ __all__ = [
     "RecordProcessor",
     "RecordSource",
     "Registry",
+    "Reread",
+    "Rereads",
     "Runtime",
     "Size",
     "SourceConnector",

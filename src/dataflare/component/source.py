@@ -183,6 +183,44 @@ class SourceConnector(Component[C]):
         """Learn that everything up to these positions (by split id) is committed everywhere (invariant 1)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """What is asked of a source that follows changes: to read a table again, while its changes go on.
+
+    `id` tells requests apart; `stream` is an output; `low` and `high` are keys, both included (None: from the first,
+    to the last), as JSON values of the connector.
+    """
+
+    id: str
+    stream: str
+    low: list[Any] | None = None
+    high: list[Any] | None = None
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """What a source can that reads tables again beside their changes (`dataflare cdc resnapshot`).
+
+    Rows come as `_op` `read`, behind all changes that they hold and before all that they do not hold, so that no row
+    goes back in time. A request may come more than once, also after it was done.
+    """
+
+    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
+        """Return the request, without an id, for a table and texts of the first and the last key.
+
+        Called as those of `Administers`; raises WorkflowError where there is no such table, or where it cannot be.
+        """
+        ...
+
+    def ask(self, requests: Sequence[Reread]) -> None:
+        """Take in all requests that are not done, on each instance that is open; those that are known go on."""
+        ...
+
+    def answered(self) -> Sequence[str]:
+        """Return the ids of requests that are read and committed; called after `acknowledge`. They are removed then."""
+        ...
+
+
 @runtime_checkable
 class Administers(Protocol):
     """What a source can that keeps something on its server between runs, such as the slot of a log (`dataflare cdc`).

@@ -27,6 +27,7 @@ VERBS: Mapping[str, str] = {
     "checkpoint": "checkpoint",
     "measure": "measure",
     "tap": "tap",
+    "requests": "take_requests",
 }
 """The closed set of verbs and the message that each sends."""
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Epoch
+from dataflare.executor.asked import AskedTask
 from dataflare.executor.build import Built, build_task
 from dataflare.executor.demand import Demand
 from dataflare.executor.easing import Easing
@@ -23,7 +24,7 @@ from dataflare.executor.progress import Progress
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
 from dataflare.executor.snapshots import Saved, load_states, save_states
-from dataflare.executor.watching import Meter, Taps, WatchedTask
+from dataflare.executor.watching import Meter, Taps
 from dataflare.monitoring.events import Noticed
 from dataflare.plan import Mechanism
 
@@ -41,7 +42,7 @@ GATHER_SECONDS = 0.005
 """How long a batch that was read waits for more to come with it: a source that does not wait makes them meanwhile."""
 
 
-class TaskActor(WatchedTask):
+class TaskActor(AskedTask):
     """Task `index` of a stage."""
 
     def __init__(self, job: Job, stage: Stage, index: int) -> None:
@@ -54,13 +55,12 @@ class TaskActor(WatchedTask):
         self._workflow: ActorRef | None = None
         self._outlets: list[Outlet] = []
         self._inlets = Inlets(inlets_of(job.graph, stage.index, index))
-        mode = job.plan.node(stage.operators[0].nodes[0]).traits.get("mode", "full")
-        self._demand = Demand(self._outlets, stops=mode == "full")
+        traits = job.plan.node(stage.operators[0].nodes[0]).traits
+        self._demand = Demand(self._outlets, stops=traits.get("mode", "full") == "full")
         self._easing = Easing(job.runtime, lambda waits: self._tell("eases", self.name, waits))
-        self._round = 0
         self._held = self._paused = self._waiting = self._pumping = self._draining = self._told = False
         self._positions: dict[int, dict[str, Any]] = {}
-        self._progress = Progress(job.runtime, job.plan.workflow)
+        self._round, self._progress = 0, Progress(job.runtime, job.plan.workflow)
         self.meter, self.taps = Meter(job.runtime.clock), Taps(job.runtime.clock)
 
     # ---- opening ------------------------------------------------------------------------------------------------

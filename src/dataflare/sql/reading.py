@@ -126,6 +126,11 @@ def after(relation: Relation, position: Sequence[Any], values: Values) -> str:
     return _compared(relation.order, position, values, "<" if relation.descending else ">")
 
 
+def at_least(relation: Relation, position: Sequence[Any], values: Values) -> str:
+    """Return the condition that a row does not come before a position."""
+    return _compared(relation.order, position, values, "<=" if relation.descending else ">=")
+
+
 def up_to(relation: Relation, position: Sequence[Any], values: Values) -> str:
     """Return the condition that a row does not come after a position."""
     return _compared(relation.order, position, values, ">=" if relation.descending else "<=")
@@ -153,4 +158,4 @@ def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
     return f"({listed})" if len(order) > 1 else listed
 
 
-__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "ordered", "select", "up_to"]
+__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "at_least", "ordered", "select", "up_to"]

@@ -12,7 +12,7 @@ import pytest
 from tests.changes import KEYS, SETUP, Followed, Writer, difference, followers, wait_for
 from tests.postgres import Place, place
 
-from dataflare.connectors.postgres.changes import following
+from dataflare.connectors.postgres.changes import parts
 from dataflare.errors import DataError, ExternalError, StateError
 from dataflare.testing.stage import batches_of
 
@@ -259,20 +259,11 @@ def test_tables_are_not_read_while_somebody_reads_the_slot(follow: Any, spot: Pl
     asyncio.run(taken())
 
 
-def test_a_table_that_is_new_in_the_workflow_is_not_followed_without_having_been_read(follow: Any, spot: Place) -> None:
-    spot.run("create table {}.a (id int primary key)")
-    spot.run("create table {}.b (id int primary key)")
-    changes = Run(follow("a")).changes
-    spot.run(f"alter publication {spot.schema} add table {{}}.b")
-    with pytest.raises(StateError, match=r"\.b is new in the workflow"):
-        list(batches_of(follow("a", "b").source, changes))
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_writers_at_work_all_the_time_lose_nothing(
     follow: Any, spot: Place, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "SNAPSHOT_SECONDS", 0.0)  # another snapshot for each statement
+    monkeypatch.setattr(parts, "SNAPSHOT_SECONDS", 0.0)  # another snapshot for each statement
     for statement in SETUP.format(schema=spot.schema, rows=ROWS).split(";"):
         if statement.strip():
             spot.run(statement)

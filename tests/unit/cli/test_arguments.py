@@ -33,7 +33,7 @@ COMMANDS = (
         "demo",
     ),
     *(f"dead-letter {name}" for name in ("list", "show", "replay", "drop")),
-    *(f"cdc {name}" for name in ("status", "drop")),
+    *(f"cdc {name}" for name in ("status", "drop", "resnapshot")),
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 

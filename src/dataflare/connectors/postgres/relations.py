@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dataflare.sql.hashing import Text
     from dataflare.sql.predicate import Form
 
-_WHOLE = ("int2", "int4", "int8")
+WHOLE = ("int2", "int4", "int8")
 _TEXTS = ("text", "varchar")
-_COMPARED = (*_WHOLE, "bool", "date", "timestamp", "timestamptz", "numeric")
+_COMPARED = (*WHOLE, "bool", "date", "timestamp", "timestamptz", "numeric")
 
 
 def _value(text: str, kind: str) -> str:
@@ -90,11 +90,11 @@ class PostgresRelation(ReadRelation):
     def whole_key(self) -> str | None:
         """Return the key where it is one column of whole numbers, which can be cut into ranges."""
         only = self.unique[0] if len(self.unique) == 1 else ""
-        return only if self.kinds.get(only) in _WHOLE else None
+        return only if self.kinds.get(only) in WHOLE else None
 
     def is_whole(self, column: str, schema: Schema) -> bool:
         """Tell whether a column of the order is read anyhow, as a whole number: a position can be taken of it."""
-        return column in schema and self.kinds[column] in _WHOLE and schema[column].type in ("int16", "int32", "int64")
+        return column in schema and self.kinds[column] in WHOLE and schema[column].type in ("int16", "int32", "int64")
 
     def at(self, column: str) -> str:
         """Return the column of the table, whatever a query that reads it calls an output: `order by` means that one."""
@@ -131,7 +131,7 @@ class PostgresRelation(ReadRelation):
         """Return the expression that yields a column of the order as a number or as text, for a position."""
         name = column.removeprefix("/")
         text = POSTGRES.quote(name)
-        return f"{text}::int8" if self.kinds[name] in _WHOLE else f"{text}::text"
+        return f"{text}::int8" if self.kinds[name] in WHOLE else f"{text}::text"
 
     def value(self, column: str, value: Any) -> str:
         """Return a value of a position as a literal: COPY takes no parameters."""
@@ -232,4 +232,4 @@ def _flat(column: Described) -> str:
     return f"case when array_ndims({name}) > 1 then ({deep})::{kind} else {items} end"
 
 
-__all__ = ["PostgresRelation", "relations"]
+__all__ = ["WHOLE", "PostgresRelation", "relations"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, Stream, source
 from dataflare.component.deviations import ASIDE, Contract
-from dataflare.connectors.postgres.changes.administering import Administering
+from dataflare.connectors.postgres.changes.administering import Administered
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.settling import settled_place
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
@@ -27,13 +26,13 @@ from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.plan_words import FOLLOWING
 from dataflare.sql.hashing import POSTGRES_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
-from dataflare.sql.reading import after, select, up_to
+from dataflare.sql.reading import after, at_least, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dataflare.component import Lag
+    from dataflare.component import Lag, Reread
     from dataflare.component.contract import MaybeAsync
     from dataflare.connectors.postgres.changes.following import Following
     from dataflare.connectors.postgres.copying import Form
@@ -59,7 +58,7 @@ SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
         {"url": "postgresql://app@localhost/shop", "password": "${secret:pg/PASSWORD}", "tables": ["public.orders"]}
     ],
 )
-class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelation]):
+class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, PostgresRelation]):
     """Reads tables, views or a query of PostgreSQL, by COPY straight into Arrow.
 
     What goes straight into tables of PostgreSQL, with no node between, is not even parsed: the bytes of COPY pass
@@ -117,21 +116,6 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         finally:
             session.close()
 
-    def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
-        """Tell how slot and publication stand."""
-        with self._administering() as found:
-            return found.standing(opened)
-
-    def leftovers(self) -> Sequence[str]:
-        """Name slot and publication, where this workflow made them."""
-        with self._administering() as found:
-            return found.leftovers()
-
-    def drop(self) -> Sequence[str]:
-        """Drop slot and publication, where this workflow made them."""
-        with self._administering() as found:
-            return found.drop()
-
     def streams(self) -> Mapping[str, Stream]:
         """Ask the database."""
         found = super().streams()
@@ -173,6 +157,15 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def lag(self) -> Lag | None:
         """Return how far the slot and its reader are behind, for changes."""
         return None if self._following is None else self._following.lag()
+
+    def ask(self, requests: Sequence[Reread]) -> None:
+        """Read tables again beside their changes."""
+        if self._following is not None:
+            self._following.ask(requests)
+
+    def answered(self) -> Sequence[str]:
+        """Return the requests that are done."""
+        return () if self._following is None else self._following.answered()
 
     def codecs(self, relation: PostgresRelation) -> tuple[str, ...]:
         """Offer bytes of what comes in ranges, and of exactly the types that the plan names."""
@@ -302,6 +295,10 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
         if "window" in split.data or "missing" in split.data:
             return self.within(split, relation, relation.value)
+        if "between" in split.data:
+            low, high = split.data["between"]
+            from_low = [at_least(relation, low, relation.value)] if low is not None else []
+            return [*from_low, *([up_to(relation, high, relation.value)] if high is not None else [])]
         if "keys" not in split.data:
             return []
         (name,) = relation.order
@@ -349,14 +346,6 @@ class PostgresSource(SqlSource[PostgresSourceConfig, Statements, PostgresRelatio
         refuse_twins(self.session.run, relation, conditions)
 
     # ---- small things -------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _administering(self) -> Iterator[Administering]:
-        session = self.connected()
-        try:
-            yield Administering(session, self.config, self.context)
-        finally:
-            session.close()
 
     def _arrow(self) -> PostgresSession:
         """Return a connection that yields Arrow, instead of the one that there is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Actor
 from dataflare.executor.faults import as_error
+from dataflare.executor.workflow_actor.asking import ask_sources
 from dataflare.executor.workflow_actor.life import Ending, Life
 from dataflare.executor.workflow_actor.opening import opening
 from dataflare.executor.workflow_actor.watch import Watch
@@ -109,6 +110,10 @@ class WorkflowActor(Actor):
         self._here.requests.checkpoint.append(waiting)
         self._here.changed()
         return waiting
+
+    async def take_requests(self) -> asyncio.Task[None]:
+        """Give sources what was written down for them meanwhile."""
+        return asyncio.get_running_loop().create_task(ask_sources(self._here))
 
     async def describe(self) -> asyncio.Task[dict[str, Any]]:
         """Return where the workflow stands; see `Watch.describe`."""

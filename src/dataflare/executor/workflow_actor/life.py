@@ -55,6 +55,7 @@ class Life:
         self.easing: set[str] = set()
         self.waits: dict[str, set[str]] = {}
         self.reports: dict[int, list[Report]] = {}
+        self.asked: set[str] = set()
         self.rejected: dict[str, tuple[int, int]] = {}
         self.base: Proposal | None = None
         self.round = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dataflare.executor.enumerator import EnumeratorActor
 from dataflare.executor.evolving import memory_of, remember
 from dataflare.executor.turns import turns
+from dataflare.executor.workflow_actor.asking import ask_sources
 from dataflare.executor.workflow_actor.finishing import finishing
 from dataflare.executor.workflow_actor.life import Ending
 from dataflare.executor.workflow_actor.running import running
@@ -70,6 +71,7 @@ async def _start(life: Life) -> None:
         life.watch(ref)
         life.enumerators[stage.source] = ref
         ends[stage.source] = await ref.ask("ends")
+    await ask_sources(life)
     life.waits = turns(life.job.plan)
     for stage in life.job.graph.stages:
         enumerator = life.enumerators[stage.source] if stage.source is not None else None

@@ -10,6 +10,7 @@ from dataflare.errors import DataError, Place, StalledError
 from dataflare.executor.contract import REPLAY
 from dataflare.executor.exchange import Barrier
 from dataflare.executor.job import KINDS
+from dataflare.executor.workflow_actor.asking import forget_answered
 from dataflare.executor.workflow_actor.steps import acknowledge, clean, commit_decider, commit_others, mark_committed
 from dataflare.monitoring.events import CheckpointStalled, EpochCommitted, EpochSealed
 from dataflare.plan import NodeKind
@@ -38,6 +39,7 @@ async def seal(life: Life, *, last: bool) -> float:
     await commit_others(life, proposal)
     await mark_committed(life, proposal)
     await acknowledge(life)
+    await forget_answered(life)
     await clean(life, proposal)
     life.base = proposal
     life.epochs += 1

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component import Reread
 from dataflare.connectors.postgres.changes.slot import PLUGIN, Names, signature, slot_state, taken
+from dataflare.connectors.postgres.changes.tables import followed
+from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_text
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
     from dataflare.component import Split, StageContext
+    from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
 
@@ -31,7 +37,7 @@ class Administering:
 
     def __init__(self, session: Statements, config: PostgresSourceConfig, context: StageContext) -> None:
         """Know the names."""
-        self._session, self._names = session, Names.of(config.cdc, context)
+        self._session, self._config, self._names = session, config, Names.of(config.cdc, context)
 
     def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
         """Return how slot, publication and the state of the workflow stand to each other."""
@@ -50,6 +56,7 @@ class Administering:
             "kept_bytes": None if state is None else state.kept_bytes,
             "state_lsn": next((p.get("lsn", s.data["begin"]) for s, p in streams), None),
             "parts_open": len(opened) - len(streams),
+            "read_beside": [a["stream"] for _, p in streams for a in p.get("again", ())],
         }
 
     def leftovers(self) -> Sequence[str]:
@@ -85,5 +92,76 @@ class Administering:
             self._session.run(f"drop publication {POSTGRES.quote(names.publication)}")
         return found
 
+    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
+        """Return the request to read a table again, whole or from one key to another."""
+        found = followed(self._session, self._config)
+        known = {n: t for n, t in found.items() if table in (n, str(t.table), t.table.name, t.reference)}
+        if not known:
+            names = ", ".join(str(t.table) for t in found.values())
+            raise WorkflowError(f"the workflow follows no table {table}", hint=f"one of {names}")
+        ((stream, one),) = list(known.items())[:1]
+        if one.whole:
+            raise WorkflowError(
+                f"{one.table} has no key, so it cannot be read beside its changes",
+                hint="add a key to the table, and let its replica identity be the default",
+            )
+        if bounds != (None, None) and len(one.key) > 1:
+            names = ", ".join(one.key)
+            raise WorkflowError(
+                f"the key of {one.table} has several columns: {names}", hint="read it whole, without --keys"
+            )
+        low, high = (None if bound is None else [self._key(one, bound)] for bound in bounds)
+        return Reread("", stream, low, high)
 
-__all__ = ["Administering"]
+    def _key(self, table: FollowedTable, text: str) -> Any:
+        """Return a key as the positions of its table have it; the server says whether it is one."""
+        (name,), relation = table.key, table.relation
+        if relation.kinds[name] not in WHOLE:
+            ((plain,),) = self._session.run(f"select ({relation.value(name, text)})::text")
+            return plain
+        if re.fullmatch(r"-?\d{1,18}", text) is None:
+            what = f"{text} is no key of {table.table}: {name} is a whole number"
+            raise WorkflowError(what, hint="write --keys 1..99")
+        return int(text)
+
+
+class Administered:
+    """The part of the source that is asked beside runs."""
+
+    config: PostgresSourceConfig
+    context: StageContext
+
+    def connected(self) -> Statements:
+        """Return a new connection."""
+        raise NotImplementedError
+
+    def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
+        """Tell how slot and publication stand."""
+        with self._administering() as found:
+            return found.standing(opened)
+
+    def leftovers(self) -> Sequence[str]:
+        """Name slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.leftovers()
+
+    def drop(self) -> Sequence[str]:
+        """Drop slot and publication, where this workflow made them."""
+        with self._administering() as found:
+            return found.drop()
+
+    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
+        """Return the request to read a table, or a range of its key, again."""
+        with self._administering() as found:
+            return found.reread(table, bounds)
+
+    @contextmanager
+    def _administering(self) -> Iterator[Administering]:
+        session = self.connected()
+        try:
+            yield Administering(session, self.config, self.context)
+        finally:
+            session.close()
+
+
+__all__ = ["Administered", "Administering"]

@@ -1,8 +1,9 @@
-"""Leaves out of the stream what the first reading of the tables has seen, until the stream has caught up with it."""
+"""Leaves out of the stream what reading of the tables has seen, until the stream has caught up with it."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 
     from dataflare.connectors.postgres.changes.place import Place
     from dataflare.connectors.postgres.changes.snapshots import Flags, Numbers
-    from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.replication.frames import Frames
     from dataflare.connectors.postgres.replication.messages import Decoded
-    from dataflare.connectors.postgres.statements import Statements
 
 _BEGIN, _STREAM_COMMIT = b"Bc"
 _COLLATIONS = (
@@ -31,33 +31,34 @@ _COLLATIONS = (
 
 
 class Caught:
-    """Works on the `seen` of a place."""
+    """Works on the `seen` of a place, and on what is `again` read of it.
 
-    def __init__(self, place: Place, session: Statements, tables: Mapping[str, FollowedTable]) -> None:
+    `passed` are the numbers of transactions of which something may have been passed on since it was cleared, while
+    something is to be read again.
+    """
+
+    def __init__(self, place: Place, source: Rows, tables: Mapping[str, FollowedTable]) -> None:
         """Know no transaction yet."""
-        self._place, self._session, self._tables = place, session, tables
+        self._place, self._source, self._tables = place, source, tables
         self._transactions: dict[int, int] = {}
+        self.passed: set[int] = set()
 
     def look(self, frames: Frames) -> None:
         """Learn the numbers of the transactions that these messages tell of, by the LSN of their commit."""
-        if not self._place.seen:
-            self._transactions.clear()
-            return
         at = frames.starts[frames.kinds == _BEGIN]
         commits, numbers = frames.longs[at + 1].tolist(), frames.words[at + 17].tolist()
         at = frames.starts[frames.kinds == _STREAM_COMMIT]
         commits, numbers = commits + frames.longs[at + 6].tolist(), numbers + frames.words[at + 1].tolist()
         open_still = {lsn: number for lsn, number in self._transactions.items() if lsn >= self._place.lsn}
         self._transactions = open_still | dict(zip(commits, numbers, strict=True))
+        self.passed = self.passed | set(numbers) if self._place.again else set()
 
     def seen(self, decoded: Decoded) -> Flags | None:
-        """Tell by row which changes were seen; None where none was. One whose key does not fit was not."""
+        """Tell by row which changes a first reading saw; None where none. One whose key does not fit was not seen."""
         seen = self._place.seen.get(decoded.stream)
         if seen is None or decoded.first.commit_lsn >= seen.until:
             return None
-        texts = decoded.rows[TX].combine_chunks().dictionary_encode()
-        known = [self._transactions[int(text, 16)] for text in texts.dictionary.to_pylist()]
-        transactions = np.array(known, np.int64)[texts.indices.to_numpy()]
+        transactions = self.numbers(decoded.rows)
         table = self._tables[decoded.stream]
         keys = [decoded.rows[name].combine_chunks() for name in table.key]
         fits = np.ones(len(transactions), bool)
@@ -65,18 +66,29 @@ class Caught:
             fits &= key.is_valid().to_numpy(zero_copy_only=False)
         flags = np.zeros(len(transactions), bool)
         keys = [key.filter(pa.array(fits)) for key in keys] if not fits.all() else keys
-        flags[fits] = seen.flags(transactions[fits], keys, lambda keys, parts: self._ranks(table, keys, parts))
+        flags[fits] = seen.flags(transactions[fits], keys, partial(self.ranks, table))
         return flags if flags.any() else None
 
+    def numbers(self, changes: pa.Table) -> Numbers:
+        """Return the number of the transaction of each change."""
+        texts = changes[TX].combine_chunks().dictionary_encode()
+        known = [self._transactions[int(text, 16)] for text in texts.dictionary.to_pylist()]
+        found: Numbers = np.array(known, np.int64)[texts.indices.to_numpy()]
+        return found
+
+    def number(self, commit_lsn: int) -> int | None:
+        """Return the number of a transaction; None where it is not known."""
+        return self._transactions.get(commit_lsn)
+
     def saw_truncate(self, stream: str, commit_lsn: int) -> bool:
-        """Tell whether the whole table was read after it was emptied by a transaction."""
+        """Tell whether the whole table was read, the first time, after it was emptied by a transaction."""
         seen = self._place.seen.get(stream)
         return seen is not None and commit_lsn < seen.until and seen.by_all(self._transactions[commit_lsn])
 
-    def _ranks(self, table: FollowedTable, keys: Sequence[Any], parts: Sequence[list[Any]]) -> Numbers:
+    def ranks(self, table: FollowedTable, keys: Sequence[Any], parts: Sequence[list[Any]]) -> Numbers:
         """Ask the server, by row, how many of some keys its key comes behind."""
         relation, names = table.relation, list(table.relation.order)
-        collations = dict(self._session.run(_COLLATIONS, (table.table.schema, table.table.name)))
+        collations = dict(self._source.session.run(_COLLATIONS, (table.table.schema, table.table.name)))
         columns = ", ".join(
             f"(k->>{n})::{POSTGRES.quote(relation.kinds[c])}" + (f" collate {collations[c]}" if c in collations else "")
             for n, c in enumerate(names)
@@ -85,7 +97,7 @@ class Caught:
         counted = " + ".join(f"(row({columns}) > row({bound}))::int4" for bound in bounds)
         sql = f"select {counted} from jsonb_array_elements($1::jsonb) with ordinality as u(k, n) order by n"  # noqa: S608 - quoted
         rows = [[_text(v) for v in row] for row in zip(*(c.to_pylist() for c in keys), strict=True)]
-        return np.array([count for (count,) in self._session.run(sql, (json.dumps(rows),))], np.int64)
+        return np.array([count for (count,) in self._source.session.run(sql, (json.dumps(rows),))], np.int64)
 
 
 def _text(value: Any) -> str:

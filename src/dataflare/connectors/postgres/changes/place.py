@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
 from dataflare.connectors.postgres.replication.messages import Point, lsn_number, lsn_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dataflare.batch import Position
     from dataflare.connectors.postgres.replication.messages import Decoded, Settled
@@ -20,7 +21,9 @@ class Place:
     """All transactions that were committed before `lsn` are passed, and those up to the point `opened` of the next.
 
     `ahead`: streams of which more was passed. `told`: streams of which rows that do not fit were put aside up to a
-    point, before the others. `seen`: what the first reading of tables had in it already.
+    point, before the others. `seen`: what the first reading of tables had in it already. `again`: what is to be read
+    beside the stream; `answered` are the names of what was. `tables` are those that are followed, by stream: schema and
+    name; None: those that the split names.
     """
 
     lsn: int
@@ -28,6 +31,9 @@ class Place:
     ahead: dict[str, Point] = field(default_factory=dict)
     told: dict[str, Point] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
+    again: list[Resnapshot] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    tables: dict[str, list[str]] | None = None
     is_open: bool = False
 
     @classmethod
@@ -37,14 +43,16 @@ class Place:
             return cls(begin)
         if "splits" in position:
             by_stream: dict[str, list[Reading]] = {}
-            for value in position["splits"].values():
+            for value in filter(None, position["splits"].values()):
                 reading = Reading.from_json(value)
                 by_stream.setdefault(reading.stream, []).append(reading)
             return cls(begin, seen={name: Seen(readings) for name, readings in by_stream.items()})
         opened = Point(lsn_number(position["tx"]), position["rows"]) if "tx" in position else None
         ahead, told = (_points(position.get(name, {})) for name in ("ahead", "told"))
         seen = {name: Seen.from_json(value) for name, value in position.get("seen", {}).items()}
-        return cls(lsn_number(position["lsn"]), opened, ahead, told, seen)
+        again = [Resnapshot.from_json(value) for value in position.get("again", ())]
+        beside = (again, list(position.get("answered", ())), position.get("tables"))
+        return cls(lsn_number(position["lsn"]), opened, ahead, told, seen, *beside)
 
     def position(self) -> Position:
         """Return it as JSON values."""
@@ -56,7 +64,26 @@ class Place:
                 found[name] = {stream: [lsn_text(p.commit_lsn), p.number] for stream, p in points.items()}
         if self.seen:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
+        if self.again:
+            found["again"] = [one.to_json() for one in self.again]
+        if self.answered:
+            found["answered"] = list(self.answered)
+        if self.tables is not None:
+            found["tables"] = self.tables
         return found
+
+    def only(self, streams: Collection[str]) -> None:
+        """Forget all other streams: they are not followed any more."""
+        self.ahead = {name: point for name, point in self.ahead.items() if name in streams}
+        self.seen = {name: seen for name, seen in self.seen.items() if name in streams}
+        self.answered += [one.id for one in self.again if one.stream not in streams and not one.new]
+        self.again = [one for one in self.again if one.stream in streams]
+
+    @property
+    def newest(self) -> int:
+        """An LSN that no transaction is behind of which anything was passed, and none before that still comes."""
+        opened = self.opened.commit_lsn if self.opened is not None else 0
+        return max([self.lsn, opened, *(point.commit_lsn for point in self.ahead.values())])
 
     @property
     def after(self) -> Point:

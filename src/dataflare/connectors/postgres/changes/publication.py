@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dataflare.connectors.postgres.changes.slot import made_publication, made_slot, refused, slot_state
+from dataflare.connectors.postgres.changes.slot import made_publication, made_slot, refused, signature, slot_state
 from dataflare.connectors.postgres.changes.tables import problem
-from dataflare.errors import UnavailableError
+from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.sql.dialect import Table
 from dataflare.sql.postgres_types import POSTGRES
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _PART = (
     "select attnames::text[], rowfilter from pg_publication_tables where pubname = $1::text and schemaname = $2::text "
     "and tablename = $3::text"
 )
+_COMMENT = "select coalesce(obj_description(oid, 'pg_publication'), '') from pg_publication where pubname = $1::text"
 _PARTS_VERSION = 150_000
 """Before it, a publication tells whole tables only."""
 _SERVER = (
@@ -129,6 +132,30 @@ def refuse_publication(session: Statements, names: Names, tables: Iterable[Follo
         raise error
 
 
+def republished(
+    session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], left: Sequence[list[str]]
+) -> None:
+    """Let a publication tell tables that it does not hold yet, and no more those that were left, where it is ours.
+
+    Where this user may not, what it lacks is for `refuse_publication` to say.
+    """
+    there = set(session.run(_TABLES, (names.publication,)))
+    missing = [t for t in tables if (t.table.schema, t.table.name) not in there]
+    comments = session.run(_COMMENT, (names.publication,))
+    mine = [text for (text,) in comments if text in (signature(names), signature(names, names.slot))]
+    gone = [table for table in left if tuple(table) in there] if mine else []
+    if not (config.create and comments and (missing or gone)):
+        return
+    name = POSTGRES.quote(names.publication)
+    with suppress(UnavailableError, WorkflowError):
+        if mine and any(t.partitioned for t in missing):
+            session.run(f"alter publication {name} set (publish_via_partition_root = true)")
+        for table in missing:
+            session.run(f"alter publication {name} add table {table.reference}")
+        for schema, table_name in gone:
+            session.run(f"alter publication {name} drop table {POSTGRES.reference(Table(table_name, schema))}")
+
+
 def table_problems(
     session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], mode: str
 ) -> Iterator[DataFlareError]:
@@ -155,4 +182,11 @@ def table_problems(
             yield UnavailableError(f"the user may not read {table.table}", hint=f"run: {grant}")
 
 
-__all__ = ["publication_problems", "refuse_publication", "server_problems", "slot_problems", "table_problems"]
+__all__ = [
+    "publication_problems",
+    "refuse_publication",
+    "republished",
+    "server_problems",
+    "slot_problems",
+    "table_problems",
+]

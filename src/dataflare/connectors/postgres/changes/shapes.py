@@ -15,11 +15,9 @@ from dataflare.schema import Schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataflare.component import StageContext
     from dataflare.component.known import Known
-    from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.replication.messages import Described, Relation, TablePlan
-    from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
 
 
@@ -30,15 +28,9 @@ class Shapes:
     One that was renamed is found by the names that it had.
     """
 
-    def __init__(
-        self,
-        config: PostgresSourceConfig,
-        context: StageContext,
-        session: Statements,
-        tables: Mapping[str, FollowedTable],
-    ) -> None:
+    def __init__(self, source: Rows, tables: Mapping[str, FollowedTable]) -> None:
         """Know the tables as they were when the source was opened."""
-        self._config, self._context, self._session = config, context, session
+        self._config, self._context, self._source = source.config, source.context, source
         self._tables = tables
         self._by_name = {(t.table.schema, t.table.name): t for t in tables.values()}
         self._told: set[str] = set()
@@ -60,13 +52,13 @@ class Shapes:
         if table is not None:
             self.compare(table.name)
 
-    def compare(self, name: str) -> None:
-        """Compare a table as it is now with the plan.
+    def compare(self, name: str, session: Statements | None = None) -> None:
+        """Compare a table as it is now with the plan; `session`: as a transaction that is open sees it.
 
         Raises SchemaChangedError where it needs another plan, WorkflowError where the contract of the source refuses
         what has changed. What is left out is told once.
         """
-        table = followed(self._session, self._config)[name]
+        table = followed(session or self._source.session, self._config)[name]
         wanted = table.relation.schema if self._config.columns is None else Schema.of(self._config.columns)
         known = self._known(name)
         evolved = evolve(known, table.stream(wanted), Policy.of(self._context.contract))

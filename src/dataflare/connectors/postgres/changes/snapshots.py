@@ -46,13 +46,14 @@ class Snapshot:
     lsn: int
 
     @classmethod
-    def taken(cls, session: Statements, source: str) -> Self:
+    def taken(cls, session: Statements, source: str, *, wait: bool = True) -> Self:
         """Begin a transaction that sees one snapshot of a table until it ends.
 
         The lock comes first: TRUNCATE and changes of the table wait for it, and would not be seen by the snapshot.
+        Where it is not to `wait`, ExternalError tells that somebody else holds the table for himself.
         """
         session.run("begin isolation level repeatable read read only")
-        session.run(f"lock table {source} in access share mode")
+        session.run(f"lock table {source} in access share mode{'' if wait else ' nowait'}")
         ((text, lsn),) = session.run(_SEEN)
         return cls._of(text, lsn_number(lsn))
 

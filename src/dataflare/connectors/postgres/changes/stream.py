@@ -15,7 +15,8 @@ from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.component.lag import LagMeter
 from dataflare.connectors.postgres.changes.caught import Caught
 from dataflare.connectors.postgres.changes.misfits import left, put_aside
-from dataflare.connectors.postgres.changes.place import Place, lsn_of
+from dataflare.connectors.postgres.changes.place import lsn_of
+from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import log_end, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
@@ -25,15 +26,14 @@ from dataflare.errors import DataError, ExternalError, SchemaChangedError, Unava
 from dataflare.monitoring.events import Noticed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 
     from dataflare.batch import Position
-    from dataflare.component import StageContext
+    from dataflare.connectors.postgres.changes.parts import Parts
+    from dataflare.connectors.postgres.changes.place import Place
     from dataflare.connectors.postgres.changes.slot import Names, SlotState
-    from dataflare.connectors.postgres.changes.tables import FollowedTable
+    from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.replication.frames import Frames
-    from dataflare.connectors.postgres.settings import PostgresSourceConfig
-    from dataflare.connectors.postgres.statements import Statements
 
 RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
 TAKEN_BYTES = 8 << 20
@@ -46,20 +46,14 @@ WAIT_SECONDS, WAIT_SECONDS_MAX = 0.1, 2.0
 
 
 class ChangeStream:
-    """One reader of a slot; `session` is a connection for questions, which nobody else uses meanwhile."""
+    """One reader of a slot; the connection of `source` is for questions, and nobody else uses it meanwhile."""
 
-    def __init__(
-        self,
-        config: PostgresSourceConfig,
-        context: StageContext,
-        session: Statements,
-        tables: Mapping[str, FollowedTable],
-        names: Names,
-    ) -> None:
+    def __init__(self, source: Rows, tables: Mapping[str, FollowedTable], names: Names, parts: Parts) -> None:
         """Know all of it; connect later."""
-        self._config, self._context, self._session, self._names = config, context, session, names
+        self._config, self._context, self._source, self._names = source.config, source.context, source, names
         self._tables = tables
-        self._shapes = Shapes(config, context, session, tables)
+        self._shapes = Shapes(source, tables)
+        self.resnapshots = Resnapshots(source.context, parts, tables)
         self._connection: ReplicationConnection | None = None
         self._coming: Iterator[Batch] | None = None
         self._lock = threading.Lock()
@@ -69,18 +63,17 @@ class ChangeStream:
         self.bytes_read = 0
         self.meter = LagMeter(0)
 
-    async def read(self, since: Position | None, until: Position | None, begin: int) -> AsyncGenerator[Batch]:
-        """Yield what comes after a position, at first after the LSN `begin`; up to `until`, where that is given."""
+    async def read(self, place: Place, until: Position | None) -> AsyncGenerator[Batch]:
+        """Yield what comes after a place; up to `until`, where that is given, and to the end of what is read again."""
         call, clock = self._context.runtime.call, self._context.runtime.clock
         end = lsn_of(until) if until is not None else None
-        place = self._place = await self._started(since, begin)
+        self._place = await self._started(place)
         await call(self._beat)
         pulse = asyncio.create_task(self._pulse())
         try:
             told, when = place.lsn, clock.monotonic()
-            while end is None or place.lsn < end:
-                batches = await call(self._taken)
-                for batch in batches:
+            while end is None or place.lsn < end or self.resnapshots.unread(place):
+                for batch in [*await call(self._taken), *await call(self._again)]:
                     yield batch
                     told, when = lsn_of(batch.position or {}), clock.monotonic()
                 if self._change is not None:
@@ -104,6 +97,12 @@ class ChangeStream:
         self._flushed = max(self._flushed, lsn_of(position))
         self.meter.committed(self._flushed)
 
+    def forget(self, answered: Collection[str]) -> None:
+        """What was asked for under these names is done, and nobody asks any more."""
+        with self._lock:
+            self.resnapshots.forget(answered)
+            self._place.answered = [i for i in self._place.answered if i not in answered]
+
     def close(self) -> None:
         """Tell the server what is committed, and disconnect."""
         connection = self._connection
@@ -116,13 +115,12 @@ class ChangeStream:
 
     # ---- beginning ----------------------------------------------------------------------------------------------
 
-    async def _started(self, since: Position | None, begin: int) -> Place:
+    async def _started(self, place: Place) -> Place:
         """Wait for the slot to be free, and start; retry where somebody takes it first."""
         runtime = self._context.runtime
         deadline, wait = runtime.clock.monotonic() + self._config.cdc.slot_wait, WAIT_SECONDS
         while True:
-            place = Place.at(since, begin)
-            found = await runtime.call(slot_state, self._session, self._names.slot)
+            found = await runtime.call(slot_state, self._source.session, self._names.slot)
             state = refuse_slot(found, self._names.slot, place.lsn)
             if state.active_pid is None:
                 try:
@@ -149,7 +147,7 @@ class ChangeStream:
         self._connection, self._flushed, self._answered = connection, place.lsn, 0
         self._coming = None
         self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
-        self._caught = Caught(place, self._session, self._tables)
+        self._caught = Caught(place, self._source, self._tables)
         self.meter = LagMeter(place.lsn)
 
     # ---- changes ------------------------------------------------------------------------------------------------
@@ -162,7 +160,8 @@ class ChangeStream:
         with self._lock:
             self._answer()
             if self._coming is None:
-                frames = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
+                wait = self.resnapshots.wait_seconds(self._place)
+                frames = connection.receive(RECEIVE_SECONDS if wait is None else wait, RECEIVE_BYTES)
                 self.bytes_read += len(frames.data)
                 self._caught.look(frames)
                 self._coming = self._decoded(frames)
@@ -186,6 +185,13 @@ class ChangeStream:
         self._place.read_up_to(frames.wal_end)
         self._asked = frames.reply_wanted  # before it stops, the server waits for all to be acknowledged
 
+    def _again(self) -> list[Batch]:
+        """Read a piece of what is to be read beside the stream, where there is one."""
+        if self._coming is not None or not self.resnapshots.unread(self._place):
+            return []
+        with self._lock:
+            return list(self.resnapshots.read(self._source.session, self._place, self._caught))
+
     def _batches(self, event: Any) -> Iterator[Batch]:
         place = self._place
         if isinstance(event, Decoded):
@@ -195,6 +201,7 @@ class ChangeStream:
                 place.told[event.stream] = misfits[-1].point
                 yield Batch(put_aside(misfits, str(self._tables[event.stream].table)), "errors", place.position())
             self._refuse_moved(event.stream, rows)
+            rows = self.resnapshots.passing(event.stream, rows, place, self._caught)
             place.passed(event)
             if rows.num_rows:
                 yield Batch(rows, event.stream, place.position())
@@ -220,7 +227,9 @@ class ChangeStream:
 
     def _truncated(self, event: Truncated) -> Iterator[Batch]:
         for stream in event.streams:
-            seen, policy = self._caught.saw_truncate(stream, event.point.commit_lsn), self._config.cdc.truncate
+            number, policy = self._caught.number(event.point.commit_lsn), self._config.cdc.truncate
+            seen = self._caught.saw_truncate(stream, event.point.commit_lsn)
+            seen = seen or self.resnapshots.leaves_out_truncation(stream, number, self._place)
             if not seen and policy == "fail":
                 raise DataError(
                     f"{self._tables[stream].table} was truncated at {lsn_text(event.point.commit_lsn)}",
@@ -229,6 +238,7 @@ class ChangeStream:
             if seen or policy == "skip":
                 continue
             self._place.seen.pop(stream, None)  # all that is in the table from here on comes by the stream
+            self.resnapshots.emptied(stream, number)
             self._place.ahead[stream] = event.point
             yield Batch(self._gone(stream, event), stream, self._place.position())
 
@@ -256,8 +266,8 @@ class ChangeStream:
         with self._lock:
             if self._connection is not None:
                 self._connection.acknowledge(self._flushed)
-            self.meter.looked(*log_end(self._session))
-            state, most = slot_state(self._session, self._names.slot), self._config.cdc.max_wal
+            self.meter.looked(*log_end(self._source.session))
+            state, most = slot_state(self._source.session, self._names.slot), self._config.cdc.max_wal
         if state is None:
             return
         behind = (most is not None and state.kept_bytes > most) or state.wal_status == "unreserved"

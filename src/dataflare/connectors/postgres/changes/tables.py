@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dataflare.batch import RESERVED
 from dataflare.changes import changing
@@ -18,8 +18,10 @@ from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from dataflare.batch import Batch, Position
+    from dataflare.component import Split, StageContext
     from dataflare.connectors.postgres.relations import PostgresRelation
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
@@ -41,6 +43,27 @@ _FACTS = (
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
+
+
+class Rows(Protocol):
+    """The source, as far as it reads tables."""
+
+    config: PostgresSourceConfig
+    context: StageContext
+    bytes_read: int
+
+    @property
+    def session(self) -> Statements:
+        """The connection that is open now; reading may take another one instead."""
+        ...
+
+    def ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
+        """Yield the parts of a table."""
+        ...
+
+    def rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +204,4 @@ def planned_schema(schema: Schema) -> Schema:
     return schema.select(n for n in schema.names if n not in RESERVED)
 
 
-__all__ = ["FollowedTable", "followed", "planned_schema", "problem", "refuse_problems"]
+__all__ = ["FollowedTable", "Rows", "followed", "planned_schema", "problem", "refuse_problems"]

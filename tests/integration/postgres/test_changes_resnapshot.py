@@ -1,0 +1,351 @@
+"""Tables are read again, and new ones for the first time, beside the stream of their changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.changes import KEYS, SETUP, Followed, Writer, followers, there
+from tests.postgres import Place, place
+
+from dataflare.component import Reread
+from dataflare.connectors.postgres.changes import parts
+from dataflare.connectors.postgres.changes.following import CHANGES
+from dataflare.errors import StateError, WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dataflare.batch import Batch
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def spot() -> Iterator[Place]:
+    with place() as found:
+        yield found
+
+
+@pytest.fixture
+def follow(spot: Place) -> Iterator[Callable[..., Followed]]:
+    with followers(spot, "hybrid") as build:
+        yield build
+
+
+def begun(one: Followed) -> Followed:
+    """Read all parts, then the changes up to now."""
+    *first, one.stream = list(one.source.splits(None))  # type: ignore[misc]
+    ends = {}
+    for split in first:
+        for batch in one.source.read(split, None, None):
+            ends[split.id] = json.loads(json.dumps(batch.position))
+    one.position = {"splits": ends}
+    one.batches()
+    return one
+
+
+def ops(one: Followed) -> list[tuple[Any, ...]]:
+    """Return what comes up to now: the operation, and the values of each row."""
+    found = []
+    for row in one.rows():
+        values = [v for k, v in row.items() if not k.startswith("_")]
+        found.append((row["_op"], *values))
+    return found
+
+
+def asked(one: Followed, stream: str = "a", low: Any = None, high: Any = None, name: str = "1") -> None:
+    one.source.ask([Reread(name, stream, low, high)])
+
+
+def test_a_range_is_read_again_beside_changes(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key, v int)")
+    spot.run("insert into {}.a select n, 0 from generate_series(0, 9) n")
+    one = begun(follow("a"))
+    spot.run("update {}.a set v = 1 where id = 3")  # in what is read
+    spot.run("update {}.a set v = 1 where id = 8")
+    asked(one, low=[2], high=[5])
+    found = ops(one)
+    assert [r for r in found if r[0] == "read"] == [("read", 2, 0), ("read", 3, 1), ("read", 4, 0), ("read", 5, 0)]
+    assert [r for r in found if r[0] != "read"] in ([("update", 8, 1)], [("update", 3, 1), ("update", 8, 1)])
+    spot.run("update {}.a set v = 2 where id = 3")
+    assert ops(one) == [("update", 3, 2)]
+    assert one.position["answered"] == ["1"]
+    one.source.acknowledge({CHANGES: one.position})
+    assert one.source.answered() == ["1"]
+    assert one.source.answered() == []
+
+
+def test_a_row_waits_for_the_changes_that_it_holds(follow: Any, spot: Place) -> None:
+    """The stream stands before them when the range is read: it has not been told of them yet."""
+    spot.run("create table {}.a (id int primary key, v int)")
+    spot.run("insert into {}.a select n, 0 from generate_series(0, 9) n")
+    one = begun(follow("a"))
+    asked(one)
+    found = _ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (3, 4)"))
+    reads = [r for r in found if r["_op"] == "read"]
+    assert [r["id"] for r in reads] == list(range(10))
+    for key in range(10):
+        row = [r for r in found if r["id"] == key]
+        assert [r["_tx"] for r in row] == sorted(r["_tx"] for r in row)
+        assert [r["v"] for r in row] == sorted(r["v"] for r in row), "it went back in time"
+        assert row[-1]["v"] == (1 if key in (3, 4) else 0)
+
+
+def _ahead(one: Followed, change: Callable[[], Any]) -> list[dict[str, Any]]:
+    """Read on, with a change between the receipt of the log and the reading of the table."""
+    stream_of = one.source._following
+    assert stream_of is not None
+    found: list[Batch] = []
+    end = one.source.ends()[CHANGES]
+
+    async def gather() -> None:
+        reading = one.source.read(one.stream, one.position, end)
+        changed = False
+        real = stream_of._rows.piece
+
+        def piece(*arguments: Any) -> Any:
+            nonlocal changed
+            if not changed:
+                changed = True
+                change()
+            return real(*arguments)
+
+        stream_of._rows.piece = piece  # type: ignore[method-assign]
+        found.extend([batch async for batch in reading])
+        await reading.aclose()
+
+    asyncio.run(gather())
+    one.position = json.loads(json.dumps(found[-1].position))
+    return [row for batch in [*found, *one.batches()] for row in batch.rows.to_pylist()]
+
+
+def test_a_range_of_texts_has_the_order_of_the_server(follow: Any, spot: Place) -> None:
+    spot.run('create table {}.a (name text collate "en-x-icu" primary key, v int)')
+    spot.run("insert into {}.a values ('a', 0), ('B', 0), ('c', 0), ('D', 0)")
+    one = begun(follow("a"))
+    asked(one, low=["B"], high=["c"])
+    found = _ahead(one, lambda: spot.run("update {}.a set v = 1"))
+    by_key = {key: [(r["_op"], r["v"]) for r in found if r["name"] == key] for key in "aBcD"}
+    again = [("update", 1), ("read", 1)]
+    assert by_key == {"a": again[:1], "B": again, "c": again, "D": again[:1]}
+
+
+def test_what_is_passed_on_is_seen_by_what_is_read(follow: Any, spot: Place) -> None:
+    """Transactions that were open when it was asked for hold it up; the stream goes on meanwhile."""
+    spot.run("create table {}.a (id int primary key, v int)")
+    spot.run("insert into {}.a values (1, 0)")
+    one = begun(follow("a"))
+    asked(one)
+    seen: list[tuple[Any, ...]] = []
+    with psycopg.connect(spot.url) as open_transaction:
+        open_transaction.execute(f"insert into {spot.schema}.a values (2, 0)")
+        spot.run("update {}.a set v = 1 where id = 1")
+        end = one.source.ends()[CHANGES]
+
+        async def gather() -> None:
+            reading = one.source.read(one.stream, one.position, end)
+            async for batch in reading:
+                seen.extend((r["_op"], r["id"], r["v"]) for r in batch.rows.to_pylist())
+                if seen == [("update", 1, 1)] and not open_transaction.closed:
+                    open_transaction.commit()
+                    open_transaction.close()
+            await reading.aclose()
+
+        asyncio.run(gather())
+    assert seen[0] == ("update", 1, 1)
+    assert sorted(seen[1:]) in ([("insert", 2, 0), ("read", 1, 1), ("read", 2, 0)], [("read", 1, 1), ("read", 2, 0)])
+
+
+def test_a_table_that_others_hold_for_themselves_is_read_later(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    spot.run("create table {}.b (id int primary key)")
+    spot.run("insert into {}.a values (1)")
+    one = begun(follow("a", "b"))
+    seen: list[tuple[str, int]] = []
+    with psycopg.connect(spot.url) as holding:
+        spot.run("insert into {}.b values (7)")
+        end = one.source.ends()[CHANGES]
+
+        async def gather() -> None:
+            reading = one.source.read(one.stream, one.position, end)
+            async for batch in reading:
+                seen.extend((r["_op"], r["id"]) for r in batch.rows.to_pylist())
+                if seen == [("insert", 7)]:
+                    holding.execute(f"lock table {spot.schema}.a in access exclusive mode")
+                    asked(one)
+                    spot.run("insert into {}.b values (8)")
+                elif len(seen) == 2:
+                    holding.rollback()
+            await reading.aclose()
+
+        asyncio.run(gather())
+    assert seen == [("insert", 7), ("insert", 8), ("read", 1)]
+
+
+@pytest.mark.parametrize("policy", ["apply", "skip"])
+def test_a_truncation_beside_it_counts(follow: Any, spot: Place, policy: str) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    spot.run("insert into {}.a values (1), (2)")
+    one = begun(follow("a", cdc={"truncate": policy}))
+    asked(one, low=[1], high=[5])
+    found = _ahead(one, lambda: [spot.run("truncate {}.a"), spot.run("insert into {}.a values (2), (9)")])
+    rows: set[int] = {1, 2}
+    for row in found:
+        if row["_op"] == "truncate":
+            rows.clear()
+        else:
+            rows.add(row["id"])
+    assert rows == ({2, 9} if policy == "apply" else {1, 2, 9})
+
+
+def test_a_table_that_is_new_is_read_first_and_followed_then(follow: Any, spot: Place) -> None:
+    for name in "ab":
+        spot.run(f"create table {{}}.{name} (id int primary key, v int)")
+        spot.run(f"insert into {{}}.{name} select n, 0 from generate_series(1, 5) n")
+    one = begun(follow("a"))
+    spot.run("update {}.b set v = 9 where id = 1")
+    two = follow("a", "b")
+    one.source.close()
+    two.position, two.stream = one.position, one.stream
+    spot.run("update {}.a set v = 1 where id = 2")
+    found = _ahead(two, lambda: spot.run("update {}.b set v = 1 where id = 5"))
+    by_table = [(len(r) > 0, r["_op"], r["id"], r["v"]) for r in found]
+    assert sorted(by_table) == sorted(
+        [(True, "update", 2, 1), (True, "read", 1, 9), *((True, "read", n, 0) for n in (2, 3, 4)), (True, "read", 5, 1)]
+    )
+    spot.run("update {}.b set v = 2 where id = 5")
+    spot.run("delete from {}.b where id = 1")
+    assert [(r[0], r[1]) for r in ops(two)] == [("update", 5), ("delete", 1)]
+    assert list(two.position["tables"]) == ["a", "b"]
+    published = f"select tablename::text from pg_publication_tables where pubname = '{spot.schema}' order by 1"
+    assert spot.run(published) == [("a",), ("b",)]
+
+    three = follow("b")
+    two.source.close()
+    three.position, three.stream = two.position, two.stream
+    spot.run("insert into {}.a values (77, 0)")
+    spot.run("insert into {}.b values (77, 0)")
+    assert ops(three) == [("insert", 77, 0)]
+    assert spot.run(published) == [("b",)]
+    four = follow("a", "b")
+    three.source.close()
+    four.position, four.stream = three.position, three.stream
+    assert sorted(ops(four)) == [("read", n, 1 if n == 2 else 0) for n in (1, 2, 3, 4, 5, 77)]
+
+
+def test_a_table_that_comes_while_the_others_are_read_the_first_time_is_read_as_well(follow: Any, spot: Place) -> None:
+    for name in "abc":
+        spot.run(f"create table {{}}.{name} (id int primary key)")
+        spot.run(f"insert into {{}}.{name} values (1)")
+    one = follow("a", "b")
+    first = next(iter(one.source.splits(None)))
+    since = json.loads(json.dumps(first.resume))
+    one.source.close()
+    two = follow("c", "b")  # one is new, and one that is read already is gone
+    *rest, two.stream = list(two.source.splits(since))
+    assert [split.data["stream"] for split in rest] == ["b"]
+    ends = {}
+    for split in rest:
+        for batch in two.source.read(split, None, None):
+            ends[split.id] = json.loads(json.dumps(batch.position))
+    assert list(two.source.read(first, None, None)) == []
+    two.position = {"splits": {**ends, first.id: None}}
+    assert ops(two) == [("read", 1)]
+
+
+def test_what_cannot_be_read_again_is_said(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    spot.run("create table {}.w (x int)")
+    spot.run("alter table {}.w replica identity full")
+    spot.run("create table {}.p (a int, b int, primary key (a, b))")
+    source = follow("a", "w", "p").source
+    assert source.reread("a", ("2", None)) == Reread("", "a", [2], None)
+    assert source.reread(spot.table("p"), (None, None)) == Reread("", "p")
+    for table, bounds, told in (
+        ("none", (None, None), "follows no table none"),
+        ("w", (None, None), "has no key"),
+        ("p", ("1", "2"), "has several columns"),
+        ("a", ("x", None), "id is a whole number"),
+    ):
+        with pytest.raises(WorkflowError, match=told):
+            source.reread(table, bounds)
+    one = begun(follow("a"))
+    two = follow("a", "w")
+    one.source.close()
+    two.position, two.stream = one.position, one.stream
+    with pytest.raises(StateError, match="is new in the workflow, and without a key"):
+        two.batches()
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_ranges_that_are_read_again_while_others_write_never_take_a_row_back(
+    follow: Any, spot: Place, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PIECE_ROWS", 40)
+    for statement in SETUP.format(schema=spot.schema, rows=400).split(";"):
+        if statement.strip():
+            spot.run(statement)
+    rng, one = random.Random(seed), begun(follow(*KEYS, fetch_rows=60))
+    logs: dict[str, list[dict[str, Any]]] = {name: [] for name in KEYS}
+    first = {name: there(spot.url, spot.schema, name) for name in KEYS}
+    writer = Writer(spot.url, spot.schema, 400, seed)
+    writer.start()
+    try:
+        for number in range(6):
+            low = rng.randrange(1, 900)
+            bounds = {"items": ([low], [low + 300]), "names": (["n2"], ["n5z"]), "pairs": (None, None)}
+            name = rng.choice(list(KEYS))
+            asked(one, name, *bounds[name], name=str(number))
+            for batch in one.batches():
+                logs[batch.stream] += batch.rows.to_pylist()
+            if rng.random() < 0.5:
+                one.again()
+    finally:
+        writer.stop()
+    for batch in one.batches():
+        logs[batch.stream] += batch.rows.to_pylist()
+    assert sum(row["_op"] == "read" for log in logs.values() for row in log) > 100
+    for name, key in KEYS.items():
+        assert _gone_back(logs[name], key) == []
+        assert _states(first[name], logs[name], key) == _plain(there(spot.url, spot.schema, name), key)
+
+
+def _gone_back(log: list[dict[str, Any]], key: tuple[str, ...]) -> list[Any]:
+    """Return keys of rows whose places in the log are not in order."""
+    newest: dict[Any, str] = {}
+    wrong = []
+    for row in log:
+        at = tuple(row[k] for k in key)
+        if row["_tx"] < newest.get(at, ""):
+            wrong.append(at)
+        newest[at] = row["_tx"]
+    return wrong
+
+
+def _states(first: dict[Any, Any], log: list[dict[str, Any]], key: tuple[str, ...]) -> dict[Any, Any]:
+    rows = _plain(first, key)
+    for row in log:
+        at = tuple(str(row[k]) for k in key)
+        if row["_op"] == "delete":
+            assert at in rows, f"{at} is gone already"
+            del rows[at]
+            continue
+        assert row["_op"] != "update" or at in rows, f"{at} was lost"
+        assert row["_op"] != "insert" or at not in rows, f"{at} is there already"
+        kept = {n: rows[at][n] for n in row.get("_unchanged") or ()}
+        rows[at] = {**_values(row), **kept}
+    return rows
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if v is None else f"{float(v)}" if k == "v" and not isinstance(v, str) else str(v)
+            for k, v in row.items() if not k.startswith("_")}  # fmt: skip
+
+
+def _plain(rows: dict[Any, Any], key: tuple[str, ...]) -> dict[Any, Any]:
+    return {tuple(str(row[k]) for k in key): _values(row) for row in rows.values()}
