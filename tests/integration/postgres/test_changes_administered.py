@@ -117,6 +117,7 @@ def test_nothing_is_dropped_while_it_runs(spot: Place, tmp_path: Path, capsys: p
     file, name = workflow(spot, tmp_path), f"dataflare_{spot.schema}_shop"
     process = begin(tmp_path, "run", "workflow.yaml")
     try:
+        wait_for(lambda: list(tmp_path.glob("out/part-*")))  # the slot is read now and then while it is made
         wait_for(lambda: spot.run(f"select 1 from pg_replication_slots where slot_name = '{name}' and active"))
         assert said(capsys, "cdc", "status", file)["reader"] > 0
         assert "is running" in said(capsys, "cdc", "drop", file, "--yes", code=3)["message"]
