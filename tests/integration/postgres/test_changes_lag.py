@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.changes import Followed, followers, forget, wait_for
-from tests.docs.test_documents import DATAFLARE
 from tests.postgres import VARIABLE, Place, place
 
 from dataflare.connectors.postgres.changes.following import CHANGES
@@ -78,12 +78,14 @@ def test_a_run_tells_it_while_it_goes_on_and_at_its_end(spot: Place, tmp_path: P
     (tmp_path / "shop.yaml").write_text(WORKFLOW.format(schema=spot.schema, variable=VARIABLE))
 
     def called(*command: str) -> str:
-        return subprocess.run([DATAFLARE, *command], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(
+            [sys.executable, "-m", "dataflare.cli", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        ).stdout
 
     def told(*command: str) -> Any:
         return json.loads(called(*command, "--json") or "{}")
 
-    command = [DATAFLARE, "run", "shop.yaml", "--json"]
+    command = [sys.executable, "-m", "dataflare.cli", "run", "shop.yaml", "--json"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as run, ending(run, spot):
         status = wait_for(lambda: (found := told("status", spot.schema)).get("lag") and found)
         assert set(status["lag"]["shop"]) >= {"seconds", "bytes"}

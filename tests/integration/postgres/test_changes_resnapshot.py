@@ -175,6 +175,8 @@ def test_a_table_that_others_hold_for_themselves_is_read_later(follow: Any, spot
             reading = one.source.read(one.stream, one.position, end)
             async for batch in reading:
                 seen.extend((r["_op"], r["id"]) for r in batch.rows.to_pylist())
+                if batch.num_rows == 0:  # the server's own changes move the stream on
+                    continue
                 if seen == [("insert", 7)]:
                     holding.execute(f"lock table {spot.schema}.a in access exclusive mode")
                     asked(one)
