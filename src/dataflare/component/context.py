@@ -58,7 +58,7 @@ class Segments(Protocol):
     """Where an instance leaves parts of its state that do not change any more: written once, read when wanted."""
 
     def put(self, data: bytes) -> str:
-        """Make a segment durable and return its name; only while a snapshot is taken, which then refers to it."""
+        """Make a segment durable and return its name, which the next snapshot, or position of a source, refers to."""
         ...
 
     def get(self, name: str) -> bytes:

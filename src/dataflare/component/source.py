@@ -179,6 +179,14 @@ class SourceConnector(Component[C]):
         """
         return None
 
+    def kept(self, position: Position) -> Position:
+        """Return the position that a checkpoint keeps of the split that is open; asked at a barrier, between two reads.
+
+        What a source has to remember of its rows beyond a position it leaves in `context.segments`, here and between
+        batches: an entry `segment` anywhere in a position or a split names one, which is kept as long as it is named.
+        """
+        return position
+
     def acknowledge(self, positions: Mapping[str, Position]) -> MaybeAsync[None]:
         """Learn that everything up to these positions (by split id) is committed everywhere (invariant 1)."""
 

@@ -41,7 +41,11 @@ class Behind:
 
     def may_begin(self, split: Split, after_round: int) -> bool:
         """Tell whether all that is ahead of a split lies before a barrier that the asking task has passed."""
-        return split.id not in self._open.values() and self._rounds.get(split.id, -1) < after_round
+        return self.is_read(split) and self._rounds.get(split.id, -1) < after_round
+
+    def is_read(self, split: Split) -> bool:
+        """Tell whether all that is ahead of a split has been read, so that a barrier lets it begin."""
+        return split.id not in self._open.values()
 
     def told(self, split: Split) -> Position | None:
         """Return the position at which a split begins that comes behind others; None for any other."""

@@ -55,8 +55,8 @@ class _Given:
     number: int
 
 
-Given = Grant | Literal["later"] | None
-"""A split to read; `later`: ask again after the next barrier; None: there are no more."""
+Given = Grant | Literal["later", "barrier"] | None
+"""A split to read; `later`: ask again after the next barrier; `barrier`: nothing else is missing; None: no more."""
 
 
 class EnumeratorActor(Actor):
@@ -120,15 +120,18 @@ class EnumeratorActor(Actor):
                 self._waiting.remove(grant)
                 return self._give(after_round, grant, 0)
         if self._waiting:
-            return "later"
+            return self._later([grant.split for grant in self._waiting])
         split = self._peeked = self._peeked or await self._next()
         if split is None:
             return None
         if not self._behind.may_begin(split, after_round):
-            return "later"
+            return self._later([split])
         self._peeked = None
         self._granted += 1
         return self._give(after_round, Grant(split, self._behind.told(split)), self._granted)
+
+    def _later(self, waiting: list[Split]) -> Given:
+        return "barrier" if any(self._behind.is_read(split) for split in waiting) else "later"
 
     def _give(self, after_round: int, grant: Grant, number: int) -> Grant:
         self._behind.began(grant.split)

@@ -41,6 +41,7 @@ class SourceReader:
         self._caught_up: list[Grant] = []
         self.waits = connector.waits or inspect.isasyncgenfunction(connector.read)
         self.ended = self._stopped = False
+        self.awaits_barrier = False
         self.grant: Grant | None = None
         self.pending: asyncio.Task[Batch | None] | None = None
         self._position: Position | None = None
@@ -63,10 +64,11 @@ class SourceReader:
             return False
         given: Given = await self._enumerator.ask("take", after_round, self._read_ahead)
         self._read_ahead = None
+        self.awaits_barrier = given == "barrier"
         if given is None:
             self.ended = True
             return False
-        if given == "later":
+        if not isinstance(given, Grant):
             return True
         self.grant = given
         self._position = self.grant.position
@@ -93,6 +95,12 @@ class SourceReader:
         """The batch went down: stand after it."""
         if batch.position is not None:
             self._position = batch.position
+
+    def keep(self) -> None:
+        """Let the source save what it has to remember of the rows that went down; blocking, before `report`."""
+        if self.grant is not None and self._position is not None:
+            with located(self.node):
+                self._position = self.connector.kept(self._position)
 
     def close_split(self) -> None:
         """The split is exhausted, or read as far as it goes now."""

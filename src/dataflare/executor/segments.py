@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dataflare.state.checkpoint import CheckpointManager
 
 
@@ -17,7 +19,10 @@ class TaskSegments:
         self._prefix, self._number = "", 0
 
     def begin(self, prefix: str) -> None:
-        """A snapshot is taken: what is put from now on is named by its epoch, attempt and round."""
+        """Name what is put from now on by its epoch, attempt and round; of one epoch, no two beginnings are the same.
+
+        The epoch is the one that will refer to it, or a later one: what none of them names is removed with that epoch.
+        """
         self._prefix, self._number = prefix, 0
 
     def put(self, data: bytes) -> str:
@@ -29,3 +34,16 @@ class TaskSegments:
     def get(self, name: str) -> bytes:
         """Return a segment."""
         return self._checkpoints.load_state(name)
+
+
+def named_in(positions: Any) -> Iterator[str]:
+    """Yield the segments that positions of a source name, wherever in them (`SourceConnector.kept`)."""
+    if isinstance(positions, dict):
+        for name, value in positions.items():
+            if name == "segment" and isinstance(value, str):
+                yield value
+            else:
+                yield from named_in(value)
+    elif isinstance(positions, list):
+        for value in positions:
+            yield from named_in(value)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dataflare.executor.build import Built
+    from dataflare.executor.exchange import Barrier
+    from dataflare.executor.job import Job
+    from dataflare.executor.reader import SourceReader
     from dataflare.state.checkpoint import CheckpointManager
 
 
@@ -26,17 +29,29 @@ class Saved:
     segments: dict[str, list[str]] = field(default_factory=dict)
 
 
-def save_states(checkpoints: CheckpointManager, built: Built, prefix: str, index: int) -> Saved:
-    """Save the state of a task's operators. What is the same everywhere, task 0 saves."""
+def save_states(job: Job, built: Built, reader: SourceReader | None, barrier: Barrier, index: int) -> Saved:
+    """Save what a source remembers and the state of a task's operators. What is the same everywhere, task 0 saves.
+
+    At the last barrier operators have none any more.
+    """
+    prefix, checkpoints, saved = f"{barrier.epoch}-{job.attempt}-{barrier.round}", job.checkpoints, Saved()
     for each in built.segments:
         each.begin(prefix)
-    saved = Saved()
-    for operator, found in built.pipeline.snapshot().items():
+    if reader is not None:
+        reader.keep()
+    for operator, found in built.pipeline.snapshot().items() if not barrier.last else ():
         groups = {group: data for group, data in found.items() if group != EVERYWHERE or index == 0}
         saved.state[operator] = checkpoints.save_state(f"{prefix}/{operator}/{index}", pack(groups))
         if names := built.pipeline.segments(operator):
             saved.segments[operator] = list(names)
+    name_between(job, built, barrier.epoch + 1, barrier.round)
     return saved
+
+
+def name_between(job: Job, built: Built, epoch: int, barrier_round: int) -> None:
+    """Name what a source leaves in segments behind a barrier, until the next one: of this epoch or the one before."""
+    for each in built.segments:
+        each.begin(f"{epoch}-{job.attempt}-{barrier_round}b")
 
 
 def load_states(

@@ -23,7 +23,7 @@ from dataflare.executor.pipeline import made_step
 from dataflare.executor.progress import Progress
 from dataflare.executor.reader import SourceReader
 from dataflare.executor.report import Report
-from dataflare.executor.snapshots import Saved, load_states, save_states
+from dataflare.executor.snapshots import load_states, name_between, save_states
 from dataflare.executor.watching import Meter, Taps
 from dataflare.monitoring.events import Noticed
 from dataflare.plan import Mechanism
@@ -101,6 +101,7 @@ class TaskActor(AskedTask):
         """
         self._time.number, self._time.microseconds = epoch
         self.context.own(asyncio.get_running_loop().create_task(self._watch()))
+        name_between(self._job, self._parts, epoch[0], self._round)
         if enumerator is not None and self._parts.source is not None:
             node = self._stage.operators[0].id
             source, evolves = self._parts.source, lambda: self._tell("evolves")
@@ -154,6 +155,8 @@ class TaskActor(AskedTask):
             return
         if reader.grant is None:  # what comes next comes behind a barrier
             self._flowed()
+            if reader.awaits_barrier:
+                self._tell("awaited", self._round)
             return
         if reader.waits:
             reader.start_read(lambda: self.context.note("arrived"))
@@ -268,10 +271,7 @@ class TaskActor(AskedTask):
         await self._walk(built.pipeline.flush())
         if barrier.last:
             await self._walk(built.pipeline.finish())
-        saved = Saved()
-        if not barrier.last:
-            prefix = f"{barrier.epoch}-{self._job.attempt}-{barrier.round}"
-            saved = await runtime.call(save_states, self._job.checkpoints, built, prefix, self._index)
+        saved = await runtime.call(save_states, self._job, built, self._reader, barrier, self._index)
         for outlet in self._outlets:
             await outlet.mark(barrier)
         epoch = Epoch(barrier.epoch, self._job.attempt)

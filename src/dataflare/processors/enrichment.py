@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dataflare.batch import Batch
 from dataflare.changes import OP, WHOLE_ROWS, may_be_unchanged
 from dataflare.component import processor
+from dataflare.component.packed import packed, unpacked
 from dataflare.component.processor import EVERYWHERE, Port
 from dataflare.errors import DataError, WorkflowError
 from dataflare.expression.deletes import Changes, is_gone
@@ -19,7 +20,7 @@ from dataflare.processors.enrichment_plan import EnrichmentPlan
 from dataflare.processors.enrichment_rows import schema_of_rows, table_of_rows
 from dataflare.processors.enrichment_settings import EnrichmentConfig
 from dataflare.processors.enrichment_sides import GatheredSide, KeyedSide, Side, WholeSide
-from dataflare.processors.held import HeldRows, packed, restore_told, told_state, unpacked
+from dataflare.processors.held import HeldRows, restore_told, told_state
 from dataflare.schema import REJECTED, Schema
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dataflare.component.packed import packed, unpacked
 from dataflare.component.processor import SEGMENTED
 from dataflare.errors import StateError
 from dataflare.expression.fit import fit
@@ -21,27 +22,6 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 << 20
 """Rows of so many bytes become one segment."""
-
-
-def packed(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
-    """Return tables of one schema as one compressed Arrow stream."""
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        for table in tables:
-            writer.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def unpacked(data: bytes) -> Iterator[pa.Table]:
-    """Yield the tables of a stream, one at least."""
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(data) as reader:
-        parts = (pa.Table.from_batches([batch], reader.schema) for batch in reader)
-        yield next(parts, reader.schema.empty_table())
-        yield from parts
 
 
 @dataclass(slots=True)
@@ -272,4 +252,4 @@ def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> No
             held[name].restore(parts)
 
 
-__all__ = ["HeldRows", "packed", "restore_told", "told_by", "told_state", "unpacked"]
+__all__ = ["HeldRows", "restore_told", "told_by", "told_state"]

@@ -9,6 +9,7 @@ from pydantic import model_validator
 from dataflare.batch import Batch
 from dataflare.changes import OP, Op
 from dataflare.component import Config, Field, processor
+from dataflare.component.packed import packed, unpacked
 from dataflare.component.processor import Port
 from dataflare.component.settings import Rate  # noqa: TC001 - pydantic reads it
 from dataflare.errors import WorkflowError
@@ -16,7 +17,6 @@ from dataflare.expression.keys import key_hashes
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.columns import Names, known
 from dataflare.processors.counting import CountingProcessor
-from dataflare.processors.held import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

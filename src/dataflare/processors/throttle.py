@@ -9,9 +9,9 @@ from pydantic import model_validator
 
 from dataflare.batch import Batch
 from dataflare.component import Config, Field, Processor, Size, processor
+from dataflare.component.packed import packed, unpacked
 from dataflare.component.processor import Port
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.held import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

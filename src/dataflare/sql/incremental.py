@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import field_validator, model_validator
 
-from dataflare.component import Config, Field
+from dataflare.component import Config, Duration, Field
 from dataflare.component.settings import seconds_of
 from dataflare.errors import DataError, WorkflowError
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX, Mark, Window
@@ -31,6 +31,13 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d(?::\d\d)?)(\.\d+)?( ?[
 
 Conditions = Callable[["Values"], Iterable[str]]
 """Makes the conditions of one statement; values get into it by the argument."""
+
+
+class Deletes(Config):
+    """How rows are found that are not there any more."""
+
+    compare: Literal["keys"] = Field("keys", description="keys: those that were read, with those that are there.")
+    every: Duration = Field(0.0, ge=0, description="How long after a comparison the next one is due; 0s: in each run.")
 
 
 class Incremental(Config):
@@ -53,6 +60,9 @@ class Incremental(Config):
         "skip", description="What becomes of rows in which the column is null; `first` reads them once, at the start."
     )
     row_order: Literal["asc", "desc"] = Field("asc", description="desc: of what is new, the newest rows come first.")
+    deletes: Deletes | None = Field(
+        None, description="Rows are changes then: those that are gone come as deletes; default: nobody looks for them."
+    )
 
     @field_validator("lag")
     @classmethod
@@ -94,6 +104,9 @@ def check_incremental(settings: Incremental | None, name: str, relation: ReadRel
     if not relation.order:
         message = f"mode: incremental needs a key to tell the rows of {name or 'it'} apart"
         raise WorkflowError(message, hint="add key: [id]")
+    if settings.deletes is not None and not relation.unique:
+        message = f"deletes of {name or 'it'} cannot be found: no key tells its rows apart"
+        raise WorkflowError(message, hint="add a primary key to the table, or read it by a query with key: [id]")
     if settings.lag is not None:
         _check_lag(settings, relation.schema)
 
@@ -294,4 +307,4 @@ def windows(
         yield f"{name}#{window.high.number}", name, {"window": lean.to_json()}, resume()
 
 
-__all__ = ["Ask", "Conditions", "Finding", "Incremental", "check_incremental", "earlier", "windows"]
+__all__ = ["Ask", "Conditions", "Deletes", "Finding", "Incremental", "check_incremental", "earlier", "windows"]

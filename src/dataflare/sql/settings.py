@@ -1,11 +1,49 @@
-"""The settings that every SQL destination has."""
+"""The settings that every SQL source has, and every SQL destination."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, UNCHANGED
 from dataflare.component import Config, Field
+from dataflare.schema import canonical
+from dataflare.sql.incremental import Incremental  # noqa: TC001 - pydantic
+
+
+class SqlSourceConfig(Config):
+    """Settings that every SQL source has."""
+
+    table: str = Field("", description="The table or view to read.")
+    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
+    query: str = Field("", description="A SELECT to read instead of tables.")
+    key: list[str] = Field(
+        [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
+    )
+    types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
+    split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
+    columns: dict[str, str] | None = Field(
+        None, description="Columns to read, with their types; default: all, with the types of the database."
+    )
+    incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, value: Any) -> Any:
+        if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
+            raise ValueError("name a table, tables or a query, and only one of the three")
+        return value
+
+    @model_validator(mode="after")
+    def _of_one_table(self) -> Self:
+        if self.columns is not None and (self.tables or self.types):
+            raise ValueError("columns are those of one table, and say the types too: leave out tables and types")
+        return self
+
+    def told_types(self) -> dict[str, str]:
+        """Return the types by column that the settings say."""
+        return {name: canonical(kind) for name, kind in (self.columns or self.types).items()}
 
 
 class ChangeColumns(Config):
@@ -50,4 +88,4 @@ class SqlDestinationConfig(Config):
     )
 
 
-__all__ = ["ChangeColumns", "HistoryColumns", "SqlDestinationConfig"]
+__all__ = ["ChangeColumns", "HistoryColumns", "SqlDestinationConfig", "SqlSourceConfig"]

@@ -13,18 +13,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import pyarrow as pa
-from pydantic import model_validator
 
-from dataflare.batch import Batch, Encoded
-from dataflare.component import Config, Field, SourceConnector, Split, Stream
+from dataflare.batch import RESERVED, Batch, Encoded
+from dataflare.component import SourceConnector, Split, Stream
 from dataflare.component.bad_rows import converted, with_bad_rows
 from dataflare.component.deviations import Contract
 from dataflare.component.judging import ERRORS, errors_of
 from dataflare.errors import DataError, DataFlareError
-from dataflare.schema import Column, Schema, arrow_type, canonical
-from dataflare.sql.incremental import Conditions, Finding, Incremental, check_incremental, windows
+from dataflare.schema import Column, Schema, arrow_type
+from dataflare.sql.deleting import Deleting, as_stream, unheeded
+from dataflare.sql.incremental import Conditions, Deletes, Finding, Incremental, check_incremental, windows
 from dataflare.sql.predicate import comparisons
 from dataflare.sql.reading import ReadRelation
+from dataflare.sql.settings import SqlSourceConfig
 from dataflare.sql.windows import Window
 
 if TYPE_CHECKING:
@@ -42,40 +43,6 @@ Convert = Callable[[Any, str, str], "pa.Array"]
 
 Range = tuple[int, int, int]
 """The least and the greatest number, and how many of them make a part."""
-
-
-class SqlSourceConfig(Config):
-    """Settings that every SQL source has."""
-
-    table: str = Field("", description="The table or view to read.")
-    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
-    query: str = Field("", description="A SELECT to read instead of tables.")
-    key: list[str] = Field(
-        [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
-    )
-    types: dict[str, str] = Field({}, description="Types by column, where those of the database do not serve.")
-    split_rows: int = Field(500_000, ge=1, description="About how many rows one task reads at a time.")
-    columns: dict[str, str] | None = Field(
-        None, description="Columns to read, with their types; default: all, with the types of the database."
-    )
-    incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_way(cls, value: Any) -> Any:
-        if isinstance(value, dict) and sum(bool(value.get(k)) for k in ("table", "tables", "query")) != 1:
-            raise ValueError("name a table, tables or a query, and only one of the three")
-        return value
-
-    @model_validator(mode="after")
-    def _of_one_table(self) -> Self:
-        if self.columns is not None and (self.tables or self.types):
-            raise ValueError("columns are those of one table, and say the types too: leave out tables and types")
-        return self
-
-    def told_types(self) -> dict[str, str]:
-        """Return the types by column that the settings say."""
-        return {name: canonical(kind) for name, kind in (self.columns or self.types).items()}
 
 
 class Closes(Protocol):
@@ -103,6 +70,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
     hashing: ClassVar[Hashing | None] = None
     """How the database computes hashes that others compute as well."""
     _session: S | None = None
+    _deleting: Deleting | None = None
     _relations: Mapping[str, R] = MappingProxyType({})
 
     # ---- what a connector says ----------------------------------------------------------------------------------
@@ -137,6 +105,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         except (OverflowError, ValueError):  # a year that Python has not
             return str(value.cast(pa.string()))
 
+    @abstractmethod
+    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+        """Return the key group (0..255) of each row."""
+
     def codecs(self, relation: R) -> tuple[str, ...]:
         """Return the codecs in which a relation can be had."""
         del relation
@@ -162,6 +134,8 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         finally:
             session.close()
         self._relations = found
+        if self._deletes is not None:
+            return {name: as_stream(self._wanted(name, r), r.unique) for name, r in found.items()}
         return {name: Stream(self._wanted(name, r), key=r.unique, codecs=self.codecs(r)) for name, r in found.items()}
 
     def open(self) -> None:
@@ -170,13 +144,22 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         self._relations = self.relations(self._session)
         self._check_mode(self._relations)
         self._contract = Contract(self.context, "table")
+        if (deletes := self._deletes) is not None:
+            keys = {name: relation.unique for name, relation in self._relations.items()}
+            self._deleting = Deleting(self, keys, deletes.every)
         followed = self.context.known if self.config.columns is None else {}  # that is, their columns may change
         for name, relation in ((n, r) for n, r in self._relations.items() if n not in followed):
             self._compare(name or self.config.table or "the query", name, relation)
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part; those that are not taken follow the others as batches of the stream `errors`."""
-        wanted = self._planned_schema(split.data["stream"])
+        if self._deleting is not None:
+            return self._deleting.read(split, since)
+        return self.good_rows(split, since, until)
+
+    def good_rows(self, split: Split, since: Position | None, until: Position | None) -> Iterator[Batch]:
+        """Yield the rows of a part, and those that are not taken, as `read` does where no deletes are found."""
+        wanted = self._of_split(split, self._planned_schema(split.data["stream"]))
 
         def rows(since: Position | None, until: Position | None) -> Iterator[Batch]:
             left = self.context.hints.limit
@@ -188,6 +171,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
                         return
 
         return with_bad_rows(rows, since, until)
+
+    def kept(self, position: Position) -> Position:
+        """Return a position with what is remembered of the rows before it."""
+        return position if self._deleting is None else self._deleting.kept(position)
 
     def compares(self, stream: str, column: Column, sign: str) -> bool:
         """Ask what was found there: settings may declare columns, so that nobody looked yet."""
@@ -241,7 +228,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Return what a split reads, and the columns that are wanted of it."""
         name = split.data["stream"]
         relation = self._relations[name]
-        schema = self._planned_schema(name)
+        schema = self._of_split(split, self._planned_schema(name))
         schema = schema.select(c for c in schema.names if c in relation.schema)
         if relation.order or len(split.data) > 1:  # else a position is a number of rows
             relation = replace(relation, where=self._where(name, relation))
@@ -309,8 +296,15 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         same = relation.found.get(name) == kind and name in relation.schema and relation.schema[name].type == kind
         return same and relation.compares(name, sign)
 
+    @staticmethod
+    def _of_split(split: Split, schema: Schema) -> Schema:
+        """Return the columns that a split is read for: all, or only those that it names."""
+        return schema.select(split.data["only"]) if "only" in split.data else schema
+
     def _planned_schema(self, name: str) -> Schema:
         schema = self.context.schemas[name] if name in self.context.schemas else self._relations[name].schema
+        if self._deletes is not None:
+            return schema.select(c for c in schema.names if c not in RESERVED)
         hints = self.context.hints.columns
         return schema if hints is None else schema.select(c for c in schema.names if c in hints)
 
@@ -381,8 +375,17 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             ask = partial(self.asked, relation.by_cursor(settings.cursor_field))
             return Finding(settings, relation, ask, shown, self._contract.notice)
 
-        for identity, name, data, resume in windows(self._relations, since, finding):
-            yield Split(identity, {"stream": name, **data}, resume)
+        found = windows(self._relations, since, finding)
+        if self._deleting is not None:
+            yield from self._deleting.splits(since, found)
+            return
+        for identity, name, data, resume in found:
+            yield Split(identity, {"stream": name, **data}, unheeded(resume, since))
+
+    @property
+    def _deletes(self) -> Deletes | None:
+        settings = self.config.incremental
+        return settings.deletes if self.context.mode == "incremental" and settings is not None else None
 
     def _incremental(self) -> Incremental:
         assert self.config.incremental is not None
@@ -397,4 +400,4 @@ def _made(convert: Convert, column: Column, values: Any) -> pa.Array:
     return convert(values, column.type, column.name)
 
 
-__all__ = ["SPLITS_MAX", "Incremental", "SqlSource", "SqlSourceConfig"]
+__all__ = ["SPLITS_MAX", "SqlSource"]

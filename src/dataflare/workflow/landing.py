@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.plan_words import EdgeKind, NodeKind
-from dataflare.workflow.components import KEYED, mode, write_mode
+from dataflare.workflow.components import KEYED, write_mode
 from dataflare.workflow.faults import Faults
+from dataflare.workflow.pairs import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.findings import Findings
     from dataflare.workflow.flow import Flow
-
-_KEEPING = ("merge", "scd2")
-"""Modes in which a row stays until a change tells that it is gone."""
-_TIMES = ("timestamp", "datetime", "date")
 
 
 def check_landing(outline: Outline, flow: Flow, findings: Findings) -> None:
@@ -90,37 +87,9 @@ class _Landing:
             )
 
     def _check_source(self, draft: Draft, source: Draft, output: Output) -> None:
-        how, what = mode(source), write_mode(draft)
         place = self._outline.place(draft, "write_mode" if draft.text.write_mode else "type")
-        if how == "full" and what in _KEEPING and output.key and output.kind is EdgeKind.APPEND:
-            self._findings.warning(
-                "deleted_rows_stay",
-                f"rows that are deleted from {source.id!r} stay in {draft.id!r}: mode full reads what is there, and "
-                f"{what} takes nothing away",
-                place,
-                "read the changes, or use write_mode: overwrite, if they shall go",
-            )
-        cursor = getattr(getattr(source.component, "config", None), "incremental", None)
-        column = getattr(cursor, "cursor_field", "") if how == "incremental" else ""
-        moves = column in output.schema and output.schema[column].type in _TIMES and column not in output.key
-        if moves and what == "append":
-            self._findings.warning(
-                "rows_repeat",
-                f"a row of {source.id!r} whose {column} changes is read again, and append adds it to {draft.id!r} "
-                "once more",
-                place,
-                "use write_mode: merge with a key, unless rows never change",
-            )
-        run = getattr(getattr(draft.component, "config", None), "replaces", "") == "run"
-        if how == "streaming" and (what == "overwrite" or (what == "delete_insert" and run)):
-            hint = "use write_mode: append" if what == "overwrite" else "set replaces: epoch"
-            self._findings.warning(
-                "never_shown",
-                f"{what} shows the rows of {draft.id!r} at the end of a run, and {source.id!r} in mode streaming has "
-                "none until it is stopped",
-                place,
-                hint,
-            )
+        again = self._outline.document.at(("schedule",)) is not None
+        Pair(source, draft, output, place, again).judge(self._findings)
 
     def _unchanged_from(self, node: str) -> Iterator[tuple[str, str]]:
         """Yield the outputs of sources whose rows reach a node as they are: no node between makes one of several."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataflare.component import Config, Field
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.quoting import split_name
-from dataflare.sql.settings import SqlDestinationConfig
-from dataflare.sql.source import SqlSourceConfig
+from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 
 class DuckdbConfig(Config):

@@ -16,7 +16,7 @@ from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -63,6 +63,12 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
     def connected(self) -> DuckdbSession:
         """Open the file for reading."""
         return DuckdbSession(_there(self.context.path(self.config.path)), self.context.budget, write=False)
+
+    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+        """Divide keys by their hash."""
+        from dataflare.expression.keys import key_groups
+
+        return key_groups(rows, names)
 
     def relations(self, session: DuckdbSession) -> dict[str, DuckdbRelation]:
         """Look into the file."""

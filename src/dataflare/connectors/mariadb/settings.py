@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlsplit
 from dataflare.component import Config, Duration, Field
 from dataflare.errors import WorkflowError
 from dataflare.security.secrets import Secret, scrub
-from dataflare.sql.settings import SqlDestinationConfig
-from dataflare.sql.source import SqlSourceConfig
+from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 PORT = 3306
 

@@ -68,6 +68,12 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
         """Connect."""
         return MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}")
 
+    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+        """Divide keys by their hash."""
+        from dataflare.expression.keys import key_groups
+
+        return key_groups(rows, names)
+
     def relations(self, session: MariaSession) -> dict[str, MariaRelation]:
         """Ask the server."""
         return relations(session, self.config)

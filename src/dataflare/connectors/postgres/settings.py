@@ -9,8 +9,7 @@ from dataflare.component import Config, Duration, Field, Size
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.quoting import split_name
-from dataflare.sql.settings import SqlDestinationConfig
-from dataflare.sql.source import SqlSourceConfig
+from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 _DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
 """A server that is gone is noticed after a minute, not after two hours."""

@@ -96,6 +96,12 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
             return PostgresSession(self.config, self._application())
         return CopySession(self.config, self._application())
 
+    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+        """Divide keys by their hash."""
+        from dataflare.expression.keys import key_groups
+
+        return key_groups(rows, names)
+
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
         if self.context.mode in FOLLOWING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataflare.component import Config, Duration, Field
 from dataflare.sql.lookup import SqlLookupConfig
-from dataflare.sql.settings import SqlDestinationConfig
-from dataflare.sql.source import SqlSourceConfig
+from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 
 class SqliteConfig(Config):

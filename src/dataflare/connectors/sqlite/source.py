@@ -14,7 +14,9 @@ from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
 
     from dataflare.batch import Batch, Position
     from dataflare.schema import Schema
@@ -62,6 +64,12 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
     def connected(self) -> SqliteSession:
         """Open the file for reading."""
         return SqliteSession(self.context.path(self.config.path), self.config.wait, write=False)
+
+    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+        """Divide keys by their hash."""
+        from dataflare.expression.keys import key_groups
+
+        return key_groups(rows, names)
 
     def relations(self, session: SqliteSession) -> dict[str, SqliteRelation]:
         """Look into the file."""

@@ -86,6 +86,12 @@ class WorkflowActor(Actor):
         self._here.dirty = True
         self._here.changed()
 
+    async def awaited(self, after_round: int) -> None:
+        """A source task that has passed this barrier can go on behind the next one only."""
+        if after_round >= self._here.round:
+            self._here.awaited = True
+            self._here.changed()
+
     # ---- control ------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:

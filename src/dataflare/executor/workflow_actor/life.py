@@ -61,7 +61,7 @@ class Life:
         self.round = 0
         self.epoch_time = 0
         self.epochs = 0
-        self.dirty = False
+        self.dirty = self.awaited = False
         self.cleaned = False
         self.ending: Ending | None = None
         self._changed = asyncio.Event()

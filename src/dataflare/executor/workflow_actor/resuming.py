@@ -47,7 +47,8 @@ def _new_run(life: Life, base: Proposal) -> Proposal:
     """The run before is complete: sources that read once start anew, the others go on where they stand."""
     modes = {n.id: n.traits.get("mode", "full") for n in life.job.plan.nodes}
     kept = {n: p for n, p in base.positions.items() if modes.get(n, "") != "full"}
-    return replace(base, positions=kept, state={}, segments={}, handles={}, totals={}, last=False)
+    segments = {n: names for n, names in base.segments.items() if n in kept}
+    return replace(base, positions=kept, state={}, segments=segments, handles={}, totals={}, last=False)
 
 
 async def _restore(life: Life, base: Proposal) -> None:

@@ -23,7 +23,7 @@ async def running(life: Life) -> Any:
 
     while True:
         await life.until(lambda: asked() or (life.dirty and not requests.paused))
-        await life.until(asked, pace.seconds)
+        await life.until(lambda: asked() or (life.awaited and not requests.paused), pace.seconds)
         if requests.stop:
             return stopping
         if requests.evolve:

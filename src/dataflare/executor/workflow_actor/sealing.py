@@ -10,6 +10,7 @@ from dataflare.errors import DataError, Place, StalledError
 from dataflare.executor.contract import REPLAY
 from dataflare.executor.exchange import Barrier
 from dataflare.executor.job import KINDS
+from dataflare.executor.segments import named_in
 from dataflare.executor.workflow_actor.asking import forget_answered
 from dataflare.executor.workflow_actor.steps import acknowledge, clean, commit_decider, commit_others, mark_committed
 from dataflare.monitoring.events import CheckpointStalled, EpochCommitted, EpochSealed
@@ -55,7 +56,7 @@ async def _collect(life: Life, *, last: bool) -> Proposal:
     takes_long = last and (bool(life.eased_tasks) or _waits_for_the_end(life))
     for _ in range(TIMEOUTS_IN_A_ROW_MAX):
         life.round += 1
-        life.dirty = False
+        life.dirty = life.awaited = False
         epoch_time, life.epoch_time = life.epoch_time, life.job.runtime.clock.now()
         barrier = Barrier(epoch, life.round, last, life.epoch_time)
         for ref in life.eased_tasks if not last else ():  # before the last one all rows go on in their time
@@ -108,13 +109,17 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
             state.setdefault(operator, []).append(key)
         for operator, names in report.saved.segments.items():
             segments.setdefault(operator, []).extend(names)
+    positions = await _positions(life, newest)
+    for source, told in positions.items():
+        if found := [*named_in(told)]:
+            segments[source] = found
     totals = add({n: dict(k) for n, k in (life.base.totals if life.base else {}).items()}, counts)
     if last:
         _end(life, totals)
     return Proposal(
         epoch=newest[0].epoch,
         attempt=life.job.attempt,
-        positions=await _positions(life, newest),
+        positions=positions,
         handles=handles,
         state=state,
         segments={operator: list(dict.fromkeys(names)) for operator, names in segments.items()},
