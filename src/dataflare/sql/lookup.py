@@ -10,8 +10,7 @@ from pydantic import model_validator
 from dataflare.component import Config, Field
 from dataflare.component.lookup import SourceLookup
 from dataflare.schema import Schema
-from dataflare.sql.reading import ReadRelation
-from dataflare.sql.source import Closes
+from dataflare.sql.reading import Closes, ReadRelation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

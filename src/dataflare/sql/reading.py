@@ -28,6 +28,18 @@ class Values(Protocol):
         ...
 
 
+class Closes(Protocol):
+    """A connection, as far as it matters here."""
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement; return its rows."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """What is read: `source` is a table in quotes or a query in parentheses with a name.
@@ -158,4 +170,4 @@ def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
     return f"({listed})" if len(order) > 1 else listed
 
 
-__all__ = ["ReadRelation", "Relation", "Values", "after", "among", "at_least", "ordered", "select", "up_to"]
+__all__ = ["Closes", "ReadRelation", "Relation", "Values", "after", "among", "at_least", "ordered", "select", "up_to"]

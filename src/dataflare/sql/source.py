@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.deleting import Deleting, as_stream, unheeded
 from dataflare.sql.incremental import Conditions, Deletes, Finding, Incremental, check_incremental, windows
 from dataflare.sql.predicate import comparisons
-from dataflare.sql.reading import ReadRelation
+from dataflare.sql.reading import Closes, ReadRelation
 from dataflare.sql.settings import SqlSourceConfig
 from dataflare.sql.windows import Window
 
@@ -43,18 +43,6 @@ Convert = Callable[[Any, str, str], "pa.Array"]
 
 Range = tuple[int, int, int]
 """The least and the greatest number, and how many of them make a part."""
-
-
-class Closes(Protocol):
-    """A connection, as far as it matters here."""
-
-    def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Execute one statement; return its rows."""
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
 
 
 C = TypeVar("C", bound=SqlSourceConfig)

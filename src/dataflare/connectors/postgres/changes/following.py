@@ -16,7 +16,6 @@ from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_s
 from dataflare.connectors.postgres.changes.stream import ChangeStream
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, StateError, UnavailableError
-from dataflare.sql.deleting import as_changes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
