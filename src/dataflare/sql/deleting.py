@@ -37,7 +37,7 @@ class Reads(Protocol):
 
     context: StageContext
 
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+    def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Return the key group (0..255) of each row."""
         ...
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflare.component.context import KEY_GROUPS
 from dataflare.component.packed import packed, unpacked
@@ -135,6 +134,8 @@ class Comparison:
 
     def _newest(self, layers: list[pa.Table]) -> pa.Table:
         """Return each key once of which the last layer does not say that it is gone; layers are numbered, odd: gone."""
+        import pyarrow.compute as pc
+
         keys = self._schema.append(pa.field(_N, pa.int64()))
         rows = pa.concat_tables(layers) if layers else keys.empty_table()
         last = rows.group_by(self._names, use_threads=False).aggregate([(_N, "max")])
@@ -160,6 +161,7 @@ class Comparison:
 
     def _parted(self, number: int) -> Callable[[pa.Table], Iterator[tuple[int, pa.Table]]]:
         """Return what divides rows into so many parts by their keys."""
+        import pyarrow.compute as pc
 
         def parts(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
             of = pc.bit_wise_and(self._groups(rows, self._names), number - 1).combine_chunks()

@@ -94,7 +94,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             return str(value.cast(pa.string()))
 
     @abstractmethod
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+    def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Return the key group (0..255) of each row."""
 
     def codecs(self, relation: R) -> tuple[str, ...]:

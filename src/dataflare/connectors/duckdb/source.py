@@ -64,11 +64,11 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         """Open the file for reading."""
         return DuckdbSession(_there(self.context.path(self.config.path)), self.context.budget, write=False)
 
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+    def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Divide keys by their hash."""
         from dataflare.expression.keys import key_groups
 
-        return key_groups(rows, names)
+        return key_groups(rows, keys)
 
     def relations(self, session: DuckdbSession) -> dict[str, DuckdbRelation]:
         """Look into the file."""

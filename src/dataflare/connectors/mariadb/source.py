@@ -68,11 +68,11 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
         """Connect."""
         return MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}")
 
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+    def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Divide keys by their hash."""
         from dataflare.expression.keys import key_groups
 
-        return key_groups(rows, names)
+        return key_groups(rows, keys)
 
     def relations(self, session: MariaSession) -> dict[str, MariaRelation]:
         """Ask the server."""

@@ -23,6 +23,7 @@ from dataflare.connectors.postgres.statements import Statements
 from dataflare.connectors.postgres.texts import has_texts, parsed
 from dataflare.connectors.postgres.values import INFINITY, incoming, is_infinite
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.expression.keys import key_groups
 from dataflare.plan_words import FOLLOWING
 from dataflare.sql.hashing import POSTGRES_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
@@ -89,18 +90,13 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
     _reader: CopyReader | None = None
     _following: Following | None = None
     _speaks_text = True
+    groups = staticmethod(key_groups)
 
     def connected(self) -> Statements:
         """Connect by the driver that is there at once; the other one reads all types of the server first."""
         if self.config.query or not self.config.copies():
             return PostgresSession(self.config, self._application())
         return CopySession(self.config, self._application())
-
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
-        """Divide keys by their hash."""
-        from dataflare.expression.keys import key_groups
-
-        return key_groups(rows, names)
 
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""

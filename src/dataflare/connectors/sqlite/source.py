@@ -65,11 +65,11 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
         """Open the file for reading."""
         return SqliteSession(self.context.path(self.config.path), self.config.wait, write=False)
 
-    def groups(self, rows: pa.Table, names: Sequence[str]) -> pa.ChunkedArray:
+    def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Divide keys by their hash."""
         from dataflare.expression.keys import key_groups
 
-        return key_groups(rows, names)
+        return key_groups(rows, keys)
 
     def relations(self, session: SqliteSession) -> dict[str, SqliteRelation]:
         """Look into the file."""
