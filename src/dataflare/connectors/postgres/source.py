@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from dataflare.sql.source import Range
 
 Between = tuple[Position | None, Position | None]
-
 SPLIT_BLOCKS, FETCH_BLOCKS = 4096, 512
 """A table without a key is read by blocks of 8 KiB: 32 MiB a split, 4 MiB a statement."""
 
