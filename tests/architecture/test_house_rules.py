@@ -42,7 +42,10 @@ MAY_CATCH_ALL = {
     "processors/python_modes.py",  # the border to a user's function, whose failure is a row's
     "processors/python_worker.py",  # the border to a user's module, while it is imported
 }
-MAY_IMPORT_NUMPY = ("connectors/postgres/changes/", "connectors/postgres/replication/")
+MAY_IMPORT_NUMPY = (
+    *(f"connectors/{name}/{part}/" for name in ("mariadb", "postgres") for part in ("changes", "replication")),
+    *("sql/first_reading.py", "sql/change_source.py", "sql/spans.py"),  # what these share, imported by them alone
+)
 """What the extra `cdc` is for; in the base install it would cost each start a tenth of a second."""
 MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(?:home/\w+|root|work|Users/\w+)/")
 

@@ -31,6 +31,39 @@ UNIQUE = (
     "select index_name, column_name, sub_part from information_schema.statistics "
     "where table_schema = \x001\x00 and table_name = \x002\x00 and non_unique = 0 order by index_name, seq_in_index"
 )
+FOLLOWED = (
+    "select table_schema, table_name, table_type, engine from information_schema.tables "
+    "where table_schema = \x001\x00 and table_name = \x002\x00"
+)
+COMPUTED = (
+    "select column_name from information_schema.columns where table_schema = \x001\x00 and table_name = \x002\x00 "
+    "and is_generated <> 'NEVER'"
+)
+"""The columns that are computed: the log does not always have them."""
+CASCADES = (
+    "select constraint_name from information_schema.referential_constraints where constraint_schema = \x001\x00 "
+    "and table_name = \x002\x00 and (delete_rule not in ('RESTRICT', 'NO ACTION') "
+    "or update_rule not in ('RESTRICT', 'NO ACTION'))"
+)
+"""The foreign keys by which rows of a table change without a statement."""
+CHARSET = "select character_set_name from information_schema.collation_character_set_applicability where id = \x001\x00"
+LETTERS_MAX = "select maxlen from information_schema.character_sets where character_set_name = \x001\x00"
+"""How many bytes a letter has at most."""
 LOCK, UNLOCK = "select get_lock(\x001\x00, \x002\x00)", "select release_lock(\x001\x00)"
 
-__all__ = ["COLLATIONS", "COLUMNS", "DEFINITIONS", "FACTS", "JSON_CHECKS", "LOCK", "TABLES", "UNIQUE", "UNLOCK"]
+__all__ = [
+    "CASCADES",
+    "CHARSET",
+    "COLLATIONS",
+    "COLUMNS",
+    "COMPUTED",
+    "DEFINITIONS",
+    "FACTS",
+    "FOLLOWED",
+    "JSON_CHECKS",
+    "LETTERS_MAX",
+    "LOCK",
+    "TABLES",
+    "UNIQUE",
+    "UNLOCK",
+]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataflare.sql.hashing import Text
     from dataflare.sql.predicate import Form
 
-_WHOLE = ("tinyint", "smallint", "mediumint", "int", "bigint")
+WHOLE = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _NUMBERED = ("enum", "set", "bit", "year")
 """What is ordered by a number, but compared with texts as texts."""
 _SHAPES = (
@@ -94,14 +94,14 @@ class MariaRelation(ReadRelation):
     def at(self, column: str) -> str:
         """Return the expression by which a column is ordered and compared."""
         name = MARIADB.quote(column)
-        return f"({name} + 0)" if _name(self.kinds[column]) in _NUMBERED else name
+        return f"({name} + 0)" if base_type(self.kinds[column]) in _NUMBERED else name
 
     def compares(self, column: str, sign: str) -> bool:
         """Compare numbers and times; texts, by their bytes, are only the same or not."""
-        kind = _name(self.kinds[column])
+        kind = base_type(self.kinds[column])
         if kind in _TEXTS:
             return sign in ("=", "<>", "in", "null")
-        plain = kind in (*_WHOLE, *_TIMES, "decimal")
+        plain = kind in (*WHOLE, *_TIMES, "decimal")
         return plain and sign != "like"
 
     def condition(self, form: Form) -> str:
@@ -110,9 +110,9 @@ class MariaRelation(ReadRelation):
 
     def hashed(self, column: str, kind: str) -> Text | None:
         """Write what has one meaning everywhere as others do; the rest, floats too, is not hashed."""
-        name, own, natural = MARIADB.quote(column), _name(self.kinds[column]), self.found[column]
+        name, own, natural = MARIADB.quote(column), base_type(self.kinds[column]), self.found[column]
         form = form_of(kind)
-        if form != form_of(natural) or own not in (*_WHOLE, *_TIMES, *_TEXTS, *_BLOBS, "decimal"):
+        if form != form_of(natural) or own not in (*WHOLE, *_TIMES, *_TEXTS, *_BLOBS, "decimal"):
             return None
         text = "cast({} as char)" if form.startswith("decimal") else _HASHED.get(form)
         return (form, text.format(name), name) if text else None
@@ -120,20 +120,20 @@ class MariaRelation(ReadRelation):
     def whole_key(self) -> str | None:
         """Return the key where it is one column of whole numbers, which can be cut into ranges."""
         only = self.unique[0] if len(self.unique) == 1 else ""
-        return only if only and _name(self.kinds[only]) in _WHOLE else None
+        return only if only and base_type(self.kinds[only]) in WHOLE else None
 
     def of_position(self, column: str, value: bytes | None) -> Any:
         """Return a value of the order, as the server sent it, as a position keeps it."""
-        kind = _name(self.kinds[column.removeprefix("/")])
+        kind = base_type(self.kinds[column.removeprefix("/")])
         if value is None:
             return None
-        if kind in _WHOLE or kind in _NUMBERED:
+        if kind in WHOLE or kind in _NUMBERED:
             return int(value)
         return {"hex": value.hex()} if kind.endswith(("binary", "blob")) else value.decode()
 
     def as_literal(self, column: str, value: Any, literal: Callable[[Any], str]) -> str:
         """Return a value of a position as it stands in a statement."""
-        kind = _name(self.kinds[column.removeprefix("/")])
+        kind = base_type(self.kinds[column.removeprefix("/")])
         if isinstance(value, dict):
             return literal(bytes.fromhex(value["hex"]))
         if kind in ("decimal", "float", "double") and not isinstance(value, int | float):
@@ -150,8 +150,7 @@ def relations(session: MariaSession, config: MariaSourceConfig) -> dict[str, Mar
         kinds = _described(session.described(f"select * from {query} limit 0"))  # noqa: S608 - the user's own
         found = {"": _relation(query, kinds, config)}
     else:
-        names = {"": config.table} if config.table else {t: t for t in config.tables}
-        found = {output: _named(session, name, config) for output, name in names.items()}
+        found = {output: _named(session, name, config) for output, name in config.outputs().items()}
     for column in config.types:
         if not any(column in r.schema for r in found.values()):
             raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
@@ -196,7 +195,7 @@ def _relation(source: str, kinds: Mapping[str, str], config: MariaSourceConfig) 
 
 def _expression(column: Column, kind: str, nulls: bool) -> str:  # noqa: FBT001 - of this file
     """Return the SQL by which a column arrives as a text that Arrow can read."""
-    name, declared = MARIADB.quote(column.name), _name(kind)
+    name, declared = MARIADB.quote(column.name), base_type(kind)
     if declared == "bit":
         return f"{name} + 0"
     if declared == "float":
@@ -228,11 +227,12 @@ def _declared(told: Any) -> str:
         return "blob" if told.charsetnr == _BINARY_SET else "text"
     kind = _KINDS.get(told.type_code, "text")
     length = f"({told.length})" if kind in ("tinyint", "bit") else ""
-    return f"{kind}{length}{' unsigned' if unsigned and kind in _WHOLE else ''}"
+    return f"{kind}{length}{' unsigned' if unsigned and kind in WHOLE else ''}"
 
 
-def _name(declared: str) -> str:
+def base_type(declared: str) -> str:
+    """Return the first word of a type as SQL declares it."""
     return declared.lower().partition("(")[0].split()[0]
 
 
-__all__ = ["MariaRelation", "relations"]
+__all__ = ["WHOLE", "MariaRelation", "base_type", "relations"]

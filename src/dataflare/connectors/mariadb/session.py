@@ -17,6 +17,7 @@ from dataflare.sql.maria_types import MARIADB, MYSQL, holding, is_limited, is_pl
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
 
     from dataflare.connectors.mariadb.settings import MariaConfig
@@ -115,6 +116,12 @@ class MariaSession:
         """Return what the driver tells of the columns of a query."""
         with self._translated():
             return self._wire.fields(sql)
+
+    def streamed(self, command: int, body: bytes) -> socket.socket:
+        """Send a command whose answer does not end; return what it comes by. Nothing else can be asked any more."""
+        with self._translated():
+            found: socket.socket = self._wire.streamed(command, body)
+            return found
 
     def begin(self) -> None:
         """Open a transaction."""

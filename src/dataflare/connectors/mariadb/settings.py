@@ -56,6 +56,32 @@ class MariaConfig(Config):
         return f"{place['host']}:{place['port']}/{place['database'] or ''}"
 
 
+FOLLOWING = ("cdc", "hybrid")
+"""The modes in which changes are followed."""
+
+
+class MariaChangesConfig(Config):
+    """How changes are followed, for `mode: cdc` and `mode: hybrid`."""
+
+    server_id: int | None = Field(
+        None, ge=1, le=(1 << 32) - 1, description="The id under which the log is read; default: one by chance."
+    )
+    domain: int | None = Field(
+        None,
+        ge=0,
+        le=(1 << 32) - 1,
+        description="The GTID domain in which the tables change; default: the log's own.",
+    )
+    heartbeat: Duration = Field(10.0, gt=0, description="How often the position moves on while no table changes.")
+    truncate: Literal["fail", "skip", "apply"] = Field(
+        "fail", description="What becomes of TRUNCATE; apply sends a row of that `_op`."
+    )
+    cascades: Literal["fail", "skip"] = Field(
+        "fail", description="What becomes of tables whose rows a foreign key changes: the log does not tell that."
+    )
+    before: bool = Field(default=False, description="Add `_before`, the former row.")
+
+
 class MariaSourceConfig(SqlSourceConfig, MariaConfig):
     """Settings of the MariaDB source."""
 
@@ -64,6 +90,13 @@ class MariaSourceConfig(SqlSourceConfig, MariaConfig):
     zero_dates: Literal["error", "null"] = Field(
         "error", description="What becomes of days that no calendar has, such as 0000-00-00."
     )
+    cdc: MariaChangesConfig = Field(
+        MariaChangesConfig(), description="For `mode: cdc` and `mode: hybrid`: how changes are followed."
+    )
+
+    def outputs(self) -> dict[str, str]:
+        """Return the tables that are named, by output."""
+        return {"": self.table} if self.table else {name: name for name in self.tables}
 
 
 class MariaDestinationConfig(MariaConfig, SqlDestinationConfig):

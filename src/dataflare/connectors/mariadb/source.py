@@ -1,17 +1,21 @@
-"""The MariaDB source: tables, views or a query, whole or only what is new."""
+"""The MariaDB source: tables, views or a query, whole or only what is new, or the changes of tables."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dataflare.component import source
+from dataflare.batch import RESERVED
+from dataflare.component import Stream, source
+from dataflare.component.deviations import Contract
 from dataflare.connectors.mariadb.relations import MariaRelation, relations
 from dataflare.connectors.mariadb.session import MariaSession
-from dataflare.connectors.mariadb.settings import MariaSourceConfig
+from dataflare.connectors.mariadb.settings import FOLLOWING, MariaSourceConfig
 from dataflare.connectors.mariadb.values import incoming, is_bytes
+from dataflare.errors import UnavailableError
 from dataflare.schema import arrow_type
 from dataflare.sql.hashing import MARIADB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
@@ -20,10 +24,13 @@ from dataflare.sql.source import SPLITS_MAX, SqlSource
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch, Position
     from dataflare.component import Split
+    from dataflare.component.contract import MaybeAsync
+    from dataflare.connectors.mariadb.changes.following import MariaFollowing
+    from dataflare.errors import DataFlareError
     from dataflare.schema import Schema
     from dataflare.sql.incremental import Conditions
     from dataflare.sql.source import Range
@@ -38,13 +45,12 @@ _STATEMENT_BYTES = 16 << 20
 
 _TRAITS: dict[str, Any] = {
     "replay": "exact",
-    "modes": ("full", "incremental"),
     "pushdown": ("columns", "predicate"),
     "examples": [{"url": "mysql://app@localhost/shop", "password": "${secret:shop/PASSWORD}", "tables": ["orders"]}],
 }
 
 
-@source("mariadb", status="beta", **_TRAITS)
+@source("mariadb", status="beta", modes=("full", "incremental", *FOLLOWING), **_TRAITS)
 class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
     """Reads tables, views or a query of MariaDB or MySQL.
 
@@ -58,11 +64,17 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
     one that grows; rows in which it is null are left out and told, unless `missing` says otherwise; rows that come with
     an older value are found as far as `lag` reaches.
 
+    `mode: cdc` follows tables by the server's log, as a replica does: each insert, update and delete that is committed
+    comes as a row, once, in order. `mode: hybrid` reads the tables first, side by side and while others write to them,
+    and then follows them, without a gap and without a change twice. Both need `binlog_format = ROW`,
+    `binlog_row_metadata = FULL` and the privilege `replication slave`. `docs/mariadb.md` says more.
+
     `tinyint(1)` and `bit(1)` are read as bool, `timestamp` as an instant, types that Arrow lacks as text; `types` says
     otherwise. A value that does not fit fails: nothing is rounded. `docs/mariadb.md` has the table of types.
     """
 
     hashing = MARIADB_HASHING
+    _following: MariaFollowing | None = None
 
     def connected(self) -> MariaSession:
         """Connect."""
@@ -76,7 +88,52 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
 
     def relations(self, session: MariaSession) -> dict[str, MariaRelation]:
         """Ask the server."""
-        return relations(session, self.config)
+        if self.context.mode not in FOLLOWING:
+            return relations(session, self.config)
+        following, tables = _followed(session, self.config)
+        self._following = following(self, tables)
+        return {name: table.relation for name, table in tables.items()}
+
+    def check(self) -> list[DataFlareError]:
+        """Look at each table, and whether changes can be followed where that is the mode."""
+        if self.context.mode not in FOLLOWING:
+            return super().check()
+        session = self.connected()
+        try:
+            return _wrong(session, self.config)
+        finally:
+            session.close()
+
+    def streams(self) -> Mapping[str, Stream]:
+        """Ask the database."""
+        found = super().streams()
+        if self._following is None:
+            return found
+        return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
+
+    def open(self) -> None:
+        """Connect; changes are waited for, and every row of them must fit."""
+        super().open()
+        if self._following is not None:
+            self.waits, self._contract = True, Contract(replace(self.context, on_error="fail", contract={}), "table")
+
+    def splits(self, since: Position | None) -> Iterator[Split]:
+        """Yield parts of the tables, or what is followed."""
+        return super().splits(since) if self._following is None else self._following.splits(since)
+
+    def read(self, split: Split, since: Position | None, until: Position | None) -> Any:
+        """Yield the rows of a part, in the order of its key; or changes, in the order of the log."""
+        return (super().read if self._following is None else self._following.read)(split, since, until)
+
+    def ends(self) -> MaybeAsync[Mapping[str, Position]]:
+        """Return where the log ends now, for changes."""
+        return super().ends() if self._following is None else self._following.ends()
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._following is not None:
+            self._following.close()
+        super().close()
 
     def numbers(self, relation: MariaRelation) -> tuple[str, Range] | None:
         """Cut a table by its key, where that is a whole number."""
@@ -132,7 +189,7 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
             count, size = len(columns[0]), sum(c.nbytes for c in columns)
             position = [relation.of_position(n, c[-1].as_py()) for n, c in zip(order, columns[width:], strict=True)]
             yield from self._batch(columns[:width], schema, split.data["stream"], {"key": position})
-            if count < limit:
+            if count < limit and self._following is None:  # else the end is read under the snapshot that holds there
                 return
             limit = max(1, min(most, limit * 4, _STATEMENT_BYTES * count // max(1, size)))
 
@@ -162,14 +219,33 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
 
     # ---- small things -------------------------------------------------------------------------------------------
 
+    def _planned_schema(self, name: str) -> Schema:
+        schema = super()._planned_schema(name)
+        return schema if self._following is None else schema.select(n for n in schema.names if n not in RESERVED)
+
     def _values(self, relation: MariaRelation) -> Any:
         literal = self.session.literal
         return lambda column, value: relation.as_literal(column, value, literal)
 
 
-@source("mysql", status="experimental", **_TRAITS)
+@source("mysql", status="experimental", modes=("full", "incremental"), **_TRAITS)
 class MysqlSource(MariaSource):
     """Reads tables, views or a query of MySQL, as the source `mariadb` does; it is not tested with MySQL itself yet."""
+
+
+def _followed(session: MariaSession, config: MariaSourceConfig) -> tuple[type[MariaFollowing], Any]:
+    try:
+        from dataflare.connectors.mariadb.changes.following import MariaFollowing
+        from dataflare.connectors.mariadb.changes.tables import followed
+    except ImportError as error:
+        raise UnavailableError("change capture needs numpy", hint="pip install 'dataflare[mariadb,cdc]'") from error
+    return MariaFollowing, followed(session, config)
+
+
+def _wrong(session: MariaSession, config: MariaSourceConfig) -> list[DataFlareError]:
+    from dataflare.connectors.mariadb.changes.surroundings import wrong
+
+    return wrong(session, config)
 
 
 def _from(relation: MariaRelation, position: Sequence[Any], values: Any) -> str:

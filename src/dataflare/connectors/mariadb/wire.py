@@ -39,6 +39,11 @@ class Wire(pymysql.connections.Connection):  # type: ignore[misc]
         self.query(sql)
         return list(self._result.fields)
 
+    def streamed(self, command: int, body: bytes) -> Any:
+        """Send a command whose answer does not end; return the socket by which it comes."""
+        self._execute_command(command, body)
+        return self._sock
+
     def texts(self, sql: str, size: int) -> Iterator[list[tuple[bytes | None, ...]]]:
         """Yield rows of bytes, so many at a time; whoever stops early makes the rest be thrown away."""
         decoders, self.decoders, self.use_unicode = self.decoders, {}, False

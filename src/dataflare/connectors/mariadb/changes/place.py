@@ -1,0 +1,70 @@
+"""Where the stream of changes stands: the position of its split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.connectors.mariadb.changes.snapshots import Snapshot
+from dataflare.connectors.mariadb.replication.places import Gtids
+from dataflare.sql.first_reading import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.batch import Position
+
+
+@dataclass(slots=True)
+class Place:
+    """All transactions up to `gtids` are passed, by domain.
+
+    `ahead`: streams of which more was passed: up to a transaction of the domain of the changes, and how many rows of
+    that one. `seen`: what the first reading of tables had in it already.
+    """
+
+    gtids: Gtids
+    domain: int
+    ahead: dict[str, tuple[int, int]] = field(default_factory=dict)
+    seen: dict[str, Seen[Snapshot]] = field(default_factory=dict)
+    is_open: bool = False
+
+    @classmethod
+    def at(cls, position: Position | None, begin: str, domain: int) -> Self:
+        """Read a position; where there is none, or one of splits that were read before, begin at a place."""
+        if position is None:
+            return cls(Gtids.read(begin), domain)
+        if "splits" in position:
+            seen = Seen.by_stream(position["splits"], Snapshot.from_json)
+            return cls(Gtids.read(begin), domain, seen=seen)
+        ahead = {name: (number, rows) for name, (number, rows) in position.get("ahead", {}).items()}
+        seen = {name: Seen.from_json(value, Snapshot.from_json) for name, value in position.get("seen", {}).items()}
+        return cls(gtids_of(position), domain, ahead, seen)
+
+    def position(self) -> Position:
+        """Return it as JSON values."""
+        found: dict[str, Any] = {"gtid": str(self.gtids)}
+        if self.ahead:
+            found["ahead"] = {name: list(point) for name, point in self.ahead.items()}
+        if self.seen:
+            found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
+        return found
+
+    def passed(self, stream: str, number: int, rows: int) -> None:
+        """So many rows of a transaction were passed on for a stream, and all before it."""
+        self.ahead[stream] = max(self.ahead.get(stream, (-1, 0)), (number, rows))
+
+    def settled(self, gtids: Gtids, *, is_open: bool) -> None:
+        """All transactions up to a place were passed on."""
+        self.gtids, self.is_open = gtids, is_open
+        number = gtids.number(self.domain)
+        self.ahead = {name: point for name, point in self.ahead.items() if point[0] > number}
+        self.seen = {name: seen for name, seen in self.seen.items() if seen.until > number + 1}
+
+
+def gtids_of(position: Mapping[str, Any]) -> Gtids:
+    """Return up to where all of a position is passed."""
+    return Gtids.read(position.get("gtid", ""))
+
+
+__all__ = ["Place", "gtids_of"]

@@ -1,0 +1,138 @@
+"""Reads the stream of changes from the log: in order, none twice, from where the state says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflare.batch import Batch
+from dataflare.connectors.mariadb.changes.asking import Asking
+from dataflare.connectors.mariadb.changes.place import Place, gtids_of
+from dataflare.connectors.mariadb.changes.shapes import Shapes
+from dataflare.connectors.mariadb.replication.connection import BinlogConnection
+from dataflare.connectors.mariadb.replication.decoder import Decoded, Decoder, Emptied, Settled
+from dataflare.errors import DataError
+from dataflare.sql.change_source import emptied
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from dataflare.batch import Position
+    from dataflare.component import StageContext
+    from dataflare.connectors.mariadb.changes.tables import FollowedTable
+    from dataflare.connectors.mariadb.session import MariaSession
+    from dataflare.connectors.mariadb.settings import MariaSourceConfig
+
+RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
+_SERVER_IDS = (1 << 31, (1 << 32) - 1)
+"""Numbers of our own are chosen from the upper half: those of servers are mostly small."""
+_QUIET_SECONDS = 31_536_000
+
+
+class ChangeStream:
+    """One reader of the log; `session` is a connection for questions, which nobody else uses meanwhile."""
+
+    def __init__(
+        self,
+        config: MariaSourceConfig,
+        context: StageContext,
+        session: MariaSession,
+        tables: Mapping[str, FollowedTable],
+    ) -> None:
+        """Know all of it; connect later."""
+        self._config, self._context, self._session, self._tables = config, context, session, tables
+        self._shapes, self._asking = Shapes(config, context, session, tables), Asking(session)
+        self._connection: BinlogConnection | None = None
+        self.bytes_read = 0
+
+    async def read(
+        self, since: Position | None, until: Position | None, begin: str, domain: int
+    ) -> AsyncGenerator[Batch]:
+        """Yield what comes after a position, at first after the place `begin`; up to `until`, where that is given."""
+        call, clock = self._context.runtime.call, self._context.runtime.clock
+        end = gtids_of(until) if until is not None else None
+        place = self._place = Place.at(since, begin, domain)
+        await call(self._start)
+        told, when = str(place.gtids) if since and "gtid" in since else None, clock.monotonic()
+        while end is None or place.is_open or not place.gtids.reaches(end):
+            for batch in await call(self._taken):
+                yield batch
+                told, when = str(gtids_of(batch.position or {})), clock.monotonic()
+            due = clock.monotonic() - when >= self._config.cdc.heartbeat
+            if due and not place.is_open and str(place.gtids) != told:
+                yield self._nothing()
+                told, when = str(place.gtids), clock.monotonic()
+        if str(place.gtids) != told:
+            yield self._nothing()
+
+    def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # ---- parts --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.close()
+        context, place = self._context, self._place
+        number = self._config.cdc.server_id or context.runtime.random.randint(*_SERVER_IDS)
+        self._session.run(f"set session wait_timeout = {_QUIET_SECONDS}")
+        connection = BinlogConnection(self._config, f"dataflare {context.workflow}/{context.node}", number)
+        self._connection = connection
+        connection.start(place.gtids, self._config.cdc.heartbeat)
+        self._decoder = Decoder(self._shapes, self._asking, place.gtids, place.ahead, place.domain)
+
+    def _taken(self) -> list[Batch]:
+        """Receive what has come, for a moment at most."""
+        connection = self._connection
+        assert connection is not None, "the stream was not started"
+        events = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
+        self.bytes_read += sum(map(len, events))
+        told = list(self._decoder.feed(events))
+        found: list[Batch] = []
+        for one in told:
+            if isinstance(one, Settled):
+                self._place.settled(one.gtids, is_open=one.is_open)
+            else:
+                found += self._changes(one) if isinstance(one, Decoded) else self._emptied(one)
+        if found:  # the last one tells that all is passed
+            found[-1] = Batch(found[-1].rows, found[-1].stream, self._place.position())
+        return found
+
+    def _changes(self, one: Decoded) -> Iterator[Batch]:
+        rows, numbers = one.changes.rows, one.changes.numbers
+        seen = self._place.seen.get(one.stream)
+        if seen is not None and len(numbers) and numbers[0] < seen.until:
+            table = self._tables[one.stream]
+            keys = [rows[name].combine_chunks() for name in table.key]
+            flags = seen.flags(numbers, keys, lambda keys, parts: self._asking.ranks(table, keys, parts))
+            rows = rows.filter(pa.array(~flags)) if flags.any() else rows
+        self._place.passed(one.stream, *one.changes.last)
+        if rows.num_rows:
+            yield Batch(rows, one.stream, self._place.position())
+
+    def _emptied(self, one: Emptied) -> Iterator[Batch]:
+        seen, policy = self._place.seen.get(one.stream), self._config.cdc.truncate
+        before = seen is not None and one.number < seen.until and seen.by_all(one.number)
+        table = self._tables[one.stream].table
+        if not before and policy == "fail":
+            raise DataError(
+                f"{table} was truncated by transaction {one.number} of domain {self._place.domain}",
+                hint="say what becomes of it, with cdc: {truncate: apply} or {truncate: skip}",
+            )
+        if before or policy == "skip":
+            return
+        self._place.seen.pop(one.stream, None)  # all that is in the table from here on comes by the stream
+        self._place.passed(one.stream, one.number, 1)
+        rows = emptied(self._context.schemas[one.stream], one.when * 1_000_000, f"{one.number:016x}")
+        yield Batch(rows, one.stream, self._place.position())
+
+    def _nothing(self) -> Batch:
+        """Return no rows and where the stream stands."""
+        stream = next(iter(self._tables))
+        return Batch(self._context.schemas[stream].to_arrow().empty_table(), stream, self._place.position())
+
+
+__all__ = ["ChangeStream"]

@@ -1,0 +1,1 @@
+"""MariaDB's log of changes: received as a replica receives it, and decoded by columns."""
