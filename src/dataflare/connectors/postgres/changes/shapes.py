@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.component.deviations import ASIDE
 from dataflare.component.evolution import Policy, evolve, remembered
+from dataflare.connectors.postgres.changes.aligning import aligned
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema
 from dataflare.errors import SchemaChangedError
 from dataflare.monitoring.events import Noticed
@@ -42,6 +43,8 @@ class Shapes:
             return None
         planned = planned_schema(self._context.schemas[table.name])
         former = {was: c.name for c in self._known(table.name) for was in c.former}
+        numbers = {name: int(mark.rpartition("/")[2]) for name, mark in table.marks.items()}
+        former |= aligned([c.name for c in relation.columns], numbers, former)
         absent, words = frozenset(planned.names).difference(table.key), self._context.contract
         aside = self._context.on_error in ASIDE or words.get("data_type") == "discard_row"
         return replace(table.plan(planned), absent=absent, former=former, aside=aside)
