@@ -74,7 +74,7 @@ def test_changes_need_the_right_to_delete_unless_deletes_are_soft(spot: Place, g
         config = PostgresDestinationConfig(url=url, password=PASSWORD, table=spot.table("b"), **settings)
         schemas = {"0": changing(Schema.of({"id": "int64"}), ("id",))}
         made = staged(PostgresDestination(config), schemas=schemas, write_mode="merge", key=("id",))
-        return [error.what.replace(spot.schema, "S") for error in made.check()]
+        return [e.what.replace(spot.schema, "S") for e in made.check() if " is added as " not in e.what]
 
     assert messages() == ["the user may not delete S.b"]
     assert messages(deletes="soft") == []
@@ -105,7 +105,7 @@ def test_what_the_user_may_not_do_is_told_and_vanishes_with_each_grant(spot: Pla
     spot.run(f"grant insert, select, update on {{}}.b to {name}")
     spot.run(f"grant select on {{}}.a to {name}")
     spot.run("create unique index on {}.b (id)")
-    assert [m for m in messages() if "S.none" not in m] == []
+    assert [m for m in messages() if "S.none" not in m] == ["table S.b: column name is added as bigint"]
     tables = tables.replace(f"{spot.table('none')}, ", "")
     assert messages() == []
     made = spot.run(
