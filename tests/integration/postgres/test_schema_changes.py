@@ -172,6 +172,18 @@ def test_changes_that_are_refused_end_the_run_and_lose_nothing(shop: Shop, schem
     assert [(r["id"], r.get("note")) for r in shop.log()] == [(1, None), (2, None), (3, None), (4, "new")]
 
 
+def test_values_of_a_column_that_is_gone_by_now_are_told_of(shop: Shop) -> None:
+    shop.workflow("{ddl: evolve}")
+    assert shop.run().code == 0
+    shop.change("update {}.orders set qty = 9 where id = 1")
+    shop.change("alter table {}.orders drop qty; update {}.orders set name = 'last' where id = 2")
+    said = events(shop.run())
+    assert [e["message"] for e in said if e.get("code") == "schema.gone"] == [
+        f"{shop.spot.schema}.orders: column qty of the log is not there any more: it is not read"
+    ]
+    assert shop.copy("id, name, twice") == [(1, "one", 2), (2, "last", 4)]
+
+
 def test_state_of_nodes_goes_on_under_other_columns(shop: Shop) -> None:
     shop.workflow("{ddl: evolve}")
     text = (shop.folder / "workflow.yaml").read_text()

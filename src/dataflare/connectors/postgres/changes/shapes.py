@@ -44,7 +44,10 @@ class Shapes:
         planned = planned_schema(self._context.schemas[table.name])
         former = {was: c.name for c in self._known(table.name) for was in c.former}
         numbers = {name: int(mark.rpartition("/")[2]) for name, mark in table.marks.items()}
-        former |= aligned([c.name for c in relation.columns], numbers, former)
+        logged = [c.name for c in relation.columns]
+        former |= aligned(logged, numbers, former)
+        for name in (n for n in logged if n not in planned and n not in numbers and n not in former):
+            self._tell("schema.gone", f"{table.table}: column {name} of the log is not there any more: it is not read")
         absent, words = frozenset(planned.names).difference(table.key), self._context.contract
         aside = self._context.on_error in ASIDE or words.get("data_type") == "discard_row"
         return replace(table.plan(planned), absent=absent, former=former, aside=aside)
@@ -70,10 +73,12 @@ class Shapes:
         if [(c.name, c.type, c.held) for c in evolved.known] != [(c.name, c.type, c.held) for c in known]:
             raise SchemaChangedError(f"{table.table}: {'; '.join(map(str, evolved.changes))}")
         for change in evolved.changes:
-            what = f"{table.table}: {change}, which is left out"
-            if what not in self._told:
-                self._told.add(what)
-                self._context.emit(Noticed(self._context.workflow, "schema.left_out", what, self._context.node))
+            self._tell("schema.left_out", f"{table.table}: {change}, which is left out")
+
+    def _tell(self, code: str, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._context.emit(Noticed(self._context.workflow, code, what, self._context.node))
 
     def _known(self, name: str) -> Known:
         """Return the columns that a table was planned with; those that it was opened with, if nobody knows."""
