@@ -10,9 +10,8 @@ import pyarrow as pa
 import pytest
 
 from dataflare.connectors.postgres.changes.place import Place, lsn_of
-from dataflare.connectors.postgres.changes.snapshots import Snapshot
+from dataflare.connectors.postgres.changes.snapshots import Reading, Seen, Snapshot
 from dataflare.connectors.postgres.replication.messages import Decoded, Point, Settled
-from dataflare.sql.first_reading import Reading, Seen
 
 LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
@@ -59,7 +58,7 @@ def never(*_: Any) -> Any:
 def test_ranges_of_numbers_each_have_their_snapshots() -> None:
     first = Reading("a", [LEAST, 100], parts=[(None, snapshot(10)), ([50], snapshot(20))])
     second = Reading("a", [101, GREATEST], parts=[(None, snapshot(30)), ([GREATEST], snapshot(90))])
-    seen = Seen.from_json(json.loads(json.dumps(Seen([second, first]).to_json())), Snapshot.from_json)
+    seen = Seen.from_json(json.loads(json.dumps(Seen([second, first]).to_json())))
     keys = pa.array([LEAST, 50, 51, 100, 101, 5000], pa.int64())
     for transaction, expected in ((9, [1, 1, 1, 1, 1, 1]), (15, [0, 0, 1, 1, 1, 1]), (25, [0, 0, 0, 0, 1, 1])):
         flags = seen.flags(np.full(6, transaction), [keys], never)
