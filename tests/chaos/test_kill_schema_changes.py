@@ -69,6 +69,7 @@ def test_kills_while_columns_change_leave_the_copy_equal(spot: Place, tmp_path: 
                 try:
                     wanted = copied() + chance.randrange(1, 60)
                     wait_until(lambda: copied() >= wanted, process)  # noqa: B023 - now
+                    connection.execute("lock table items in access exclusive mode")  # the writer is in no middle then
                     connection.execute(statements)  # type: ignore[arg-type]
                     connection.commit()
                     wanted = copied() + chance.randrange(0, 40)

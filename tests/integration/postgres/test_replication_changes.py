@@ -242,14 +242,18 @@ def test_a_stream_may_be_ahead_of_the_others(spot: Place, log: Stream) -> None:
     spot.run("create table {}.u (id int primary key)")
     log.script("insert into {}.t values (-1); insert into {}.u values (-1)")
     assert [d.stream for d in log.decoded()] == ["t", "u"]
-    log.script("begin; insert into {}.t values (1), (2); insert into {}.u values (1), (2); commit")
-    first, second = log.decoded()
+    for low in range(1, 40, 2):  # the server describes a table again when others change theirs: that stands between
+        values = f"values ({low}), ({low + 1})"
+        log.script(f"begin; insert into {{}}.t {values}; insert into {{}}.u {values}; commit")
+        first, second = log.decoded()
+        if first.settled is None:
+            break
     assert (first.stream, first.settled) == ("t", None)
     assert second.settled is not None
     assert second.ends
     log.again()
     log.start(ahead={"t": first.last, "u": Point(first.last.commit_lsn, 3)})
-    assert [(d.stream, d.rows.column("id").to_pylist()) for d in log.decoded()] == [("u", [2])]
+    assert [(d.stream, d.rows.column("id").to_pylist()) for d in log.decoded()] == [("u", [low + 1])]
 
 
 def test_a_transaction_without_rows_for_us_can_be_acknowledged(spot: Place, log: Stream) -> None:
