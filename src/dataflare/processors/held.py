@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 << 20
 """Rows of so many bytes become one segment."""
+
+
+_BY_PLACE = re.compile(r"[a-z]\d+")
+
+
+def held_name(column: str) -> str:
+    """Return a name for a column that needs no quotes in SQL and is the same wherever the column stands."""
+    return f"h_{column.encode().hex()}"
 
 
 @dataclass(slots=True)
@@ -204,7 +213,14 @@ class HeldRows:
         """Return rows that were kept under another plan: what has come since is null, what is gone is left out."""
         import pyarrow as pa
 
-        there, former = set(rows.column_names), self._context.former
+        former = {**self._context.former}
+        former |= {held_name(was): held_name(now) for was, now in former.items()}
+        there = set(rows.column_names)
+        if any(_BY_PLACE.fullmatch(name) for name in there) or not there.issuperset(self._keys):
+            raise StateError(
+                "the checkpoint holds rows under other columns, and does not tell which is which",
+                hint="start anew with another runtime.state.path",
+            )
         rows = rows.rename_columns([n if former.get(n, n) in there else former[n] for n in rows.column_names])
         for field in self.schema:
             if field.name not in rows.column_names:
@@ -252,4 +268,4 @@ def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> No
             held[name].restore(parts)
 
 
-__all__ = ["HeldRows", "restore_told", "told_by", "told_state"]
+__all__ = ["HeldRows", "held_name", "restore_told", "told_by", "told_state"]

@@ -11,7 +11,7 @@ from dataflare.errors import DataError
 from dataflare.expression.fit import fit
 from dataflare.expression.session import INPUT, Session, quoted, select
 from dataflare.expression.unchanged import literal
-from dataflare.processors.held import HeldRows, told_by
+from dataflare.processors.held import HeldRows, held_name, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class WholeRows:
         import pyarrow as pa
 
         self._table = table.to_arrow()
-        names = [f"c{n}" for n in range(len(self._table))]
+        names = [held_name(name) for name in self._table.names]
         self._columns = dict(zip(table.names, names, strict=True))
         self._keys = [self._columns[k] for k in keys]
         plain = [f.with_name(name).with_nullable(nullable=True) for f, name in zip(self._table, names, strict=True)]

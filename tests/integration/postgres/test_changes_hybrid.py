@@ -13,7 +13,7 @@ from tests.changes import KEYS, SETUP, Followed, Writer, difference, followers, 
 from tests.postgres import Place, place
 
 from dataflare.connectors.postgres.changes import parts
-from dataflare.errors import DataError, ExternalError, StateError
+from dataflare.errors import DataError, ExternalError, SchemaChangedError, StateError
 from dataflare.testing.stage import batches_of
 
 if TYPE_CHECKING:
@@ -101,6 +101,16 @@ def test_what_happens_before_while_and_after_a_part_is_read_comes_once(follow: A
     assert sorted(n for op, n in run.ops("a") if op == "read") == [-5, 1, *range(3, 12)]
     assert run.log["a"][0]["_tx"] < run.log["a"][-1]["_tx"]
     assert "seen" in run.one.position or lsn_passed(run)
+
+
+def test_a_part_is_not_read_without_a_column_that_its_table_has_got_meanwhile(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    spot.run("insert into {}.a values (1)")
+    run = Run(follow("a"))
+    spot.run("alter table {}.a add v int default 5")
+    with pytest.raises(SchemaChangedError, match="column v is new"):
+        run.read_all()
+    assert run.log["a"] == []
 
 
 def lsn_passed(run: Run) -> bool:
