@@ -213,6 +213,8 @@ class HeldRows:
         """Return rows that were kept under another plan: what has come since is null, what is gone is left out."""
         import pyarrow as pa
 
+        if [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in self.schema]:
+            return rows
         former = {**self._context.former}
         former |= {held_name(was): held_name(now) for was, now in former.items()}
         there = set(rows.column_names)
