@@ -1,12 +1,14 @@
 """W8: a million changes of a table in PostgreSQL are followed by its log, into Parquet and into another table.
 
-The changes are made once. Every run reads a copy of one slot that was made before them, so all see the same log.
+Every run reads a copy of one slot that was made before the changes, so all see the same log. For those that write into
+the same server, the changes are made anew each time: log that others left behind them would be read as well.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,24 +33,35 @@ FACTS = """select count(*) as rows, sum(id) as ids, sum(case _op when 'insert' t
     from {files}"""
 OF_TABLE = "select count(*), sum(id), sum(qty), sum(amount), sum(length(name)) from {table}"
 RATE, SECONDS = 1_000, 10
+_FREE = f"""do $$ begin
+    while exists (select from pg_replication_slots where slot_name like '{SCHEMA}%' and active) loop
+        perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name like '{SCHEMA}%' and active;
+        perform pg_sleep(0.05);
+    end loop;
+end $$"""
+"""A server that has much log to go through does not see at once that nobody reads any more."""
 
 
 def workloads(rows: int | None) -> list[Workload]:
-    """Return the three, over a million changes unless told otherwise."""
+    """Return the four, over a million changes unless told otherwise."""
     rows = rows or CHANGES
     prepare(rows)
-    return [into_files(rows), into_table(rows), latency()]
+    return [into_files(rows), into_table(rows), latency(), one_transaction(rows)]
 
 
-def prepare(changes: int) -> None:
-    """Make the table, the publication, the slot and the changes; once for a number."""
-    word = f"{changes} changes"
+def prepare(changes: int, *, anew: bool = False, together: bool = False) -> None:
+    """Make the table, the publication, the slot and the changes, `together` in one transaction.
+
+    They are made once for a number, unless `anew`.
+    """
+    word = f"{changes} changes{' together' if together else ''}"
     made = postgres.execute(f"select coalesce(obj_description(to_regclass('{TABLE}'), 'pg_class'), '')")
     slots = postgres.execute(f"select count(*) from pg_replication_slots where slot_name = '{BASE}'")
-    if made == word and slots == "1":
+    if made == word and slots == "1" and not anew:
         return
     postgres.execute(
         "set client_min_messages = warning",
+        _FREE,
         f"select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like '{SCHEMA}%'",
         f"drop publication if exists {PUBLICATION}",
         f"drop schema if exists {SCHEMA} cascade",
@@ -57,11 +70,11 @@ def prepare(changes: int) -> None:
         f"create publication {PUBLICATION} for table {TABLE}",
         f"select pg_create_logical_replication_slot('{BASE}', 'pgoutput')",
     )
-    postgres.execute(*_changes(changes), "checkpoint", f"comment on table {TABLE} is '{word}'")
+    postgres.execute(*_changes(changes, together=together), "checkpoint", f"comment on table {TABLE} is '{word}'")
 
 
-def _changes(changes: int) -> list[str]:
-    """Return the statements that make the changes, a thousand rows each in a transaction of its own."""
+def _changes(changes: int, *, together: bool) -> list[str]:
+    """Return the statements that make the changes, a thousand rows each, all in one transaction or each in its own."""
     inserted, updated = round(changes * INSERTED), round(changes * UPDATED)
     insert = (
         f"insert into {TABLE} select i, 'customer ' || i, (i % 100000) / 100.0, now(), i % 1000, md5(i::text) "
@@ -70,10 +83,12 @@ def _changes(changes: int) -> list[str]:
     update = f"update {TABLE} set qty = qty + 1, ts = now() where id between {{low}} and {{high}}"
     delete = f"delete from {TABLE} where id between {{low}} and {{high}}"
     parts = ((insert, 1, inserted), (update, 1, updated), (delete, updated + 1, changes - inserted))
-    return [
-        f"do $$ begin for low in {first}..{last} by {TRANSACTION} loop {_between(text, last)}; commit; end loop; end $$"
+    commit = "" if together else "commit;"
+    loops = [
+        f"for low in {first}..{last} by {TRANSACTION} loop {_between(text, last)}; {commit} end loop;"
         for text, first, last in parts
     ]
+    return [f"do $$ begin {part} end $$" for part in ([" ".join(loops)] if together else loops)]
 
 
 def _between(text: str, last: int) -> str:
@@ -82,6 +97,12 @@ def _between(text: str, last: int) -> str:
 
 def _slot(name: str) -> str:
     return f"{SCHEMA}_{folder('w8', name).name.replace('-', '_')}"
+
+
+def _reset_table(contender: Contender, changes: int) -> None:
+    """Make the changes anew: what others merged since they were made is log, too, and one reads to its end."""
+    prepare(changes, anew=True)
+    _reset(contender)
 
 
 def _reset(contender: Contender) -> None:
@@ -142,7 +163,8 @@ def into_table(changes: int) -> Workload:
     )
     limits = Limits(wall=1 / 0.8)
     title = "changes of PostgreSQL merged into a table"
-    return Workload("W8b", title, changes, contenders, _table, limits, reset=_reset, server=True, chart="wall")
+    reset = partial(_reset_table, changes=changes)
+    return Workload("W8b", title, changes, contenders, _table, limits, reset=reset, server=True, chart="wall")
 
 
 def latency() -> Workload:
@@ -158,6 +180,21 @@ def latency() -> Workload:
     title = f"{RATE:,} changes a second, from commit to visible"
     return Workload(
         "W8c", title, RATE * SECONDS, (contender,), _live, limits, reset=_reset_live, server=True, told=_latencies
+    )
+
+
+def one_transaction(changes: int) -> Workload:
+    """W8d: the changes of one transaction become Parquet: it is as large as it likes, the memory is not."""
+
+    def reset(contender: Contender) -> None:
+        prepare(changes, together=True)
+        _reset(contender)
+
+    ours = folder("W8d", "DataFlare")
+    contenders = (_ours("W8d", "w8a.yaml", f"{ours}/out/*.parquet"),)
+    title = "one transaction of PostgreSQL to Parquet"
+    return Workload(
+        "W8d", title, changes, contenders, _files, Limits(rss_bytes=300_000_000), reset=reset, server=True, pairs_max=5
     )
 
 

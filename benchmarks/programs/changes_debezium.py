@@ -39,6 +39,7 @@ def properties(url: str, slot: str, publication: str, folder: Path) -> dict[str,
         "publication.name": publication,
         "publication.autocreate.mode": "disabled",
         "table.include.list": "bench_w8.orders",
+        "message.prefix.exclude.list": ".*",  # marks that others write into the log
         "tombstones.on.delete": "false",
         "max.batch.size": "8192",
         "max.queue.size": "65536",

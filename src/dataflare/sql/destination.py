@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dataflare.schema import Column, Schema
     from dataflare.sql.session import Session
     from dataflare.sql.shape import Shape
+    from dataflare.sql.staged_rows import Told
 
 D = TypeVar("D", bound=SqlDestinationConfig)
 LOAD_ROWS_MAX = 1 << 17
@@ -229,7 +230,9 @@ class SqlDestination(DestinationConnector[D]):
         self._held.append(rows)
         self._held_rows += rows.num_rows
         self._held_bytes += rows.nbytes
-        if self._held_rows >= LOAD_ROWS_MAX or self._held_bytes >= self._bytes_max():
+        if self._held_rows >= LOAD_ROWS_MAX or self._held_bytes >= min(
+            LOAD_BYTES_MAX, self.context.budget.memory_bytes_max // 4
+        ):
             self._flush()
 
     def prepare(self, epoch: Epoch) -> Sequence[Handle]:
@@ -318,9 +321,9 @@ class SqlDestination(DestinationConnector[D]):
             self._fresh_is_there = True
         return self._fresh
 
-    def move_from(self, stages: Sequence[Table], *, unique: bool = False) -> None:
-        """Bring the rows of staging tables into the target; `unique`: no key is in them twice."""
-        self._left_out += self.way.bring(stages, self.destination_table(), unique=unique)
+    def move_from(self, stages: Sequence[Table], told: Told | None = None) -> None:
+        """Bring the rows of staging tables into the target; `told`: what is known of them."""
+        self._left_out += self.way.bring(stages, self.destination_table(), told)
 
     def drop(self, table: Table) -> None:
         """Drop a table of ours that is needed no more: behind the transaction, where dropping it would end that."""
@@ -368,9 +371,6 @@ class SqlDestination(DestinationConnector[D]):
         self._loaded_rows += rows.num_rows
         with self._undone_if_it_fails():
             self.load(rows)
-
-    def _bytes_max(self) -> int:
-        return min(LOAD_BYTES_MAX, self.context.budget.memory_bytes_max // 4)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

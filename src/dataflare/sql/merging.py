@@ -109,6 +109,9 @@ class _Newest:
         merge, dialect = self.merge, self.merge.dialect
         listed = [f"{dialect.quote(OP)} as {WHAT}"]
         listed += [f"{expression} as {dialect.quote(c)}" for c, expression in {**merge.values, **merge.kept}.items()]
+        if self.rows.told.unique:
+            staged = f"{self.rows.relation} where {merge.applied(self.condition)}"
+            return f"with l as (select {', '.join(listed)} from {staged})"  # noqa: S608
         order = f"partition by {', '.join(merge.values[k] for k in merge.key)} order by {dialect.ordinal} desc"
         numbered = (
             f"select {', '.join(listed)}, row_number() over ({order}) as _dataflare_row "  # noqa: S608

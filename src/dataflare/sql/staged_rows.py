@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from dataflare.changes import OP, TX, UNCHANGED, Op
 
 if TYPE_CHECKING:
@@ -28,6 +31,31 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What whoever staged rows knows of them, so that the database need not be asked; None: nobody knows.
+
+    `unique`: no key is in them twice. `operations`: which kinds of changes there are; `unchanged`: the columns of
+    which some values were left out.
+    """
+
+    unique: bool = False
+    operations: frozenset[str] | None = None
+    unchanged: tuple[str, ...] | None = None
+
+
+def told_of(rows: pa.Table, key: tuple[str, ...]) -> Told:
+    """Look at rows before they are staged: that costs less than asking, and than collapsing what needs none."""
+    unique = bool(key) and rows.group_by(list(key), use_threads=False).aggregate([]).num_rows == rows.num_rows
+    if OP not in rows.column_names:
+        return Told(unique)
+    operations = frozenset(pc.unique(rows.column(OP)).to_pylist())
+    if UNCHANGED not in rows.column_names:
+        return Told(unique, operations, ())
+    left = pc.unique(pc.list_flatten(rows.column(UNCHANGED))).to_pylist()
+    return Told(unique, operations, tuple(sorted(left)))
+
+
+@dataclass(frozen=True, slots=True)
 class StagedRows:
     """Rows of staging tables of the same columns. `run` executes a statement and returns its rows."""
 
@@ -35,6 +63,7 @@ class StagedRows:
     tables: Sequence[Table]
     columns: tuple[str, ...]
     run: Callable[..., list[tuple[object, ...]]]
+    told: Told
 
     @property
     def relation(self) -> str:
@@ -51,10 +80,14 @@ class StagedRows:
 
     def operations(self) -> set[str]:
         """Return which kinds of changes there are."""
+        if self.told.operations is not None:
+            return set(self.told.operations)
         return {str(word) for (word,) in self.run(f"select distinct {self._op} from {self.relation}")}  # noqa: S608
 
     def unchanged(self) -> list[str]:
         """Return the columns of which some values were left out."""
+        if self.told.unchanged is not None:
+            return list(self.told.unchanged)
         column = self.dialect.quote(UNCHANGED)
         each = self.dialect.each(column)
         some = f"(select {column} from {self.relation} where {column} is not null) u"  # noqa: S608
@@ -91,4 +124,4 @@ class StagedRows:
         return self.dialect.quote(OP)
 
 
-__all__ = ["StagedRows", "Truncation"]
+__all__ = ["StagedRows", "Told", "Truncation", "told_of"]

@@ -10,7 +10,7 @@ from dataflare.sql.change_rows import as_log, check_keys, staged_changes, timed
 from dataflare.sql.fitting import conformed
 from dataflare.sql.history import History
 from dataflare.sql.merging import Merge
-from dataflare.sql.staged_rows import StagedRows
+from dataflare.sql.staged_rows import StagedRows, Told
 from dataflare.sql.writing import Move, delete_keys, move
 
 if TYPE_CHECKING:
@@ -87,23 +87,24 @@ class Way:
             check_keys(found, self.shape.key, self.table)
         return found
 
-    def bring(self, stages: Sequence[Table], target: Table, *, unique: bool = False) -> int:
+    def bring(self, stages: Sequence[Table], target: Table, told: Told | None = None) -> int:
         """Bring the rows of staging tables into the target; return how many `insert_only` left out.
 
-        `unique`: no key is in them twice.
+        `told`: what is known of them.
         """
+        told = told or Told()
         run = self.session.run
         if not stages:
             return 0
         if self.shape.changes:
-            rows = StagedRows(self.dialect, stages, tuple(self.shape.staged.names), run)
+            rows = StagedRows(self.dialect, stages, tuple(self.shape.staged.names), run, told)
             self._applying().apply(rows, may_be_unchanged=self.shape.may_be_unchanged)
             return 0
-        told = self._move()
+        way = self._move()
         if self.gathers:
             for stage in stages:
-                run(delete_keys(self.dialect, told, stage, target))
-        moves = [move(self.dialect, told, stage, target, unique=unique) for stage in stages]
+                run(delete_keys(self.dialect, way, stage, target))
+        moves = [move(self.dialect, way, stage, target, unique=told.unique) for stage in stages]
         if self.context.write_mode != "insert_only":
             for statement in moves:
                 run(statement)

@@ -26,6 +26,7 @@ from dataflare.sql.dialect import Dialect, Table
 from dataflare.sql.naming import stage_table
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
+from dataflare.sql.staged_rows import Told, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,8 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         """Connect."""
         self._stage: Table | None = None
         self._staged_rows = 0
-        self._gathered = False
+        self._gathered = self._brought = False
+        self._told = Told()
         application = f"dataflare {self.context.workflow}/{self.context.node}"[:63]
         if self.context.hints.codec == CODEC:
             return CopySession(self.config, application)
@@ -142,7 +144,8 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
             straight = place is not _ROWS and self.context.mechanism is Mechanism.DIRECT
             kinds = self._direct if straight else self._own
             session.ingest(place, self._outgoing(rows, kinds), temporary=place is _ROWS)
-            self._unique = place is _ROWS and _is_unique(rows, self.way.key)
+            if place is _ROWS:
+                self._told = told_of(rows, self.way.key)
 
     def load_encoded(self, rows: Encoded) -> None:
         """Send bytes by COPY, as `load` does."""
@@ -154,7 +157,7 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
     def bring(self) -> None:
         """Rows that were to be gathered are not in the target yet."""
         if self._gathered:
-            self._bring(unique=False)
+            self._bring(Told())
 
     def stage(self, table: Table) -> int:
         """Give the staging table its final name and commit it."""
@@ -206,28 +209,32 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         session = self.session
         if not session.in_transaction:
             session.begin()
+            self._brought = False
         if self.context.mechanism is not Mechanism.DIRECT:
             yield self._staging_table()
             self._staged_rows += rows
         elif not self._detour:
             yield self.destination_table()
         else:
-            self._unique = False
+            if self._brought:
+                session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+            self._told, self._brought = Told(), False
             yield _ROWS
             if self.way.gathers:
                 self._gathered = True
             else:
-                self._bring(unique=self._unique)
+                self._bring(self._told)
 
-    def _bring(self, *, unique: bool) -> None:
-        self.move_from([_ROWS], unique=unique)
-        self.session.run(f"truncate {POSTGRES.reference(_ROWS)}")
+    def _bring(self, told: Told) -> None:
+        """Move the rows that wait; they are gone from where they waited by the end of the transaction."""
+        self.move_from([_ROWS], told)
+        self._brought = True
 
     def _make_detour(self, *, needed: bool) -> None:
         """Make a temporary table where rows cannot go straight: they are merged, or the server converts them."""
         self._detour = needed or not self.way.is_straight
         if self._detour and self.context.mechanism is Mechanism.DIRECT:
-            self._make_staging(Table(_ROWS.name), "temporary table")
+            self._make_staging(Table(_ROWS.name), "temporary table", " on commit delete rows")
 
     def _staging_table(self) -> Table:
         if self._stage is None:
@@ -236,9 +243,9 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
             self._make_staging(self._stage, "table")
         return self._stage
 
-    def _make_staging(self, table: Table, kind: str) -> None:
+    def _make_staging(self, table: Table, kind: str, manner: str = "") -> None:
         numbered = self.way.numbers_rows
-        self.session.run(create_table(POSTGRES_STAGING, table, self._staging, kind=kind, numbered=numbered))
+        self.session.run(create_table(POSTGRES_STAGING, table, self._staging, kind=kind, numbered=numbered) + manner)
 
     def _outgoing(self, rows: pa.Table, kinds: list[pa.DataType | None]) -> pa.Table:
         columns = []
@@ -297,11 +304,6 @@ def _staging(column: Column, target: Described | None) -> Column:
     nested = pa.types.is_nested(arrow_type(column.type))
     becomes_json = nested and target is not None and target.type in ("json", "jsonb")
     return replace(column, nullable=True, type="json" if becomes_json else column.type)
-
-
-def _is_unique(rows: pa.Table, key: tuple[str, ...]) -> bool:
-    """Tell whether no key is in the rows twice; asking costs less than collapsing what needs none."""
-    return bool(key) and rows.group_by(list(key), use_threads=False).aggregate([]).num_rows == rows.num_rows
 
 
 __all__ = ["PostgresDestination"]

@@ -63,6 +63,8 @@ class Life:
         self.epochs = 0
         self.dirty = self.awaited = False
         self.cleaned = False
+        self.retired: float | None = None
+        self.unretired = 0
         self.ending: Ending | None = None
         self._changed = asyncio.Event()
 

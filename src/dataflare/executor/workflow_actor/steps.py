@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+RETIRE_SECONDS, RETIRE_EPOCHS = 1.0, 16
+"""Old epochs are removed so often: each removal is flushed to the disk, which short epochs need not wait for."""
+
 if TYPE_CHECKING:
     from dataflare.executor.workflow_actor.life import Life
     from dataflare.state.checkpoint import Proposal
@@ -39,10 +42,17 @@ async def acknowledge(life: Life) -> None:
 
 
 async def clean(life: Life, proposal: Proposal) -> None:
-    """Once an epoch of this attempt is committed, what older attempts staged can be removed; then retention."""
+    """Once an epoch of this attempt is committed, what older attempts staged can be removed; then retention.
+
+    Of short epochs a few more may be kept for a moment, and until the next run where this one is killed.
+    """
     if not life.cleaned:
         life.cleaned = True
         await asyncio.gather(
             *(ref.ask("abort", node, list(proposal.handles.get(node, []))) for node, ref in life.destinations())
         )
-    await life.job.runtime.call(life.job.checkpoints.retire, proposal)
+    now = life.job.runtime.clock.monotonic()
+    life.unretired += 1
+    if proposal.last or life.retired is None or now - life.retired >= RETIRE_SECONDS or life.unretired >= RETIRE_EPOCHS:
+        await life.job.runtime.call(life.job.checkpoints.retire, proposal)
+        life.retired, life.unretired = now, 0

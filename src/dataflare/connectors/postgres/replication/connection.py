@@ -36,8 +36,11 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
 }
 _DATA, _KEEPALIVE = b"wk"
-_PAUSE_SECONDS, _PAUSES_MAX = 0.002, 16
-"""While messages keep coming, let some gather: to take them up one by one costs many times the CPU."""
+_PAUSE_SECONDS, _PAUSES_MAX, _PAUSE_BYTES = 0.002, 16, 8 << 10
+"""While messages keep coming fast, let some gather: to take them up one by one costs many times the CPU.
+
+Where fewer bytes come in a pause, nobody waits for more of them.
+"""
 _HEAD_BYTES = 25
 _FAILOVER_VERSION = 170_000
 
@@ -161,7 +164,7 @@ class ReplicationConnection:
                     raise self._ended()
                 elif self._more(0.0 if ends or wal_end else deadline - self._clock.monotonic()):
                     continue
-                elif len(data) == seen or pauses == _PAUSES_MAX:
+                elif pauses == _PAUSES_MAX or (pauses and len(data) - seen < _PAUSE_BYTES):
                     break
                 else:
                     seen, pauses = len(data), pauses + 1
