@@ -60,7 +60,8 @@ class Node:
     `traits` hold what the planner settled for it: `mode` of a source, `write_mode` and `mechanism` of a destination,
     `columns` that a source needs to read (pushdown), the form of a `predicate` and a `limit` of rows beyond which none
     are wanted, `parallelism`, `codec` of rows that pass through, `unjudged` the format in which what is behind a source
-    reads its rows itself, `veiled` where positions of a source may hold tagged values.
+    reads its rows itself, `veiled` where positions of a source may hold tagged values, `keeps_rows` where a processor
+    passes rows on as they come and that is compared.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Settings:
         default_factory=lambda: {"initial": 1.0, "max": 60.0, "attempts": 10, "window": 600.0}
     )
     batch: Mapping[str, Any] = field(default_factory=dict)
+    ledger: str = "counts"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def test_every_row_has_the_fate_that_it_would_have_had_decoded(tmp_path: Path) -
         (("inputs: [aged]", "inputs: [aged, events]"), False),
         (("format: jsonl}}\n  dead", "format: jsonl}}\n  raw: {type: stdout, inputs: [events]}\n  dead"), False),
         (("in/*.jsonl", "in/*.csv"), False),
+        (("parallelism: 2", "parallelism: 2, ledger: hash"), False),
     ],
 )
 def test_a_source_hands_bytes_on_where_one_node_reads_them(change: tuple[str, str], behind: bool) -> None:

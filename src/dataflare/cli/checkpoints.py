@@ -218,11 +218,13 @@ def _page(proposal: Proposal, status: str) -> str:
         (node, f"{kinds.get('out', 0):,}", f"{proposal.totals.get(node, {}).get('out', 0):,}")
         for node, kinds in proposal.counts.items()
     ]
+    edges = [(e, f"{of['rows']:,}", of["hash"], f"{of['rows_total']:,}") for e, of in proposal.edges.items()]
     positions = [(n, json.dumps(p, ensure_ascii=False)) for n, p in proposal.positions.items()]
     held = [(n, _count(len(keys), "snapshot")) for n, keys in proposal.state.items()]
     held += [(n, _count(len(handles), "handle")) for n, handles in proposal.handles.items()]
     parts = [table(("", ""), [fact for fact in facts if fact[1]]).lstrip("\n")]
     parts += [table(("node", "rows out", "since the start"), rows, right=(1, 2))] if rows else []
+    parts += [table(("edge", "rows", "hash", "since the start"), edges, right=(1, 3))] if edges else []
     parts += [table(("source", "position"), positions)]
     parts += [table(("node", "holds"), held)] if held else []
     return "\n\n".join(parts)

@@ -40,8 +40,9 @@ def outcome_json(plan: Plan, outcome: Outcome, counts: Counts) -> dict[str, Any]
         "error": outcome.error.as_finding().as_json() if outcome.error else None,
     }
     rules = {"rules": {n: dict(r) for n, r in outcome.rules.items()}} if outcome.rules else {}
+    edges = {"edges": {e: dict(sums) for e, sums in outcome.edges.items()}} if outcome.edges else {}
     lag = {name: dict(node.lag) for name, node in counts.nodes.items() if node.lag}
-    return {**line, **rules, **({"lag": lag} if lag else {}), **({"more": True} if outcome.more else {})}
+    return {**line, **rules, **edges, **({"lag": lag} if lag else {}), **({"more": True} if outcome.more else {})}
 
 
 def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, str]]:

@@ -85,6 +85,13 @@ class Processor(Component[C]):
         del inputs
         return ()
 
+    def keeps_rows(self) -> bool:
+        """Tell whether each row that it yields is one that came, as it was, and yielded once; asked while planning.
+
+        It may leave rows out that it counts as such; in an epoch without such rows `ledger: hash` compares the others.
+        """
+        return False
+
     def keys(self) -> tuple[str, ...]:
         """Return the columns by which rows must meet in one task; empty: any split of the rows will do."""
         return ()

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from dataflare.executor.edge_sums import EdgeSums
 from dataflare.executor.graph import Operator, Role, Routing, Stage
 from dataflare.executor.operators import (
     ChainOperator,
@@ -69,6 +70,8 @@ class _Builder:
         decode = source.decode if source is not None else None
         self._built.origin = self._origin()
         self._built.pipeline = Pipeline(operators, self._routes(), skips, self._ports(), (decode, self._built.origin))
+        if self._job.plan.settings.ledger == "hash":
+            self._built.pipeline.tally.sums = EdgeSums()
         self._built.is_light = all(isinstance(o, ChainOperator | LaterWriteOperator) for o in operators)
         return self._built
 

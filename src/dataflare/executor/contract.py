@@ -65,7 +65,8 @@ class Outcome:
     """How a run ended: `succeeded`, `failed` or `stopped`; `nodes` are ledger totals of this run by node and count.
 
     Counts: `rows_in`, `rows_out`, `rows_filtered`, `rows_skipped`, `rows_dead`, `rows_absorbed`, `rows_expanded`.
-    `rules`: the rows that fail each named rule of a node, by node and rule.
+    `rules`: the rows that fail each named rule of a node, by node and rule. `edges`: the `rows` that passed each edge,
+    and the sum of their `hash`es, where the workflow wants them.
     """
 
     status: str
@@ -74,6 +75,7 @@ class Outcome:
     elapsed_seconds: float = 0.0
     nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    edges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     error: DataFlareError | None = None
     more: bool = False

@@ -22,6 +22,8 @@ from dataflare.state.checkpoint import CheckpointManager
 from dataflare.state.ledger import notes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataflare.actor.ref import ActorRef
     from dataflare.plan import Plan
     from dataflare.state.checkpoint import Proposal
@@ -173,6 +175,7 @@ class CoordinatorActor(Actor):
             elapsed_seconds=elapsed,
             nodes=_rows(run.plan, dict(proposal.totals) if proposal else {}),
             rules={n: told for n, kinds in (proposal.totals if proposal else {}).items() if (told := notes(kinds))},
+            edges=_edges(proposal.edges if proposal else {}),
             guarantees=run.plan.guarantees,
             error=error,
             more=bool(ending and ending.more),
@@ -183,6 +186,11 @@ def _rows(plan: Plan, totals: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Return the counts of every node under their public names, `rows_in`, `rows_out` and so on."""
     names = ("in", "out", "filtered", "skipped", "dead", "absorbed", "expanded")
     return {n.id: {f"rows_{k}": totals.get(n.id, {}).get(k, 0) for k in names} for n in plan.topological()}
+
+
+def _edges(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return rows and hash of each edge since the run began."""
+    return {edge: {"rows": of["rows_total"], "hash": of["hash_total"]} for edge, of in told.items()}
 
 
 def _policy(plan: Plan) -> RestartPolicy:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.component import DestinationConnector
+    from dataflare.executor.edge_sums import EdgeSums
     from dataflare.executor.lines import Lines
     from dataflare.expression.chain import Chain, ChainResult
-    from dataflare.state.ledger import Counts
+    from dataflare.state.ledger import Counts, Ends
 
 
 Emitted = tuple[str, str, "Batch"]
@@ -24,7 +25,8 @@ Emitted = tuple[str, str, "Batch"]
 class Tally:
     """Row counts by node and kind since they were last taken.
 
-    `flowed` are rows in and out by node, `entered` rows in by operator and input, both since the beginning.
+    `flowed` are rows in and out by node, `entered` rows in by operator and input, both since the beginning. `sums` are
+    those of both ends of each edge; None: nobody wants them.
     """
 
     def __init__(self, skips: frozenset[str] = frozenset()) -> None:
@@ -32,6 +34,7 @@ class Tally:
         self._skips = skips
         self.counts: Counts = {}
         self.edges: dict[str, int] = {}
+        self.sums: EdgeSums | None = None
         self.fresh: dict[str, tuple[int, int]] = {}
         self.flowed: dict[str, tuple[int, int]] = {}
         self.entered: dict[tuple[str, int], int] = {}
@@ -61,9 +64,20 @@ class Tally:
         """Count rows over an edge."""
         self.edges[name] = self.edges.get(name, 0) + rows
 
-    def take(self) -> tuple[Counts, dict[str, int]]:
-        """Return the counts and start again at nothing."""
-        taken, self.counts, self.edges = (self.counts, self.edges), {}, {}
+    def left(self, name: str, batch: Batch, copies: int = 1) -> None:
+        """Have the rows that leave by an edge hashed, where that is wanted."""
+        if self.sums is not None:
+            self.sums.left(name, batch, copies)
+
+    def came(self, name: str, batch: Batch) -> None:
+        """Have the rows that come by an edge hashed, where that is wanted."""
+        if self.sums is not None:
+            self.sums.came(name, batch)
+
+    def take(self) -> tuple[Counts, dict[str, int], Ends]:
+        """Return the counts, and the sums at both ends of each edge; start again at nothing."""
+        sums = self.sums.take() if self.sums is not None else {}
+        taken, self.counts, self.edges = (self.counts, self.edges, sums), {}, {}
         return taken
 
 

@@ -112,7 +112,7 @@ class Pipeline:
     def incoming(self, operator: str, port: int, edge: str, batch: Batch) -> Left:
         """Take a batch from another stage; return what leaves by outlets, in order."""
         self.tally.edge(edge, -batch.num_rows)
-        self._enter(operator, port, batch)
+        self._enter(Target(edge, operator, port), batch)
         return self._taken()
 
     def end_source(self, node: str) -> Iterator[Left]:
@@ -201,7 +201,9 @@ class Pipeline:
             with located(identity):
                 self._by_id[identity].restore(state)
 
-    def _enter(self, operator: str, port: int, batch: Batch) -> None:
+    def _enter(self, target: Target, batch: Batch) -> None:
+        operator, port = target.operator, target.port
+        self.tally.came(target.edge, batch)
         self._entered[operator] = port
         self.tally.enter(operator, port, batch.num_rows)
         with located(operator):
@@ -246,9 +248,11 @@ class Pipeline:
             self.taps.offer(node, output, batch)
         for target in self._routes.get((node, output), ()):
             if target.outlet < 0:
-                self._enter(target.operator, target.port, batch)
+                self.tally.left(target.edge, batch)
+                self._enter(target, batch)
             elif batch.num_rows:
                 self.tally.edge(target.edge, batch.num_rows * target.copies)
+                self.tally.left(target.edge, batch, target.copies)
                 self._out.append((target.outlet, batch))
 
     def _note(self, node: str, batch: Batch) -> None:

@@ -9,6 +9,7 @@ from dataflare.executor.snapshots import Saved
 
 if TYPE_CHECKING:
     from dataflare.component import Handle
+    from dataflare.state.ledger import Ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Report:
     """What a task says at a barrier: all that a resume needs of it.
 
     `open_splits` and `positions` are of its source; `handles` by destination; `saved` the state of operators;
-    `counts` and `edges` the rows since the last report.
+    `counts` and `edges` the rows since the last report, `sums` those of their hashes where they are wanted.
     """
 
     task: str
@@ -28,3 +29,4 @@ class Report:
     saved: Saved = field(default_factory=Saved)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     edges: dict[str, int] = field(default_factory=dict)
+    sums: Ends = field(default_factory=dict)

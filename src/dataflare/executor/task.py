@@ -279,13 +279,13 @@ class TaskActor(AskedTask):
         open_splits, positions = self._reader.report() if self._reader else ([], {})
         self._positions[barrier.round] = positions
         self._progress.tell(built.pipeline.tally, self._reader, due=True)
-        counts, edges = built.pipeline.tally.take()
+        counted = built.pipeline.tally.take()
         self._round, self._told, self._easing.opened = barrier.round, False, False
         self._time.microseconds, self._time.number = barrier.next_time or self._time.microseconds, barrier.epoch + 1
         self._held = holds_after_barrier(built)
         if not self._held:
             self._wake()
-        report = Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, saved, counts, edges)
+        report = Report(self.name, barrier.round, barrier.epoch, open_splits, positions, handles, saved, *counted)
         self._tell("prepared", report)
 
     async def commit(self, node: str, epoch: Epoch, handles: list[Handle]) -> None:

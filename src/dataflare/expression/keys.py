@@ -5,39 +5,18 @@ The hash is DuckDB's, over the text of the keys; its values are pinned by a test
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from dataflare.component.context import KEY_GROUPS
-from dataflare.expression.session import Statement, quoted, select
+from dataflare.expression.by_thread import Statements
+from dataflare.expression.session import quoted, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-_STATEMENTS_MAX = 64
-
-
-class _Statements(threading.local):
-    """The statements of one thread, by key columns; the oldest one gives way."""
-
-    def __init__(self) -> None:
-        self._by_keys: dict[tuple[str, pa.Schema], Statement] = {}
-
-    def get(self, query: str, schema: pa.Schema) -> Statement:
-        """Return the statement, prepared."""
-        found = self._by_keys.get((query, schema))
-        if found is None:
-            if len(self._by_keys) >= _STATEMENTS_MAX:
-                self._by_keys.pop(next(iter(self._by_keys))).close()
-            found = Statement(schema, None)
-            found.prepare(query)
-            self._by_keys[query, schema] = found
-        return found
-
-
-_statements = _Statements()
+_statements = Statements()
 
 
 def key_groups(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:

@@ -179,6 +179,11 @@ class Statement:
         with self._slot.holding(rows):
             return self._session.fetch("execute statement")
 
+    def values(self, rows: pa.Table) -> list[tuple[Any, ...]]:
+        """Return the answer as Python values, where it is a row or few."""
+        with self._slot.holding(rows):
+            return self._session.execute("execute statement")
+
     def close(self) -> None:
         """Free the plan."""
         self._session.close()

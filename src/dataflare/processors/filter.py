@@ -35,6 +35,10 @@ class Filter(RowProcessor[FilterConfig]):
     written of it before it stopped to match stays.
     """
 
+    def keeps_rows(self) -> bool:
+        """Return that rows pass as they are."""
+        return True
+
     def step(self, inputs: Sequence[Schema]) -> Step:
         """Return the condition."""
         del inputs

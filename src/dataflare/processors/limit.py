@@ -59,6 +59,10 @@ class Limit(Processor[LimitConfig]):
         """Return what is wanted."""
         return [wanted] * len(inputs)
 
+    def keeps_rows(self) -> bool:
+        """Return that rows pass as they are."""
+        return True
+
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Cut the batch where the limit is."""
         del port

@@ -67,6 +67,10 @@ class Route(Processor[RouteConfig]):
                 raise problems[0].error
         return dict.fromkeys(self.config.routes, schema)
 
+    def keeps_rows(self) -> bool:
+        """Tell whether a row goes to one output at most."""
+        return self.config.match == "first"
+
     def open(self) -> None:
         """Prepare the statement."""
         schema = self.context.schemas["0"]

@@ -54,6 +54,10 @@ class Union(Processor[Config]):
         found = (c if c.name in everywhere else _nullable(c) for c in columns.values())
         return {"": Schema(tuple(_with_told(c, inputs) for c in found))}
 
+    def keeps_rows(self) -> bool:
+        """Return that rows pass as they are."""
+        return True
+
     def open(self) -> None:
         """Settle the columns."""
         schemas = self.context.schemas

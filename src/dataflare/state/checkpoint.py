@@ -39,7 +39,8 @@ class Proposal:
 
     `positions` are by source node: the enumerator's position and the open splits. `handles` are by destination node,
     `state` by node: the store keys of its instances' snapshots; `segments` those of what these refer to. `counts` are
-    the epoch's ledger, `totals` the run's. `over` is set by a rollback: the epoch that it takes the place of. `veiled`
+    the epoch's ledger, `totals` the run's; `edges`, where rows are hashed, the sums that both ends of each edge agreed
+    upon, of the epoch and of the run. `over` is set by a rollback: the epoch that it takes the place of. `veiled`
     are the sources whose positions nobody is shown, as they may hold tagged values (invariant 7).
     """
 
@@ -56,6 +57,7 @@ class Proposal:
     over: tuple[int, int] | None = None
     segments: Mapping[str, list[str]] = field(default_factory=dict)
     veiled: Sequence[str] = ()
+    edges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def shown(self) -> Proposal:
         """Return it as people may see it."""

@@ -15,6 +15,7 @@ from dataflare.security.secrets import Secret, scrub
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
 from dataflare.workflow.components import Builder, mode, settings_of
+from dataflare.workflow.costs import tell_costs
 from dataflare.workflow.document import NOWHERE, Document, Value, value_of
 from dataflare.workflow.drafts import Outline, outline
 from dataflare.workflow.examples import check_examples
@@ -185,6 +186,7 @@ class _Loading:
             check_landing(out, flow, self._findings)
         check_reread(out, flow, self._findings)
         tell_unheeded(self._document, self._findings)
+        tell_costs(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         if check:
             self._look_around(out, flow, guarantees)
@@ -193,7 +195,7 @@ class _Loading:
         settled: dict[str, dict[str, Any]] = {}
         if not flow.untyped and self._around.known is None:
             settled = {name: {"codec": codec} for name, codec in pass_through(out, flow).items()}
-            byways = dict(unjudged(out, flow, settled))
+            byways = dict(unjudged(out, flow, settled)) if out.runtime.ledger == "counts" else {}
             flow, columns = push_down(out, wiring, flow, steps)
             settled |= {name: {"columns": listed} for name, listed in columns.items()}
             for name, found in fewer_rows(out, flow, steps).items():

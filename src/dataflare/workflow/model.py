@@ -56,6 +56,11 @@ class RuntimeText(Config):
     state: dict[str, Any] = Field({"type": "sqlite"}, description="The state store: its type and its settings.")
     restart: RestartText = Field(RestartText(), description="What happens after a failure.")
     batch: BatchText = Field(BatchText(), description="How large batches are.")
+    ledger: Literal["counts", "hash"] = Field(
+        "counts",
+        description="What is compared before an epoch is sealed: how many rows passed each edge and what became of "
+        "them (counts), or also the sum of their hashes where they leave and where they come (hash).",
+    )
 
 
 class SecretText(Config):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dataflare.changes import OP
 from dataflare.component.processor import TwoPhaseProcessor
 from dataflare.plan import Edge, ErrorPolicy, Guarantee, Node, Plan, Settings
 from dataflare.plan_words import NodeKind
 from dataflare.workflow.components import contract_of, mode, write_mode
 from dataflare.workflow.tags import veils_positions
+from dataflare.workflow.wiring import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,8 @@ def freeze(
         traits = _traits(draft, guarantees, len(flow.edges.get(name, ()))) | dict(settled.get(name, {}))
         if draft.kind is NodeKind.SOURCE and veils_positions(draft, flow.outputs.get(name, {}).values()):
             traits["veiled"] = True
+        if outline.runtime.ledger == "hash" and _keeps_rows(draft, flow):
+            traits["keeps_rows"] = True
         nodes.append(_node(outline, draft, flow, traits))
         edges += flow.edges.get(name, ())
     head = outline.head
@@ -104,6 +108,15 @@ def _ways(component: Any, inputs: int) -> dict[str, Any]:
     return {"ports": ports} if any(any(port.values()) for port in ports) else {}
 
 
+def _keeps_rows(draft: Draft, flow: Flow) -> bool:
+    """Tell whether the rows of a node are those that came, in the same columns; of changes some are made anew."""
+    if draft.kind is not NodeKind.PROCESSOR or draft.component is None or not draft.component.keeps_rows():
+        return False
+    outputs = [o.schema for o in flow.outputs[draft.id].values() if o.name != ERRORS]
+    schemas = [[(c.name, c.type) for c in schema] for schema in (*outputs, *(o.schema for o in flow.inputs(draft.id)))]
+    return all(columns == schemas[0] for columns in schemas) and OP not in outputs[0]
+
+
 def _batch(text: BatchText) -> dict[str, Any]:
     named = {"rows": text.rows, "bytes": text.bytes, "period_seconds": text.period}
     return {k: v for k, v in named.items() if v is not None}
@@ -128,4 +141,5 @@ def _settings(outline: Outline) -> Settings:
             "window": restart.window,
         },
         batch=_batch(runtime.batch),
+        ledger=runtime.ledger,
     )

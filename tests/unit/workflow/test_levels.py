@@ -369,3 +369,13 @@ destinations: {out: {type: file, inputs: [some], config: {path: out, format: par
     assert main(["validate", str(file), "--level", "sample", "--json"]) == 2
     (found,) = json.loads(capsys.readouterr().out)["findings"]
     assert (found["code"], found["line"]) == ("data.invalid", 4)
+
+
+def test_what_hashes_in_the_ledger_cost_is_told_where_they_are_asked_for() -> None:
+    def told(runtime: str) -> list[tuple[str, str, str]]:
+        loaded = load(f"runtime: {{{runtime}}}{TEXT}", registry=REGISTRY, environ={})
+        return [(f.severity, f.code, f.place.path) for f in loaded.findings if "ledger" in f.place.path]
+
+    assert told("ledger: hash") == [("info", "workflow.ledger_hash", "runtime.ledger")]
+    assert told("ledger: counts") == []
+    assert told("ledger: hashes") == [("error", "workflow.not_one_of", "runtime.ledger")]

@@ -48,7 +48,7 @@ def _new_run(life: Life, base: Proposal) -> Proposal:
     modes = {n.id: n.traits.get("mode", "full") for n in life.job.plan.nodes}
     kept = {n: p for n, p in base.positions.items() if modes.get(n, "") != "full"}
     segments = {n: names for n, names in base.segments.items() if n in kept}
-    return replace(base, positions=kept, state={}, segments=segments, handles={}, totals={}, last=False)
+    return replace(base, positions=kept, state={}, segments=segments, handles={}, totals={}, edges={}, last=False)
 
 
 async def _restore(life: Life, base: Proposal) -> None:

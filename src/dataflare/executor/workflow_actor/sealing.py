@@ -13,6 +13,7 @@ from dataflare.executor.job import KINDS
 from dataflare.executor.segments import named_in
 from dataflare.executor.workflow_actor.asking import forget_answered
 from dataflare.executor.workflow_actor.steps import acknowledge, clean, commit_decider, commit_others, mark_committed
+from dataflare.executor.workflow_actor.sums import compare_sums, gathered_sums, told_edges
 from dataflare.monitoring.events import CheckpointStalled, EpochCommitted, EpochSealed
 from dataflare.plan import NodeKind
 from dataflare.state.checkpoint import Proposal
@@ -101,6 +102,8 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
             edges[edge] = edges.get(edge, 0) + rows
         for node, staged in report.handles.items():
             handles.setdefault(node, []).extend(staged)
+    ends, epoch = gathered_sums(reports), newest[0].epoch
+    compare_sums(life.job.plan, life.job.graph, epoch, counts, ends)
     _balance(life, counts, edges)
     state: dict[str, list[str]] = {}
     segments: dict[str, list[str]] = {}
@@ -117,7 +120,7 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
     if last:
         _end(life, totals)
     return Proposal(
-        epoch=newest[0].epoch,
+        epoch=epoch,
         attempt=life.job.attempt,
         positions=positions,
         handles=handles,
@@ -128,6 +131,7 @@ async def _proposal(life: Life, reports: list[Report], epoch_time: int, *, last:
         last=last,
         counts=counts,
         totals=totals,
+        edges=told_edges(ends, life.base.edges if life.base else {}),
         veiled=[n.id for n in life.job.plan.nodes if n.traits.get("veiled")],
     )
 
