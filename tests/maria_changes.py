@@ -90,8 +90,8 @@ class Writer(threading.Thread):
         some = rng.randrange(1, self._rows) * 3
         return rng.choice(
             [
-                ("insert into items values (%s, %s, 0, %s)", (self._next, f"new {self._next}", "y" * 3000)),
-                ("insert ignore into items values (%s, 'before', 0, null)", (some - 1,)),
+                ("insert into items (id, v, n, big) values (%s, 'new', 0, %s)", (self._next, "y" * 3000)),
+                ("insert ignore into items (id, v, n) values (%s, 'before', 0)", (some - 1,)),
                 ("update items set n = n + 1, v = %s where id = %s", (f"u{self._next}", some)),
                 ("update items set n = n + 1 where id between %s and %s", (some, some + 60)),
                 ("update items set big = %s where id = %s", (f"{self._next}" * 500, some)),
@@ -145,15 +145,15 @@ class Followed:
         self.source = self.made()
         self.source.open()
 
-    def made(self) -> MariaSource:
-        """Return another source with the same settings, not open."""
+    def made(self, **planned: Any) -> MariaSource:
+        """Return another source with the same settings, not open; `planned` are fields of its context."""
         config = MariaSourceConfig.model_validate(self._settings)
-        return staged(MariaSource(config), mode=self.mode, events=self.events)
+        return staged(MariaSource(config), mode=self.mode, events=self.events, **planned)
 
-    def again(self) -> None:
+    def again(self, **planned: Any) -> None:
         """Close the source, and open another one, planned anew."""
         self.source.close()
-        self.source = self.made()
+        self.source = self.made(**planned)
         self.source.open()
 
     @cached_property
@@ -161,22 +161,24 @@ class Followed:
         """The split of the changes."""
         return list(self.source.splits(None))[-1]
 
-    def batches(self, most: int = 1 << 30) -> list[Batch]:
-        """Return what has come up to now, after what was returned before; at most some batches with rows."""
-        found: list[Batch] = []
+    def batches(self, most: int = 1 << 30, found: list[Batch] | None = None) -> list[Batch]:
+        """Return what has come up to now, after what was returned before; at most some batches with rows.
+
+        What came before an error is in `found`, and counts.
+        """
+        found = [] if found is None else found
         ends: Any = self.source.ends()
         reading = self.source.read(self.stream, self.position, ends[CHANGES])
 
         async def gather() -> None:
             async for batch in reading:
                 found.append(batch)
+                self.position = json.loads(json.dumps(batch.position))
                 if sum(b.num_rows > 0 for b in found) == most:
                     break
             await reading.aclose()
 
         asyncio.run(gather())
-        if found:
-            self.position = json.loads(json.dumps(found[-1].position))
         return [b for b in found if b.num_rows]
 
     def rows(self, *, without: tuple[str, ...] = ("_tx", "_commit_ts")) -> list[dict[str, Any]]:

@@ -65,9 +65,9 @@ def spot() -> Iterator[Database]:
         yield found
 
 
-def _prepared(url: str, folder: Path, destinations: str, through: str = "") -> None:
+def prepared(url: str, folder: Path, destinations: str, through: str = "", rows: int = ROWS) -> None:
     with connected(url) as connection, connection.cursor() as cursor:
-        for statement in SETUP.format(rows=ROWS).split(";"):
+        for statement in SETUP.format(rows=rows).split(";"):
             cursor.execute(statement)
     text = (WORKFLOW + destinations).format(name=f"k{secrets.token_hex(4)}", url=through or url)
     (folder / "workflow.yaml").write_text(text)
@@ -97,7 +97,7 @@ def _equal(folder: Path, url: str) -> None:
 
 
 def test_kills_while_tables_are_read_and_followed_lose_and_repeat_nothing(spot: Database, tmp_path: Path) -> None:
-    _prepared(spot.url, tmp_path, FILES)
+    prepared(spot.url, tmp_path, FILES)
     writer, rng = Writer(spot.url, ROWS, 7), random.Random(11)
     writer.start()
     try:
@@ -113,7 +113,7 @@ def test_kills_while_tables_are_read_and_followed_lose_and_repeat_nothing(spot: 
 
 
 def test_kills_before_tables_leave_them_equal(spot: Database, tmp_path: Path) -> None:
-    _prepared(spot.url, tmp_path, TABLES)
+    prepared(spot.url, tmp_path, TABLES)
     writer, rng = Writer(spot.url, ROWS, 9), random.Random(13)
 
     def count() -> int:
@@ -170,7 +170,7 @@ def own_server() -> Iterator[Server]:
 
 def test_a_server_that_comes_back_tells_all_and_nothing_twice(tmp_path: Path) -> None:
     with own_server() as server:
-        _prepared(server.url, tmp_path, FILES)
+        prepared(server.url, tmp_path, FILES)
         process = begin(tmp_path, "run", "workflow.yaml")
         goal = ROWS // 3
         try:
@@ -193,7 +193,7 @@ def test_a_wire_that_is_cut_again_and_again_loses_and_repeats_nothing(spot: Data
     assert parts.hostname
     assert parts.port
     with cuttable(parts.hostname, parts.port) as wire:
-        _prepared(spot.url, tmp_path, FILES, spot.url.replace(f":{parts.port}/", f":{wire.port}/"))
+        prepared(spot.url, tmp_path, FILES, spot.url.replace(f":{parts.port}/", f":{wire.port}/"))
         writer, rng = Writer(spot.url, ROWS, 3), random.Random(17)
         process = begin(tmp_path, "run", "workflow.yaml")
         writer.start()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dataflare.schema import Schema
 
 _NOTICES_MAX, _DIGITS_MAX = 100, 38
+_SIGNED, _UNSIGNED = (tuple(f"{sign}int{bits}" for bits in (8, 16, 32, 64)) for sign in ("", "u"))
+_FLOATS = ("float32", "float64")
+_NUMBERS = (*_SIGNED, *_UNSIGNED, *_FLOATS)
 ASIDE = ("skip", "dead_letter")
 """What `on_error` says where bad rows go out by `errors`."""
 
@@ -99,10 +102,8 @@ def wider_type(one: str, other: str) -> str | None:
     """Return the type that holds all values of both, as far as numbers widen; None where none does."""
     if one == other:
         return one
-    order = ("int8", "int16", "int32", "int64", "float32", "float64")
-    if one in order and other in order:
-        wide = max(order.index(one), order.index(other))
-        return "float64" if order[wide] == "float32" else order[wide]
+    if one in _NUMBERS and other in _NUMBERS and (wide := _wider_number(one, other)) is not None:
+        return wide
     (whole, scale), (other_whole, other_scale) = _digits(one), _digits(other)
     if not (whole and other_whole):
         return None
@@ -110,12 +111,24 @@ def wider_type(one: str, other: str) -> str | None:
     return f"decimal({whole + scale},{scale})" if whole + scale <= _DIGITS_MAX else None
 
 
+def _wider_number(one: str, other: str) -> str | None:
+    if one in _FLOATS or other in _FLOATS:
+        return "float64"
+    signs = [_SIGNED.index(n) for n in (one, other) if n in _SIGNED]
+    others = [_UNSIGNED.index(n) for n in (one, other) if n in _UNSIGNED]
+    if not signs:
+        return _UNSIGNED[max(others)]
+    rank = max([*signs, *(n + 1 for n in others)])  # a sign takes a bit
+    return _SIGNED[rank] if rank < len(_SIGNED) else None
+
+
 def _digits(kind: str) -> tuple[int, int]:
     """Return how many digits before and behind the point a type holds: (0, 0) where it is not exact."""
     if kind.startswith("decimal("):
         precision, scale = (int(n) for n in kind[8:-1].split(","))
         return precision - scale, scale
-    return {"int8": 3, "int16": 5, "int32": 10, "int64": 19}.get(kind, 0), 0
+    bits = {"8": 3, "16": 5, "32": 10, "64": 19 + (kind == "uint64")}
+    return bits[kind.partition("int")[2]] if kind in _NUMBERS and kind not in _FLOATS else 0, 0
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

@@ -10,7 +10,7 @@ from tests.maria_changes import Followed, connected, followers
 from tests.mariadb import Database, database
 
 from dataflare.connectors.mariadb.replication.places import Gtids
-from dataflare.errors import DataError, StateError, WorkflowError
+from dataflare.errors import DataError, StateError
 from dataflare.plan_words import EdgeKind
 from dataflare.sql.change_source import CHANGES
 
@@ -179,48 +179,6 @@ def test_an_emptied_table(follow: Any, spot: Database, statement: str) -> None:
     applies.again()
     rows = applies.rows()
     assert [(r["_op"], r["id"]) for r in rows] == [("insert", 3)], "what was passed does not come again"
-
-
-def test_a_new_column_is_left_out_until_the_next_run(follow: Any, spot: Database) -> None:
-    spot.run("create table a (id int primary key, v int)")
-    one = follow("a")
-    spot.run("insert into a values (1, 1)")
-    spot.run("alter table a add column w int not null default 5 first")
-    spot.run("insert into a values (6, 2, 2)")
-    assert one.rows() == [{"id": 1, "v": 1, "_op": "insert"}, {"id": 2, "v": 2, "_op": "insert"}]
-    assert [e.message for e in one.events if getattr(e, "code", "") == "schema.column_added"] == [
-        f"{spot.name}.a has a new column w, which is left out until the workflow runs again"
-    ]
-    spot.run("insert into a values (7, 3, 3)")
-    one.again()
-    assert one.rows() == [{"w": 7, "id": 3, "v": 3, "_op": "insert"}]
-
-
-def test_log_from_before_a_column_was_there_has_null_in_it(follow: Any, spot: Database) -> None:
-    spot.run("create table a (id int primary key)")
-    one = follow("a")
-    spot.run("insert into a values (1)")
-    spot.run("alter table a add column w int")
-    spot.run("insert into a values (2, 2)")
-    one.again()
-    assert one.rows() == [{"id": 1, "w": None, "_op": "insert"}, {"id": 2, "w": 2, "_op": "insert"}]
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("alter table a drop column v", "has no column v any more"),
-        ("alter table a change v u int", "has no column v any more"),
-        ("alter table a modify v varchar(20)", "column v of .* is string now, it was int32"),
-    ],
-)
-def test_a_planned_column_that_changes_ends_the_run(follow: Any, spot: Database, change: str, told: str) -> None:
-    spot.run("create table a (id int primary key, v int)")
-    one = follow("a")
-    spot.run(change)
-    spot.run("insert into a values (1, 1)" if "drop" not in change else "insert into a values (1)")
-    with pytest.raises(WorkflowError, match=told):
-        one.rows()
 
 
 @pytest.mark.parametrize(

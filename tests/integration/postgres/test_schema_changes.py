@@ -2,97 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.changes import forget, logged
-from tests.chaos.processes import Ended, begin, dataflare, end, ended, press_ctrl_c, wait_until
+from tests.changes import forget
+from tests.changing_shop import SETUP, ChangingShop, events, told
+from tests.chaos.processes import wait_until
 from tests.postgres import Place, place
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.postgres
 
-WORKFLOW = """
-id: {name}
-runtime: {{checkpoint: {{interval: 20ms}}}}
-sources:
-  shop: {{type: postgres, mode: {mode}, config: {{url: "{url}", tables: ["{name}.orders"]}}, schema: {schema}}}
-transformations:
-  more: {{type: mapping, inputs: [shop], config: {{set: {{twice: id * 2}}}}}}
-destinations:
-  log: {{type: file, inputs: [shop], config: {{path: log, format: jsonl}}}}
-  copy:
-    type: postgres
-    inputs: [more]
-    write_mode: merge
-    key: [id]
-    config: {{url: "{url}", table: "{name}.copy"}}
-"""
-
-
 COLUMNS = "select column_name::text from information_schema.columns where table_schema = $1 and table_name = 'copy'"
 
 
-class Shop:
-    """A table, a workflow that follows it, and the process that runs it."""
+class Shop(ChangingShop):
+    """In a schema of PostgreSQL."""
+
+    kind = "postgres"
 
     def __init__(self, spot: Place, folder: Path) -> None:
-        self.spot, self.folder = spot, folder
-        self.process: subprocess.Popen[str] | None = None
-        spot.run("create table {}.orders (id int primary key, name text, qty int)")
-        spot.run("insert into {}.orders values (1, 'one', 1), (2, 'two', 2)")
-
-    def workflow(self, schema: str = "{}", mode: str = "hybrid") -> None:
-        names = {"name": self.spot.schema, "url": self.spot.url, "schema": schema, "mode": mode}
-        (self.folder / "workflow.yaml").write_text(WORKFLOW.format(**names))
-
-    def begin(self) -> None:
-        """Run it until something ends it, and wait for the first rows."""
-        self.process = begin(self.folder, "run", "workflow.yaml", "--log", "json")
-        self.wait(1, 2)
-
-    def run(self) -> Ended:
-        """Run it as far as the log goes."""
-        return dataflare(self.folder, "run", "workflow.yaml", "--until", "now", "--log", "json")
-
-    def wait(self, *ids: int) -> None:
-        """Wait until rows have come."""
-        assert self.process is not None
-        wait_until(lambda: {r["id"] for r in self.log()}.issuperset(ids), self.process)
-
-    def stop(self) -> list[dict[str, Any]]:
-        """End it; return what it said."""
-        assert self.process is not None
-        press_ctrl_c(self.process)
-        done = ended(self.process)
-        self.process = None
-        return events(done)
-
-    def log(self) -> list[dict[str, Any]]:
-        """Return all changes in order, as they stand in the files."""
-        return logged(self.folder / "log")
+        super().__init__(spot.schema, spot.url, folder)
+        self.spot = spot
+        self.change(SETUP)
 
     def change(self, statements: str) -> None:
         """Execute statements as one transaction."""
-        with psycopg.connect(self.spot.url) as connection:
-            connection.execute(statements.replace("{}", self.spot.schema))
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statements.replace("{}", self.name))
 
     def copy(self, columns: str) -> list[tuple[Any, ...]]:
         return self.spot.run(f"select {columns} from {{}}.copy order by id")
-
-
-def events(done: Ended) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
-
-
-def told(found: list[dict[str, Any]]) -> list[str]:
-    return [e["message"].partition(": ")[2] for e in found if e.get("code") == "schema.changed"]
 
 
 @pytest.fixture
@@ -102,8 +46,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         try:
             yield one
         finally:
-            if one.process is not None:
-                end(one.process)
+            one.end()
             forget(spot, f"dataflare_{spot.schema}_shop")
 
 
@@ -157,9 +100,7 @@ def test_changes_that_are_refused_end_the_run_and_lose_nothing(shop: Shop, schem
     shop.begin()
     shop.change("insert into {}.orders values (3, 'three', 3)")
     shop.change("alter table {}.orders add note text; insert into {}.orders values (4, 'four', 4, 'new')")
-    assert shop.process is not None
-    done = ended(shop.process)
-    shop.process = None
+    done = shop.ended()
     assert done.code == 2
     assert "column note is new (string), which is refused" in done.err
     assert "contract: {columns: evolve}" in done.err
@@ -223,9 +164,7 @@ def test_a_plan_that_does_not_go_with_the_columns_any_more_ends_the_run_with_its
     (shop.folder / "workflow.yaml").write_text(text.replace("twice: id * 2", "twice: qty * 2"))
     shop.begin()
     shop.change("alter table {}.orders drop qty; insert into {}.orders values (3, 'three')")
-    assert shop.process is not None
-    done = ended(shop.process)
-    shop.process = None
+    done = shop.ended()
     assert done.code == 2
     assert "qty" in done.err
     assert "workflow.yaml:" in done.err

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
 from dataflare.connectors.mariadb.changes.asking import RANKED
+from dataflare.connectors.mariadb.changes.place import Place
+from dataflare.connectors.mariadb.changes.shapes import Shapes
 from dataflare.connectors.mariadb.changes.snapshots import Snapshot
 from dataflare.connectors.mariadb.changes.stream import ChangeStream
 from dataflare.connectors.mariadb.changes.surroundings import refuse_server, stands
@@ -13,26 +15,17 @@ from dataflare.connectors.mariadb.changes.tables import FollowedTable
 from dataflare.connectors.mariadb.relations import base_type
 from dataflare.connectors.mariadb.replication.places import Gtids
 from dataflare.connectors.mariadb.replication.refusals import ANEW
-from dataflare.sql.change_source import CHANGES, Following, Rows
+from dataflare.sql.change_source import CHANGES, Following
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dataflare.batch import Batch, Position
-    from dataflare.connectors.mariadb.session import MariaSession
-    from dataflare.connectors.mariadb.settings import MariaSourceConfig
+    from dataflare.connectors.mariadb.changes.tables import MariaRows
 
 
-class MariaRows(Rows, Protocol):
-    """The source, as far as it reads tables."""
-
-    config: MariaSourceConfig
-    bytes_read: int
-
-    @property
-    def session(self) -> MariaSession:
-        """The connection."""
-        ...
+_TOLD = ("begin", "domain", "kinds", "row_keys")
+"""What the split of the stream knows of its beginning."""
 
 
 class MariaFollowing(Following[FollowedTable, Snapshot]):
@@ -44,6 +37,7 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
         """Know the tables by output."""
         super().__init__(source, tables)
         self._source, self._domain = source, 0
+        self._shapes = Shapes(source, tables)
         self._stream: ChangeStream | None = None
 
     # ---- splits -------------------------------------------------------------------------------------------------
@@ -57,12 +51,14 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
             gtids, own = stands(self._source.session)
             wanted = self._source.config.cdc.domain
             only = next(iter(gtids)) if len(gtids) == 1 else own
-            begin, domain = str(gtids), only if wanted is None else wanted
+            told: dict[str, Any] = {"begin": str(gtids), "domain": only if wanted is None else wanted}
+            told["kinds"] = {name: hidden for name, t in self.tables.items() if (hidden := t.hidden())}
+            told["row_keys"] = {name: None if t.whole else list(t.key) for name, t in self.tables.items()}
         else:
-            begin, domain = since["begin"], since["domain"]
-        told = {"begin": begin, "domain": domain}
+            told = {name: since[name] for name in _TOLD if name in since}
         if self._source.context.mode == "hybrid":
-            tx = f"{Gtids.read(begin).number(domain):016x}"
+            domain = told["domain"]
+            tx = f"{Gtids.read(told['begin']).number(domain):016x}"
             yield from self.parts(since, {"domain": domain, "tx": tx}, told)
         yield Split(CHANGES, {"tables": list(self.tables), **told}, {"changes": True})
 
@@ -76,8 +72,10 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
     # ---- the first reading --------------------------------------------------------------------------------------
 
     def taken(self, table: FollowedTable) -> Snapshot:
-        """Begin a transaction."""
-        return Snapshot.taken(self._source.session, table.relation.source, self._domain)
+        """Begin a transaction; raise SchemaChangedError where it sees other columns than planned."""
+        snapshot = Snapshot.taken(self._source.session, table.relation.source, self._domain)
+        self._shapes.now(table.name)
+        return snapshot
 
     def released(self) -> None:
         """End the transaction."""
@@ -100,11 +98,14 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
 
     async def _changes(self, split: Split, since: Position | None, until: Position | None) -> AsyncIterator[Batch]:
         self.refuse_new_tables(split)
+        for name, key in split.data.get("row_keys", {}).items():
+            if name in self.tables:
+                self.tables[name].refuse_other_key(key)
         self.close()
         source = self._source
-        stream = ChangeStream(source.config, source.context, source.session, self.tables)
+        stream = ChangeStream(source, self.tables, self._shapes)
         self._stream, before = stream, source.bytes_read
-        reading = stream.read(since, until, split.data["begin"], split.data["domain"])
+        reading = stream.read(Place.at(since, split.data), until, known="gtid" in (since or {}))
         try:
             async for batch in reading:
                 source.bytes_read = before + stream.bytes_read

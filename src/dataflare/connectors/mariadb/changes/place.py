@@ -20,26 +20,27 @@ class Place:
     """All transactions up to `gtids` are passed, by domain.
 
     `ahead`: streams of which more was passed: up to a transaction of the domain of the changes, and how many rows of
-    that one. `seen`: what the first reading of tables had in it already.
+    that one. `seen`: what the first reading of tables had in it already. `kinds`: types of columns at this place that
+    the log does not tell, by stream.
     """
 
     gtids: Gtids
     domain: int
     ahead: dict[str, tuple[int, int]] = field(default_factory=dict)
     seen: dict[str, Seen[Snapshot]] = field(default_factory=dict)
+    kinds: dict[str, dict[str, str]] = field(default_factory=dict)
     is_open: bool = False
 
     @classmethod
-    def at(cls, position: Position | None, begin: str, domain: int) -> Self:
-        """Read a position; where there is none, or one of splits that were read before, begin at a place."""
-        if position is None:
-            return cls(Gtids.read(begin), domain)
-        if "splits" in position:
-            seen = Seen.by_stream(position["splits"], Snapshot.from_json)
-            return cls(Gtids.read(begin), domain, seen=seen)
+    def at(cls, position: Position | None, told: Mapping[str, Any]) -> Self:
+        """Read a position; where there is none, or one of splits that were read before, begin where the split says."""
+        domain, kinds = told["domain"], told.get("kinds", {})
+        if position is None or "splits" in position:
+            seen = Seen.by_stream(position["splits"], Snapshot.from_json) if position is not None else {}
+            return cls(Gtids.read(told["begin"]), domain, seen=seen, kinds=_copied(kinds))
         ahead = {name: (number, rows) for name, (number, rows) in position.get("ahead", {}).items()}
         seen = {name: Seen.from_json(value, Snapshot.from_json) for name, value in position.get("seen", {}).items()}
-        return cls(gtids_of(position), domain, ahead, seen)
+        return cls(gtids_of(position), domain, ahead, seen, _copied(position.get("kinds", {})))
 
     def position(self) -> Position:
         """Return it as JSON values."""
@@ -48,6 +49,8 @@ class Place:
             found["ahead"] = {name: list(point) for name, point in self.ahead.items()}
         if self.seen:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
+        if kinds := _copied(self.kinds):
+            found["kinds"] = kinds
         return found
 
     def passed(self, stream: str, number: int, rows: int) -> None:
@@ -65,6 +68,10 @@ class Place:
 def gtids_of(position: Mapping[str, Any]) -> Gtids:
     """Return up to where all of a position is passed."""
     return Gtids.read(position.get("gtid", ""))
+
+
+def _copied(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    return {stream: dict(by_column) for stream, by_column in kinds.items() if by_column}
 
 
 __all__ = ["Place", "gtids_of"]

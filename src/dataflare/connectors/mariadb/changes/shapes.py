@@ -2,70 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dataflare.connectors.mariadb.changes.tables import followed, planned_schema
-from dataflare.errors import WorkflowError
-from dataflare.monitoring.events import Noticed
+from dataflare.component.evolution import data_columns
+from dataflare.connectors.mariadb.changes.tables import followed
+from dataflare.connectors.mariadb.relations import base_type
+from dataflare.connectors.mariadb.replication.kinds import HIDDEN, kind_of
+from dataflare.connectors.mariadb.values import is_bytes
+from dataflare.errors import DataError
+from dataflare.schema import arrow_type
+from dataflare.sql.evolving import Comparing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataflare.component import StageContext
-    from dataflare.connectors.mariadb.changes.tables import FollowedTable
+    from dataflare.connectors.mariadb.changes.tables import FollowedTable, MariaRows
     from dataflare.connectors.mariadb.replication.rows import TablePlan
+    from dataflare.connectors.mariadb.replication.statements import Statement
     from dataflare.connectors.mariadb.replication.table_maps import TableMap
-    from dataflare.connectors.mariadb.session import MariaSession
-    from dataflare.connectors.mariadb.settings import MariaSourceConfig
+    from dataflare.schema import Schema
 
 
 class Shapes:
     """Finds the plan of a table as the log describes it, and what is different from the plan.
 
-    A column that the log does not have yet at its place, and the table has now, is null there. One that the plan does
-    not know is left out, with a word. What else differs ends the run: the plan would not hold.
+    Rows have the shape that the log tells right before them, whatever the table is now. A planned column that the log
+    does not have there is null: the table got it later, or has it no more.
     """
 
-    def __init__(
-        self,
-        config: MariaSourceConfig,
-        context: StageContext,
-        session: MariaSession,
-        tables: Mapping[str, FollowedTable],
-    ) -> None:
-        """Know the tables as they were when the source was opened."""
-        self._config, self._context, self._session = config, context, session
+    def __init__(self, source: MariaRows, tables: Mapping[str, FollowedTable]) -> None:
+        """Know the tables as they were when the source was opened. `kinds` are those of the place of the stream."""
+        self._source, self._tables = source, tables
         self._by_name = {(t.table.schema or "", t.table.name): t for t in tables.values()}
-        self._told: set[tuple[str, str]] = set()
+        self._comparing = Comparing(source.context, source.config.columns, tables)
+        self.kinds: dict[str, dict[str, str]] = {}
 
     def names(self) -> Mapping[tuple[str, str], str]:
         """Return the streams by database and table."""
         return {name: table.name for name, table in self._by_name.items()}
 
+    def now(self, name: str) -> FollowedTable:
+        """Return a table as it is now; raise SchemaChangedError where it needs another plan: see `Comparing`."""
+        before, found = self._tables[name], followed(self._source.session, self._source.config)[name]
+        self._comparing.compare(found)
+        found.refuse_other_key(None if before.whole else before.key)
+        return found
+
     def plan(self, described: TableMap) -> TablePlan:
-        """Return the plan of a table, compared with the log and with the table as it is now."""
+        """Return the plan of a table as the log describes it; the table as it is now must go with the plan."""
         table = self._by_name[described.schema, described.name]
-        planned = planned_schema(self._context.schemas[table.name])
-        now = followed(self._session, self._config)[table.name].relation.schema
-        for column in planned:
-            if column.name not in now:
-                raise _changed(f"{table.table} has no column {column.name} any more", column.name)
-            if now[column.name].type != column.type:
-                what = f"column {column.name} of {table.table} is {now[column.name].type} now, it was {column.type}"
-                raise _changed(what, column.name)
-        known = (*table.relation.schema.names, *table.relation.kinds)
-        for name in (c.name for c in described.columns if c.name not in known):
-            if (table.name, name) not in self._told:
-                self._told.add((table.name, name))
-                what = f"{table.table} has a new column {name}, which is left out until the workflow runs again"
-                self._context.emit(Noticed(self._context.workflow, "schema.column_added", what, self._context.node))
-        return table.plan(planned)
+        now, planned = self.now(table.name), data_columns(self._source.context.schemas[table.name])
+        logged = [c.name for c in described.columns]
+        for name in (n for n in logged if n not in planned and n not in now.relation.kinds):
+            self._comparing.gone(table.table, name)
+        if lost := [n for n in table.key if n not in logged]:
+            raise DataError(
+                f"the log has no {lost[0]} of {table.table} at this place, which is of its key",
+                hint="let all rows have it that the log tells: give the workflow another id, and read the table anew",
+            )
+        return replace(table.plan(planned), kinds=self._kinds(now, planned, described))
 
+    def altered(self, stream: str, statement: Statement) -> None:
+        """Forget what was known of the columns that a statement names."""
+        known = self.kinds.get(stream, {})
+        self.kinds[stream] = {name: kind for name, kind in known.items() if not statement.mentions(name)}
 
-def _changed(what: str, column: str) -> WorkflowError:
-    return WorkflowError(
-        f"{what}: the workflow was planned with it as it was", hint=f"run it again; see to what uses {column}"
-    )
+    def _kinds(self, now: FollowedTable, planned: Schema, described: TableMap) -> dict[str, str]:
+        """Return the hidden types of columns at this place, and remember them: it may change behind."""
+        before, kinds = self.kinds.get(now.name, {}), now.relation.kinds
+        found = {}
+        for column in (c for c in described.columns if c.name in planned):
+            name, as_bytes = column.name, is_bytes(arrow_type(planned[column.name].type))
+            declared = base_type(kinds[name]) if name in kinds else ""
+            found[name] = kind_of(column, before=before.get(name, ""), now=declared, as_bytes=as_bytes)
+        self.kinds[now.name] = {name: kind for name, kind in found.items() if kind in HIDDEN}
+        return found
 
 
 __all__ = ["Shapes"]

@@ -8,21 +8,19 @@ import pyarrow as pa
 
 from dataflare.batch import Batch
 from dataflare.connectors.mariadb.changes.asking import Asking
-from dataflare.connectors.mariadb.changes.place import Place, gtids_of
-from dataflare.connectors.mariadb.changes.shapes import Shapes
+from dataflare.connectors.mariadb.changes.place import gtids_of
 from dataflare.connectors.mariadb.replication.connection import BinlogConnection
 from dataflare.connectors.mariadb.replication.decoder import Decoded, Decoder, Emptied, Settled
-from dataflare.errors import DataError
+from dataflare.errors import DataError, SchemaChangedError
 from dataflare.sql.change_source import emptied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from dataflare.batch import Position
-    from dataflare.component import StageContext
-    from dataflare.connectors.mariadb.changes.tables import FollowedTable
-    from dataflare.connectors.mariadb.session import MariaSession
-    from dataflare.connectors.mariadb.settings import MariaSourceConfig
+    from dataflare.connectors.mariadb.changes.place import Place
+    from dataflare.connectors.mariadb.changes.shapes import Shapes
+    from dataflare.connectors.mariadb.changes.tables import FollowedTable, MariaRows
 
 RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
 _SERVER_IDS = (1 << 31, (1 << 32) - 1)
@@ -31,34 +29,32 @@ _QUIET_SECONDS = 31_536_000
 
 
 class ChangeStream:
-    """One reader of the log; `session` is a connection for questions, which nobody else uses meanwhile."""
+    """One reader of the log; the connection of `source` is for questions, and nobody else uses it meanwhile."""
 
-    def __init__(
-        self,
-        config: MariaSourceConfig,
-        context: StageContext,
-        session: MariaSession,
-        tables: Mapping[str, FollowedTable],
-    ) -> None:
+    def __init__(self, source: MariaRows, tables: Mapping[str, FollowedTable], shapes: Shapes) -> None:
         """Know all of it; connect later."""
-        self._config, self._context, self._session, self._tables = config, context, session, tables
-        self._shapes, self._asking = Shapes(config, context, session, tables), Asking(session)
+        self._config, self._context, self._source, self._tables = source.config, source.context, source, tables
+        self._shapes, self._asking = shapes, Asking(source.session)
         self._connection: BinlogConnection | None = None
+        self._change: SchemaChangedError | None = None
         self.bytes_read = 0
 
-    async def read(
-        self, since: Position | None, until: Position | None, begin: str, domain: int
-    ) -> AsyncGenerator[Batch]:
-        """Yield what comes after a position, at first after the place `begin`; up to `until`, where that is given."""
+    async def read(self, place: Place, until: Position | None, *, known: bool) -> AsyncGenerator[Batch]:
+        """Yield what comes after a place, which is `known` already or is told; up to `until`, where that is given.
+
+        Raises SchemaChangedError where what comes next has other columns than planned.
+        """
         call, clock = self._context.runtime.call, self._context.runtime.clock
         end = gtids_of(until) if until is not None else None
-        place = self._place = Place.at(since, begin, domain)
+        self._place = place
         await call(self._start)
-        told, when = str(place.gtids) if since and "gtid" in since else None, clock.monotonic()
+        told, when = str(place.gtids) if known else None, clock.monotonic()
         while end is None or place.is_open or not place.gtids.reaches(end):
             for batch in await call(self._taken):
                 yield batch
                 told, when = str(gtids_of(batch.position or {})), clock.monotonic()
+            if self._change is not None:
+                raise self._change
             due = clock.monotonic() - when >= self._config.cdc.heartbeat
             if due and not place.is_open and str(place.gtids) != told:
                 yield self._nothing()
@@ -78,10 +74,11 @@ class ChangeStream:
         self.close()
         context, place = self._context, self._place
         number = self._config.cdc.server_id or context.runtime.random.randint(*_SERVER_IDS)
-        self._session.run(f"set session wait_timeout = {_QUIET_SECONDS}")
+        self._source.session.run(f"set session wait_timeout = {_QUIET_SECONDS}")
         connection = BinlogConnection(self._config, f"dataflare {context.workflow}/{context.node}", number)
         self._connection = connection
         connection.start(place.gtids, self._config.cdc.heartbeat)
+        self._shapes.kinds = place.kinds
         self._decoder = Decoder(self._shapes, self._asking, place.gtids, place.ahead, place.domain)
 
     def _taken(self) -> list[Batch]:
@@ -90,13 +87,15 @@ class ChangeStream:
         assert connection is not None, "the stream was not started"
         events = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
         self.bytes_read += sum(map(len, events))
-        told = list(self._decoder.feed(events))
         found: list[Batch] = []
-        for one in told:
-            if isinstance(one, Settled):
-                self._place.settled(one.gtids, is_open=one.is_open)
-            else:
-                found += self._changes(one) if isinstance(one, Decoded) else self._emptied(one)
+        try:
+            for one in self._decoder.feed(events):
+                if isinstance(one, Settled):
+                    self._place.settled(one.gtids, is_open=one.is_open)
+                else:
+                    found += self._changes(one) if isinstance(one, Decoded) else self._emptied(one)
+        except SchemaChangedError as change:  # what came before it is still of this plan
+            self._change = change
         if found:  # the last one tells that all is passed
             found[-1] = Batch(found[-1].rows, found[-1].stream, self._place.position())
         return found

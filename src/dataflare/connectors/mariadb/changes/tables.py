@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from dataflare.batch import RESERVED
 from dataflare.changes import changing
 from dataflare.component import Stream
 from dataflare.connectors.mariadb.catalogue import CASCADES, COMPUTED, FOLLOWED
 from dataflare.connectors.mariadb.relations import base_type, relations
+from dataflare.connectors.mariadb.replication.kinds import HIDDEN
 from dataflare.connectors.mariadb.replication.rows import TablePlan
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
+from dataflare.sql.change_source import Rows
 from dataflare.sql.dialect import Table
 from dataflare.sql.maria_types import MARIADB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dataflare.connectors.mariadb.relations import MariaRelation
     from dataflare.connectors.mariadb.session import MariaSession
     from dataflare.connectors.mariadb.settings import MariaSourceConfig
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _INEXACT = ("float", "double")
+
+
+class MariaRows(Rows, Protocol):
+    """The source, as far as it reads tables."""
+
+    config: MariaSourceConfig
+    bytes_read: int
+
+    @property
+    def session(self) -> MariaSession:
+        """The connection, for questions too: nobody else uses it meanwhile."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +67,31 @@ class FollowedTable:
 
     def stream(self, schema: Schema) -> Stream:
         """Return the output, for the columns that are wanted."""
-        return Stream(changing(schema, self.key, before=self.has_before), EdgeKind.UPSERT, self.key)
+        return Stream(changing(schema, self.key, before=self.has_before), EdgeKind.UPSERT, self.key, marks={})
 
     def plan(self, schema: Schema) -> TablePlan:
         """Return what the decoder makes of changes, for the planned columns."""
-        kinds = {n: k for n, k in self.relation.kinds.items() if n in schema}
-        return TablePlan(self.name, self.key, schema, kinds, before=self.has_before, zero_is_null=self.zero_is_null)
+        return TablePlan(self.name, self.key, schema, before=self.has_before, zero_is_null=self.zero_is_null)
+
+    def hidden(self) -> dict[str, str]:
+        """Return the types of columns that the log does not tell."""
+        kinds = {name: base_type(kind) for name, kind in self.relation.kinds.items()}
+        return {name: kind for name, kind in kinds.items() if kind in HIDDEN}
+
+    @property
+    def row_key(self) -> tuple[str, ...] | None:
+        """By which columns rows are told apart; None: by all that there are."""
+        return None if self.whole else self.key
+
+    def refuse_other_key(self, before: Sequence[str] | None) -> None:
+        """Raise WorkflowError where the key of rows is not what it was."""
+        former = None if before is None else tuple(before)
+        if former != self.row_key:
+            was, now = ("none" if names is None else ", ".join(names) for names in (former, self.row_key))
+            raise WorkflowError(
+                f"the key of {self.table} was {was} and is {now} now, so its changes do not go together any more",
+                hint="name the former columns in `key`, if they are still there; or give the workflow another id",
+            )
 
 
 def followed(session: MariaSession, config: MariaSourceConfig) -> dict[str, FollowedTable]:
@@ -120,9 +154,4 @@ def _refuse_inexact(schema: Schema, relation: MariaRelation) -> None:
             )
 
 
-def planned_schema(schema: Schema) -> Schema:
-    """Return the columns of a table, without those in which changes travel."""
-    return schema.select(n for n in schema.names if n not in RESERVED)
-
-
-__all__ = ["FollowedTable", "followed", "planned_schema"]
+__all__ = ["FollowedTable", "MariaRows", "followed"]

@@ -83,7 +83,14 @@ class Plans(Protocol):
         ...
 
     def plan(self, described: TableMap) -> TablePlan:
-        """Return the plan of a table as the log describes it; raise WorkflowError where the two cannot go together."""
+        """Return the plan of a table as the log describes it.
+
+        Raises SchemaChangedError where there must be another plan, WorkflowError where the two cannot go together.
+        """
+        ...
+
+    def altered(self, stream: str, statement: Statement) -> None:
+        """A table is not what it was: it is described anew before its next rows."""
         ...
 
 
@@ -168,6 +175,7 @@ class Decoder:
                 self._by_number = {number: (stream, shape)}
                 self._tables.clear()
             if table is None:
+                yield Settled(Gtids(self._gtids), self._is_open)  # what came before counts, also if this needs a plan
                 described = read_table_map(body)
                 table = self._tables[shape] = Table(described, self._plans.plan(described), self._server)
             self._current[stream] = table
@@ -218,6 +226,11 @@ class Decoder:
                 yield from self._flushed()
                 if (self._gtid.number, 1) > self._ahead.get(stream, (-1, 0)):
                     yield Emptied(stream, self._gtid.number, self._when)
+            elif effect == "alters":
+                yield from self._flushed()
+                self._plans.altered(stream, statement)
+                self._tables = {shape: t for shape, t in self._tables.items() if t.plan.stream != stream}
+                self._current.pop(stream, None)
             elif effect != "none":
                 raise _unreadable(f"{schema}.{name}", effect, self._gtid)
         if self._flags & _STANDALONE:

@@ -43,7 +43,7 @@ _FULL = (
 class TablePlan:
     """What becomes of a table's changes: `schema` has the columns that are wanted, in order.
 
-    `kinds` are their types as the server calls them. `before` asks for `_before`. `zero_is_null`: days that no
+    `kinds` are their hidden types, where they have one. `before` asks for `_before`. `zero_is_null`: days that no
     calendar has become null.
     """
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Effect = Literal["empties", "ends", "hides", "none"]
-"""`empties`: TRUNCATE; `ends`: the table is not any more what it was; `hides`: its rows change without being logged."""
+Effect = Literal["alters", "empties", "ends", "hides", "none"]
+"""`alters`: its columns may be others; `empties`: TRUNCATE; `ends`: the table is not any more what it was; `hides`: its
+rows change without being logged.
+"""
 
 _TOKEN = re.compile(
     r"/\*[!M]\d*|\*/"  # what is executed though it looks like a comment
@@ -58,6 +60,10 @@ class Statement:
             return "hides"
         return self._defined(lower, schema, table)
 
+    def mentions(self, column: str) -> bool:
+        """Tell whether a column is named somewhere, or something that is called so."""
+        return any(_plain(word).lower() == column.lower() for word in self.words)
+
     def _defined(self, lower: list[str], schema: str, table: str) -> Effect:
         first, head = lower[0], [w for w in lower[1:4] if w not in ("or", "replace", "online", "offline", "ignore")]
         if first in ("truncate", "rename"):
@@ -67,7 +73,7 @@ class Statement:
         at = lower.index("table") + 1
         mine, pairs = self._first_name(at) == (schema, table), list(pairwise(lower))
         if first == "alter" and mine and not any(a in _PARTED and b == "partition" for a, b in pairs):
-            return "ends" if any(a == "rename" and b not in _PARTS for a, b in pairs) else "none"
+            return "ends" if any(a == "rename" and b not in _PARTS for a, b in pairs) else "alters"
         if first == "alter":
             return "hides" if mine or "exchange" in lower or "rename" in lower else "none"
         kept = lower[at : at + 2] == ["if", "not"]  # it was there, or its end would have been told

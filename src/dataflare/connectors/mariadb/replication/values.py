@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.connectors.mariadb.replication import table_maps as log
+from dataflare.connectors.mariadb.replication.kinds import FIXED, UNKNOWN
 from dataflare.connectors.mariadb.replication.times import date_texts, datetime_texts, instants, time_texts
 from dataflare.connectors.mariadb.values import incoming
 from dataflare.errors import DataError
@@ -27,7 +28,6 @@ _INTEGERS = (log.TINY, log.SHORT, log.INT24, log.LONG, log.LONGLONG)
 _FAST_DIGITS = 18
 """Decimals of so many digits are whole numbers of 64 bits."""
 _ASKED = {"vector": "vec_totext({})", "inet6": "inet6_ntoa({})", "inet4": "inet6_ntoa({})"}
-_FIXED = {"uuid": 16, "inet6": 16, "inet4": 4}
 
 
 class Server(Protocol):
@@ -48,17 +48,12 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A planned column: the type text, what the server calls its type, and whether days that are none become null."""
+    """A planned column: the type text, its hidden type (`kinds`), and whether days that are none become null."""
 
     name: str
     type: str
     kind: str
     zero_is_null: bool
-
-    @property
-    def base(self) -> str:
-        """The first word of what the server calls its type."""
-        return self.kind.lower().partition("(")[0].split()[0]
 
 
 def decoded(octets: Bytes, spans: Spans, column: LogColumn, wanted: Wanted, server: Server) -> pa.Array:
@@ -267,15 +262,19 @@ def _words(octets: Bytes, spans: Spans, column: LogColumn, server: Server) -> pa
 
 def _long(octets: Bytes, spans: Spans, column: LogColumn, wanted: Wanted, server: Server) -> pa.Array:
     values = gathered(pa.py_buffer(octets), spans.starts, spans.ends, spans.valid)
-    base = wanted.base
     if column.type == log.GEOMETRY:
         return server.texts_of(values, "st_astext({})")
-    if base in _FIXED:
-        values = _padded(values, _FIXED[base])
-    if base == "uuid":
+    if (kind := wanted.kind) == UNKNOWN and values.null_count < len(values):
+        raise DataError(
+            f"{wanted.name} is logged as bytes, and its column is another since: it was a uuid, an address or a vector",
+            hint="read the table anew: give the workflow another id; mode: hybrid reads what is there",
+        )
+    if kind in FIXED:
+        values = _padded(values, FIXED[kind])
+    if kind == "uuid":
         return _uuids(values)
-    if base in _ASKED:
-        return server.texts_of(values, _ASKED[base])
+    if kind in _ASKED:
+        return server.texts_of(values, _ASKED[kind])
     if column.collation == log.BINARY:
         return _padded(values, column.width()) if column.type == log.STRING else values
     return _letters(values, column.collation, server)

@@ -6,17 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dataflare.component.deviations import ASIDE
-from dataflare.component.evolution import Policy, evolve, remembered
 from dataflare.connectors.postgres.changes.aligning import aligned
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema
-from dataflare.errors import SchemaChangedError
-from dataflare.monitoring.events import Noticed
-from dataflare.schema import Schema
+from dataflare.sql.evolving import Comparing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataflare.component.known import Known
     from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.replication.messages import Described, Relation, TablePlan
     from dataflare.connectors.postgres.statements import Statements
@@ -34,7 +30,7 @@ class Shapes:
         self._config, self._context, self._source = source.config, source.context, source
         self._tables = tables
         self._by_name = {(t.table.schema, t.table.name): t for t in tables.values()}
-        self._told: set[str] = set()
+        self._comparing = Comparing(source.context, source.config.columns, tables)
 
     def plan(self, relation: Relation) -> TablePlan | None:
         """Return the plan of a relation; None where nobody wants it."""
@@ -42,12 +38,12 @@ class Shapes:
         if table is None:
             return None
         planned = planned_schema(self._context.schemas[table.name])
-        former = {was: c.name for c in self._known(table.name) for was in c.former}
+        former = {was: c.name for c in self._comparing.known(table.name) for was in c.former}
         numbers = {name: int(mark.rpartition("/")[2]) for name, mark in table.marks.items()}
         logged = [c.name for c in relation.columns]
         former |= aligned(logged, numbers, former)
         for name in (n for n in logged if n not in planned and n not in numbers and n not in former):
-            self._tell("schema.gone", f"{table.table}: column {name} of the log is not there any more: it is not read")
+            self._comparing.gone(table.table, name)
         absent, words = frozenset(planned.names).difference(table.key), self._context.contract
         aside = self._context.on_error in ASIDE or words.get("data_type") == "discard_row"
         return replace(table.plan(planned), absent=absent, former=former, aside=aside)
@@ -59,33 +55,8 @@ class Shapes:
             self.compare(table.name)
 
     def compare(self, name: str, session: Statements | None = None) -> None:
-        """Compare a table as it is now with the plan; `session`: as a transaction that is open sees it.
-
-        Raises SchemaChangedError where it needs another plan, WorkflowError where the contract of the source refuses
-        what has changed. What is left out is told once.
-        """
-        table = followed(session or self._source.session, self._config)[name]
-        wanted = table.relation.schema if self._config.columns is None else Schema.of(self._config.columns)
-        known = self._known(name)
-        evolved = evolve(known, table.stream(wanted), Policy.of(self._context.contract))
-        if (error := evolved.refused(str(table.table))) is not None:
-            raise error
-        if [(c.name, c.type, c.held) for c in evolved.known] != [(c.name, c.type, c.held) for c in known]:
-            raise SchemaChangedError(f"{table.table}: {'; '.join(map(str, evolved.changes))}")
-        for change in evolved.changes:
-            self._tell("schema.left_out", f"{table.table}: {change}, which is left out")
-
-    def _tell(self, code: str, what: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            self._context.emit(Noticed(self._context.workflow, code, what, self._context.node))
-
-    def _known(self, name: str) -> Known:
-        """Return the columns that a table was planned with; those that it was opened with, if nobody knows."""
-        known = self._context.known.get(name)
-        if known is None:
-            known = remembered(self._tables[name].stream(planned_schema(self._context.schemas[name])))
-        return known
+        """Compare a table as it is now with the plan (`Comparing`), or as the transaction of a session sees it."""
+        self._comparing.compare(followed(session or self._source.session, self._config)[name])
 
 
 __all__ = ["Shapes"]
