@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataflare.batch import RESERVED
 from dataflare.component import Stream, source
 from dataflare.component.deviations import Contract
+from dataflare.connectors.mariadb.changes.administering import Administered
 from dataflare.connectors.mariadb.relations import MariaRelation, relations
 from dataflare.connectors.mariadb.session import MariaSession
 from dataflare.connectors.mariadb.settings import FOLLOWING, MariaSourceConfig
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch, Position
-    from dataflare.component import Split
+    from dataflare.component import Lag, Split
     from dataflare.component.contract import MaybeAsync
     from dataflare.connectors.mariadb.changes.following import MariaFollowing
     from dataflare.errors import DataFlareError
@@ -51,7 +52,7 @@ _TRAITS: dict[str, Any] = {
 
 
 @source("mariadb", status="beta", modes=("full", "incremental", *FOLLOWING), **_TRAITS)
-class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
+class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
     """Reads tables, views or a query of MariaDB or MySQL.
 
     A table with a primary key (or a `key`) is read in its order, in ranges that tasks share; a position is the key of
@@ -128,6 +129,15 @@ class MariaSource(SqlSource[MariaSourceConfig, MariaSession, MariaRelation]):
     def ends(self) -> MaybeAsync[Mapping[str, Position]]:
         """Return where the log ends now, for changes."""
         return super().ends() if self._following is None else self._following.ends()
+
+    def acknowledge(self, positions: Mapping[str, Position]) -> None:
+        """Count what is committed, for the lag of changes; the server keeps nothing for us."""
+        if self._following is not None:
+            self._following.acknowledge(positions)
+
+    def lag(self) -> Lag | None:
+        """Return how far reading is behind the log, for changes."""
+        return None if self._following is None else self._following.lag()
 
     def close(self) -> None:
         """Disconnect."""

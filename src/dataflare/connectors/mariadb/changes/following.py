@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Split
 from dataflare.connectors.mariadb.changes.asking import RANKED
+from dataflare.connectors.mariadb.changes.lag import LogFiles
 from dataflare.connectors.mariadb.changes.place import Place
 from dataflare.connectors.mariadb.changes.shapes import Shapes
 from dataflare.connectors.mariadb.changes.snapshots import Snapshot
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dataflare.batch import Batch, Position
+    from dataflare.component import Lag
     from dataflare.connectors.mariadb.changes.tables import MariaRows
 
 
-_TOLD = ("begin", "domain", "kinds", "row_keys")
+_TOLD = ("begin", "domain", "log", "kinds", "row_keys")
 """What the split of the stream knows of its beginning."""
 
 
@@ -48,10 +50,12 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
             return
         if since is None:
             refuse_server(self._source.session)
+            log, _ = LogFiles(self._source.session).end()
             gtids, own = stands(self._source.session)
             wanted = self._source.config.cdc.domain
             only = next(iter(gtids)) if len(gtids) == 1 else own
             told: dict[str, Any] = {"begin": str(gtids), "domain": only if wanted is None else wanted}
+            told["log"] = list(log)
             told["kinds"] = {name: hidden for name, t in self.tables.items() if (hidden := t.hidden())}
             told["row_keys"] = {name: None if t.whole else list(t.key) for name, t in self.tables.items()}
         else:
@@ -117,6 +121,15 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
         """Return where the log ends now."""
         gtids, _ = stands(self._source.session)
         return {CHANGES: {"gtid": str(gtids)}}
+
+    def acknowledge(self, positions: Mapping[str, Position]) -> None:
+        """Count what is committed of the stream."""
+        if self._stream is not None and (position := positions.get(CHANGES)) is not None:
+            self._stream.acknowledge(position)
+
+    def lag(self) -> Lag | None:
+        """Return how far the stream is behind the log, once it is read."""
+        return None if self._stream is None else self._stream.meter.lag()
 
     def close(self) -> None:
         """Disconnect from the log."""

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.connectors.mariadb.changes.snapshots import Snapshot
-from dataflare.connectors.mariadb.replication.places import Gtids
+from dataflare.connectors.mariadb.replication.places import Gtids, LogPlace
 from dataflare.sql.first_reading import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dataflare.batch import Position
+    from dataflare.connectors.mariadb.replication.decoder import Settled
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class Place:
 
     `ahead`: streams of which more was passed: up to a transaction of the domain of the changes, and how many rows of
     that one. `seen`: what the first reading of tables had in it already. `kinds`: types of columns at this place that
-    the log does not tell, by stream.
+    the log does not tell, by stream. `log` is the place in the files of the server, which only says how far it is.
     """
 
     gtids: Gtids
@@ -29,6 +30,7 @@ class Place:
     ahead: dict[str, tuple[int, int]] = field(default_factory=dict)
     seen: dict[str, Seen[Snapshot]] = field(default_factory=dict)
     kinds: dict[str, dict[str, str]] = field(default_factory=dict)
+    log: LogPlace | None = None
     is_open: bool = False
 
     @classmethod
@@ -37,10 +39,12 @@ class Place:
         domain, kinds = told["domain"], told.get("kinds", {})
         if position is None or "splits" in position:
             seen = Seen.by_stream(position["splits"], Snapshot.from_json) if position is not None else {}
-            return cls(Gtids.read(told["begin"]), domain, seen=seen, kinds=_copied(kinds))
+            log = LogPlace(*told["log"]) if "log" in told else None
+            return cls(Gtids.read(told["begin"]), domain, seen=seen, kinds=_copied(kinds), log=log)
         ahead = {name: (number, rows) for name, (number, rows) in position.get("ahead", {}).items()}
         seen = {name: Seen.from_json(value, Snapshot.from_json) for name, value in position.get("seen", {}).items()}
-        return cls(gtids_of(position), domain, ahead, seen, _copied(position.get("kinds", {})))
+        log = LogPlace(*position["log"]) if "log" in position else None
+        return cls(gtids_of(position), domain, ahead, seen, _copied(position.get("kinds", {})), log)
 
     def position(self) -> Position:
         """Return it as JSON values."""
@@ -51,16 +55,20 @@ class Place:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
         if kinds := _copied(self.kinds):
             found["kinds"] = kinds
+        if self.log is not None:
+            found["log"] = list(self.log)
         return found
 
     def passed(self, stream: str, number: int, rows: int) -> None:
         """So many rows of a transaction were passed on for a stream, and all before it."""
         self.ahead[stream] = max(self.ahead.get(stream, (-1, 0)), (number, rows))
 
-    def settled(self, gtids: Gtids, *, is_open: bool) -> None:
+    def settled(self, now: Settled) -> None:
         """All transactions up to a place were passed on."""
-        self.gtids, self.is_open = gtids, is_open
-        number = gtids.number(self.domain)
+        self.gtids, self.is_open = now.gtids, now.is_open
+        if now.at.file:
+            self.log = now.at._replace(second=max(now.at.second, self.log.second if self.log else 0))
+        number = now.gtids.number(self.domain)
         self.ahead = {name: point for name, point in self.ahead.items() if point[0] > number}
         self.seen = {name: seen for name, seen in self.seen.items() if seen.until > number + 1}
 

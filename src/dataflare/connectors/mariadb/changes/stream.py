@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from dataflare.batch import Batch
+from dataflare.component.lag import LagMeter
 from dataflare.connectors.mariadb.changes.asking import Asking
+from dataflare.connectors.mariadb.changes.lag import LogFiles, reader_name, reads
 from dataflare.connectors.mariadb.changes.place import gtids_of
 from dataflare.connectors.mariadb.replication.connection import BinlogConnection
 from dataflare.connectors.mariadb.replication.decoder import Decoded, Decoder, Emptied, Settled
+from dataflare.connectors.mariadb.replication.places import LogPlace
 from dataflare.errors import DataError, SchemaChangedError
 from dataflare.sql.change_source import emptied
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from dataflare.connectors.mariadb.changes.tables import FollowedTable, MariaRows
 
 RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
+PULSE_SECONDS_MAX = 2.0
+"""How often the server is asked how far its log goes."""
 _SERVER_IDS = (1 << 31, (1 << 32) - 1)
 """Numbers of our own are chosen from the upper half: those of servers are mostly small."""
 _QUIET_SECONDS = 31_536_000
@@ -37,7 +44,10 @@ class ChangeStream:
         self._shapes, self._asking = shapes, Asking(source.session)
         self._connection: BinlogConnection | None = None
         self._change: SchemaChangedError | None = None
+        self._lock, self._files = threading.Lock(), LogFiles(source.session)
+        self._name = reader_name(source.context)
         self.bytes_read = 0
+        self.meter = LagMeter(0)
 
     async def read(self, place: Place, until: Position | None, *, known: bool) -> AsyncGenerator[Batch]:
         """Yield what comes after a place, which is `known` already or is told; up to `until`, where that is given.
@@ -48,19 +58,33 @@ class ChangeStream:
         end = gtids_of(until) if until is not None else None
         self._place = place
         await call(self._start)
-        told, when = str(place.gtids) if known else None, clock.monotonic()
-        while end is None or place.is_open or not place.gtids.reaches(end):
-            for batch in await call(self._taken):
-                yield batch
-                told, when = str(gtids_of(batch.position or {})), clock.monotonic()
-            if self._change is not None:
-                raise self._change
-            due = clock.monotonic() - when >= self._config.cdc.heartbeat
-            if due and not place.is_open and str(place.gtids) != told:
+        await call(self._beat)
+        pulse = asyncio.create_task(self._pulse())
+        try:
+            told, when = str(place.gtids) if known else None, clock.monotonic()
+            while end is None or place.is_open or not place.gtids.reaches(end):
+                for batch in await call(self._taken):
+                    yield batch
+                    told, when = str(gtids_of(batch.position or {})), clock.monotonic()
+                if self._change is not None:
+                    raise self._change
+                due = clock.monotonic() - when >= self._config.cdc.heartbeat
+                if due and not place.is_open and str(place.gtids) != told:
+                    yield self._nothing()
+                    told, when = str(place.gtids), clock.monotonic()
+                if pulse.done():
+                    pulse.result()
+            if str(place.gtids) != told:
                 yield self._nothing()
-                told, when = str(place.gtids), clock.monotonic()
-        if str(place.gtids) != told:
-            yield self._nothing()
+            await call(self._beat)
+        finally:
+            pulse.cancel()
+            await asyncio.gather(pulse, return_exceptions=True)
+
+    def acknowledge(self, position: Position) -> None:
+        """Count what a position has passed as committed."""
+        if "log" in position:
+            self.meter.committed(self._files.byte(LogPlace(*position["log"])))
 
     def close(self) -> None:
         """Disconnect."""
@@ -79,6 +103,8 @@ class ChangeStream:
         self._connection = connection
         connection.start(place.gtids, self._config.cdc.heartbeat)
         self._shapes.kinds = place.kinds
+        if place.log is not None:
+            self.meter = LagMeter(self._files.byte(place.log))
         self._decoder = Decoder(self._shapes, self._asking, place.gtids, place.ahead, place.domain)
 
     def _taken(self) -> list[Batch]:
@@ -87,11 +113,16 @@ class ChangeStream:
         assert connection is not None, "the stream was not started"
         events = connection.receive(RECEIVE_SECONDS, RECEIVE_BYTES)
         self.bytes_read += sum(map(len, events))
+        with self._lock:
+            return self._told(events)
+
+    def _told(self, events: list[bytes]) -> list[Batch]:
         found: list[Batch] = []
         try:
             for one in self._decoder.feed(events):
                 if isinstance(one, Settled):
-                    self._place.settled(one.gtids, is_open=one.is_open)
+                    self._place.settled(one)
+                    self._read_up_to(one)
                 else:
                     found += self._changes(one) if isinstance(one, Decoded) else self._emptied(one)
         except SchemaChangedError as change:  # what came before it is still of this plan
@@ -99,6 +130,11 @@ class ChangeStream:
         if found:  # the last one tells that all is passed
             found[-1] = Batch(found[-1].rows, found[-1].stream, self._place.position())
         return found
+
+    def _read_up_to(self, now: Settled) -> None:
+        if (log := self._place.log) is not None:
+            time = now.at.second * 1_000_000
+            self.meter.read(self._files.byte(log), *((0, time) if now.is_open else (time, 0)))
 
     def _changes(self, one: Decoded) -> Iterator[Batch]:
         rows, numbers = one.changes.rows, one.changes.numbers
@@ -132,6 +168,21 @@ class ChangeStream:
         """Return no rows and where the stream stands."""
         stream = next(iter(self._tables))
         return Batch(self._context.schemas[stream].to_arrow().empty_table(), stream, self._place.position())
+
+    # ---- meanwhile ----------------------------------------------------------------------------------------------
+
+    async def _pulse(self) -> None:
+        """Look now and then how far the log goes, also while nobody takes changes."""
+        runtime = self._context.runtime
+        while True:
+            await runtime.clock.sleep(min(self._config.cdc.heartbeat, PULSE_SECONDS_MAX))
+            await runtime.call(self._beat)
+
+    def _beat(self) -> None:
+        with self._lock:
+            reads(self._source.session, self._name)
+            end, now = self._files.end()
+            self.meter.looked(self._files.byte(end), now)
 
 
 __all__ = ["ChangeStream"]

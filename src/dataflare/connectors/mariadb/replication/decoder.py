@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dataflare.connectors.mariadb.replication.places import Gtid, Gtids, malformed
+from dataflare.connectors.mariadb.replication.places import Gtid, Gtids, LogPlace, malformed
 from dataflare.connectors.mariadb.replication.rows import (
     COMPRESSED,
     DELETED,
@@ -30,17 +30,9 @@ if TYPE_CHECKING:
     from dataflare.connectors.mariadb.replication.values import Server
     from dataflare.errors import DataFlareError
 
-_QUERY, _FORMAT, _XID, _LOAD, _TABLE_MAP, _INCIDENT, _PREPARED, _GTID, _QUERY_COMPRESSED = (
-    2,
-    15,
-    16,
-    18,
-    19,
-    26,
-    38,
-    162,
-    165,
-)
+_QUERY, _ROTATE, _FORMAT, _XID, _LOAD, _TABLE_MAP, _INCIDENT, _PREPARED = 2, 4, 15, 16, 18, 19, 26, 38
+_GTID, _QUERY_COMPRESSED = 162, 165
+_STATEMENTS = (_QUERY, _QUERY_COMPRESSED, _LOAD)
 _ROWS = (*range(WRITTEN, DELETED + 1), *range(WRITTEN + COMPRESSED, DELETED + COMPRESSED + 1))
 _HEADER, _CHECKSUM = 19, 4
 _STANDALONE, _XA = 1, 64 | 128
@@ -66,10 +58,14 @@ class Emptied:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """All changes of all streams were told up to a place; `is_open`: and some of the transaction behind it."""
+    """All changes of all streams were told up to a place; `is_open`: and some of the transaction behind it.
+
+    `at` is that place in the files of the server, and the second of the newest that was told (0: nothing was).
+    """
 
     gtids: Gtids
     is_open: bool
+    at: LogPlace
 
 
 Told = Decoded | Emptied | Settled
@@ -106,6 +102,7 @@ class Decoder:
         self._names = plans.names()
         self._gtid, self._flags, self._when = Gtid(-1, 0, 0), 0, 0
         self._is_open = self._touched = self._checked = False
+        self._file, self._byte = "", 0
         self._by_number: dict[bytes, tuple[str, bytes] | None] = {}
         self._tables: dict[bytes, Table] = {}
         self._current: dict[str, Table] = {}
@@ -120,20 +117,29 @@ class Decoder:
                 self._rows(kind, self._body(event))
             elif kind == _TABLE_MAP:
                 yield from self._described(self._body(event))
-            elif kind == _GTID:
-                self._begun(event)
-            elif kind == _XID:
-                self._ended()
-            elif kind in (_QUERY, _QUERY_COMPRESSED, _LOAD):
+            elif kind in _STATEMENTS:
                 yield from self._statement(kind, self._body(event))
-            elif kind == _FORMAT:
-                self._checked = event[-_CHECKSUM - 1] == 1
-            elif kind == _PREPARED:
-                self._ended()
-            elif kind == _INCIDENT:
-                raise DataError("the server says that its log has a hole", hint="read the tables anew")
+            else:
+                self._control(kind, event)
+            if not self._is_open:
+                self._byte = int.from_bytes(event[13:17], "little") or self._byte
         yield from self._flushed()
-        yield Settled(Gtids(self._gtids), self._is_open)
+        yield self._settled()
+
+    def _control(self, kind: int, event: bytes) -> None:
+        if kind == _GTID:
+            self._begun(event)
+        elif kind in (_XID, _PREPARED):
+            self._ended()
+        elif kind == _ROTATE:
+            self._file, self._byte = _file(event), 0
+        elif kind == _FORMAT:
+            self._checked = event[-_CHECKSUM - 1] == 1
+        elif kind == _INCIDENT:
+            raise DataError("the server says that its log has a hole", hint="read the tables anew")
+
+    def _settled(self) -> Settled:
+        return Settled(Gtids(self._gtids), self._is_open, LogPlace(self._file, self._byte, self._when))
 
     def _body(self, event: bytes) -> bytes:
         """Return an event without its head and its checksum, which must be right."""
@@ -175,7 +181,7 @@ class Decoder:
                 self._by_number = {number: (stream, shape)}
                 self._tables.clear()
             if table is None:
-                yield Settled(Gtids(self._gtids), self._is_open)  # what came before counts, also if this needs a plan
+                yield self._settled()  # what came before counts, also if this needs a plan
                 described = read_table_map(body)
                 table = self._tables[shape] = Table(described, self._plans.plan(described), self._server)
             self._current[stream] = table
@@ -247,6 +253,14 @@ def _unreadable(name: str, effect: str, gtid: Gtid) -> DataFlareError:
         f"rows of {name} were changed by transaction {gtid} without being logged as rows",
         hint="let binlog_format be ROW in all sessions, and remove rows of partitions by delete; then read it anew",
     )
+
+
+def _file(event: bytes) -> str:
+    """Return the name of the next file; the event that tells it stands before the one that tells of checksums."""
+    name = event[_HEADER + 8 :]
+    if len(name) > _CHECKSUM and zlib.crc32(event[:-_CHECKSUM]) == int.from_bytes(event[-_CHECKSUM:], "little"):
+        name = name[:-_CHECKSUM]
+    return name.decode("utf-8", "replace")
 
 
 def _query(kind: int, body: bytes) -> tuple[str, str]:

@@ -49,4 +49,18 @@ class Gtids(dict[int, Gtid]):
         return all(self.number(domain) >= gtid.number for domain, gtid in other.items())
 
 
-__all__ = ["Gtid", "Gtids", "malformed"]
+class LogPlace(NamedTuple):
+    """A place in the files of one server: behind which byte of which, and the second in which that was logged."""
+
+    file: str
+    byte: int
+    second: int = 0
+
+    @property
+    def number(self) -> int:
+        """The number of the file, which grows by one from file to file."""
+        digits = self.file.rpartition(".")[2]
+        return int(digits) if digits.isdigit() else 0
+
+
+__all__ = ["Gtid", "Gtids", "LogPlace", "malformed"]
