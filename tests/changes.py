@@ -175,6 +175,13 @@ def wait_for(reached: Callable[[], T]) -> T:
     return found
 
 
+def plain(batches: list[Any]) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
+    """Return what was told of good rows, and what of the others."""
+    good = [(r["_op"], r["id"], r["v"]) for b in batches if b.stream != "errors" for r in b.rows.to_pylist()]
+    bad = [r for b in batches if b.stream == "errors" for r in b.rows.to_pylist()]
+    return good, [{**json.loads(r["raw"]), "error": r["error"], "table": r["file"]} for r in bad]
+
+
 class Followed:
     """A source that follows tables of a schema by a slot of its own, step by step; `position` is where it stands."""
 
@@ -273,6 +280,7 @@ __all__ = [
     "forget",
     "logged",
     "part_order",
+    "plain",
     "played_back",
     "there",
     "wait_for",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.changes import logged
 from tests.chaos.processes import Ended, begin, dataflare, end, ended, press_ctrl_c, wait_until
 
@@ -79,6 +81,14 @@ class ChangingShop:
         if self.process is not None:
             end(self.process)
 
+    def change(self, statements: str) -> None:
+        """Execute statements, which are parted by semicolons."""
+        raise NotImplementedError
+
+    def copy(self, columns: str) -> list[tuple[Any, ...]]:
+        """Return the rows of the copy in order."""
+        raise NotImplementedError
+
     def log(self) -> list[dict[str, Any]]:
         """Return all changes in order, as they stand in the files."""
         return logged(self.folder / "log")
@@ -94,4 +104,62 @@ def told(found: list[dict[str, Any]], code: str = "schema.changed") -> list[str]
     return [e["message"].partition(": ")[2] for e in found if e.get("code") == code]
 
 
-__all__ = ["SETUP", "WORKFLOW", "ChangingShop", "events", "told"]
+class SameForAllServers:
+    """What holds for the `shop` of each server."""
+
+    @pytest.mark.parametrize("schema", ["{ddl: exception}", "{contract: {columns: freeze}}"])
+    def test_changes_that_are_refused_end_the_run_and_lose_nothing(self, shop: ChangingShop, schema: str) -> None:
+        shop.workflow(schema)
+        shop.begin()
+        shop.change("insert into {}.orders values (3, 'three', 3)")
+        shop.change("alter table {}.orders add note text; insert into {}.orders values (4, 'four', 4, 'new')")
+        done = shop.ended()
+        assert done.code == 2
+        assert "column note is new (string), which is refused" in done.err
+        assert "contract: {columns: evolve}" in done.err
+        again = shop.run()
+        assert again.code == 2
+        assert "column note is new" in again.err
+
+        shop.workflow()
+        assert shop.run().code == 0
+        assert [(r["id"], r.get("note")) for r in shop.log()] == [(1, None), (2, None), (3, None), (4, "new")]
+
+    def test_values_of_a_column_that_is_gone_by_now_are_told_of(self, shop: ChangingShop) -> None:
+        shop.workflow("{ddl: evolve}")
+        assert shop.run().code == 0
+        shop.change("update {}.orders set qty = 9 where id = 1")
+        shop.change("alter table {}.orders drop qty; update {}.orders set name = 'last' where id = 2")
+        said = events(shop.run())
+        assert told(said, "schema.gone") == ["column qty of the log is not there any more: it is not read"]
+        assert shop.copy("id, name, twice") == [(1, "one", 2), (2, "last", 4)]
+
+    def test_kinds_of_change_are_left_out_by_name(self, shop: ChangingShop) -> None:
+        shop.workflow("{exclude: [add.column]}")
+        shop.begin()
+        shop.change("alter table {}.orders add note text; insert into {}.orders values (3, 'three', 3, 'new')")
+        shop.wait(3)
+        said = shop.stop()
+        assert told(said) == []
+        assert told(said, "schema.left_out") == ["column note is new (string), which is left out"]
+        assert "note" not in shop.log()[-1]
+
+    def test_a_plan_that_does_not_go_with_the_columns_any_more_ends_the_run_with_its_findings(
+        self, shop: ChangingShop
+    ) -> None:
+        shop.workflow("{ddl: evolve}")
+        text = (shop.folder / "workflow.yaml").read_text()
+        (shop.folder / "workflow.yaml").write_text(text.replace("twice: id * 2", "twice: qty * 2"))
+        shop.begin()
+        shop.change("alter table {}.orders drop qty; insert into {}.orders values (3, 'three')")
+        done = shop.ended()
+        assert done.code == 2
+        assert "qty" in done.err
+        assert "workflow.yaml:" in done.err
+
+        (shop.folder / "workflow.yaml").write_text(text)
+        assert shop.run().code == 0
+        assert [r["id"] for r in shop.log()] == [1, 2, 3]
+
+
+__all__ = ["SETUP", "WORKFLOW", "ChangingShop", "SameForAllServers", "events", "told"]

@@ -137,8 +137,8 @@ def difference(log: Iterable[Mapping[str, Any]], url: str, name: str) -> list[An
 class Followed:
     """A source that follows tables of a database, step by step; `position` is where it stands."""
 
-    def __init__(self, spot: Database, mode: str, tables: list[str], **settings: Any) -> None:
-        self.spot, self.mode, self.events = spot, mode, list[Any]()
+    def __init__(self, spot: Database, mode: str, tables: list[str], on_error: str = "fail", **settings: Any) -> None:
+        self.spot, self.mode, self.on_error, self.events = spot, mode, on_error, list[Any]()
         self._settings = {"url": spot.url, "tables": tables, **settings}
         self._settings["cdc"] = {"heartbeat": "100ms", **settings.get("cdc", {})}
         self.position: Any = None
@@ -148,7 +148,7 @@ class Followed:
     def made(self, **planned: Any) -> MariaSource:
         """Return another source with the same settings, not open; `planned` are fields of its context."""
         config = MariaSourceConfig.model_validate(self._settings)
-        return staged(MariaSource(config), mode=self.mode, events=self.events, **planned)
+        return staged(MariaSource(config), mode=self.mode, events=self.events, on_error=self.on_error, **planned)
 
     def again(self, **planned: Any) -> None:
         """Close the source, and open another one, planned anew."""

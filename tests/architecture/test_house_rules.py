@@ -44,7 +44,8 @@ MAY_CATCH_ALL = {
 }
 MAY_IMPORT_NUMPY = (
     *(f"connectors/{name}/{part}/" for name in ("mariadb", "postgres") for part in ("changes", "replication")),
-    *("sql/first_reading.py", "sql/change_source.py", "sql/spans.py"),  # what these share, imported by them alone
+    # What these share, imported by them alone.
+    *("sql/first_reading.py", "sql/change_source.py", "sql/misfits.py", "sql/spans.py"),
 )
 """What the extra `cdc` is for; in the base install it would cost each start a tenth of a second."""
 MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(?:home/\w+|root|work|Users/\w+)/")

@@ -140,8 +140,8 @@ def test_kills_while_columns_of_mariadb_change_leave_the_copy_equal(tmp_path: Pa
             return int(spot.run("select count(*) + coalesce(sum(n), 0) from items_copy")[0][0])
 
         def change(statements: tuple[str, ...]) -> None:
-            for statement in statements:
-                spot.run(statement)
+            for statement in ("lock tables items write", *statements, "unlock tables"):
+                spot.run(statement)  # the writer is in no middle then
 
         writer.start()
         try:

@@ -170,3 +170,21 @@ def test_streams_keep_what_their_changes_tell() -> None:
 def test_what_is_remembered_travels_as_json() -> None:
     known = (KnownColumn("a", "int32", "7", held=True, former=("b",)), KnownColumn("c", "string"))
     assert tuple(KnownColumn.from_json(c.to_json()) for c in known) == known
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "wide"),
+    [
+        ("uint32", "uint64", "uint64"),
+        ("uint64", "uint8", "uint64"),
+        ("int32", "uint32", "int64"),
+        ("uint8", "int16", "int16"),
+        ("int64", "uint64", "decimal(20,0)"),
+        ("uint16", "decimal(6,2)", "decimal(7,2)"),
+        ("uint64", "float32", "float64"),
+        ("uint64", "string", "uint64"),
+    ],
+)
+def test_whole_numbers_without_a_sign_become_wide_enough_for_both(was: str, now: str, wide: str) -> None:
+    found = after(f"id:int64@1; a:{was}@2", f"id:int64@1; a:{now}@2")
+    assert shown(found) == f"id:int64; a:{wide}"

@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.changes import Followed, followers
+from tests.changes import Followed, followers, plain
 from tests.postgres import Place, place
 
 from dataflare.connectors.postgres.changes.following import CHANGES
@@ -43,13 +43,6 @@ def begun(made: dict[str, Any], mode: str = "cdc", **settings: Any) -> Followed:
     one: Followed = made[mode]("t", on_error="dead_letter", **settings)
     assert one.stream.id == CHANGES
     return one
-
-
-def plain(batches: list[Any]) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
-    """Return what was told of good rows, and what of the others."""
-    good = [(r["_op"], r["id"], r["v"]) for b in batches if b.stream != "errors" for r in b.rows.to_pylist()]
-    bad = [r for b in batches if b.stream == "errors" for r in b.rows.to_pylist()]
-    return good, [{**json.loads(r["raw"]), "error": r["error"], "table": r["file"]} for r in bad]
 
 
 def test_what_does_not_fit_is_put_aside_with_operation_key_and_place(made: Any, spot: Place) -> None:

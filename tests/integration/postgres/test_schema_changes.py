@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.changes import forget
-from tests.changing_shop import SETUP, ChangingShop, events, told
+from tests.changing_shop import SETUP, ChangingShop, SameForAllServers, events, told
 from tests.chaos.processes import wait_until
 from tests.postgres import Place, place
 
@@ -48,6 +48,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         finally:
             one.end()
             forget(spot, f"dataflare_{spot.schema}_shop")
+
+
+class TestSchemaChanges(SameForAllServers):
+    """Of tables of PostgreSQL."""
 
 
 def test_new_columns_and_wider_ones_are_followed_while_it_runs_and_nothing_is_lost(shop: Shop) -> None:
@@ -94,37 +98,6 @@ def test_what_changed_while_it_was_stopped_is_followed(shop: Shop) -> None:
     assert "name" not in {n for (n,) in shop.spot.run(COLUMNS, (shop.spot.schema,))}
 
 
-@pytest.mark.parametrize("schema", ["{ddl: exception}", "{contract: {columns: freeze}}"])
-def test_changes_that_are_refused_end_the_run_and_lose_nothing(shop: Shop, schema: str) -> None:
-    shop.workflow(schema)
-    shop.begin()
-    shop.change("insert into {}.orders values (3, 'three', 3)")
-    shop.change("alter table {}.orders add note text; insert into {}.orders values (4, 'four', 4, 'new')")
-    done = shop.ended()
-    assert done.code == 2
-    assert "column note is new (string), which is refused" in done.err
-    assert "contract: {columns: evolve}" in done.err
-    again = shop.run()
-    assert again.code == 2
-    assert "column note is new" in again.err
-
-    shop.workflow()
-    assert shop.run().code == 0
-    assert [(r["id"], r.get("note")) for r in shop.log()] == [(1, None), (2, None), (3, None), (4, "new")]
-
-
-def test_values_of_a_column_that_is_gone_by_now_are_told_of(shop: Shop) -> None:
-    shop.workflow("{ddl: evolve}")
-    assert shop.run().code == 0
-    shop.change("update {}.orders set qty = 9 where id = 1")
-    shop.change("alter table {}.orders drop qty; update {}.orders set name = 'last' where id = 2")
-    said = events(shop.run())
-    assert [e["message"] for e in said if e.get("code") == "schema.gone"] == [
-        f"{shop.spot.schema}.orders: column qty of the log is not there any more: it is not read"
-    ]
-    assert shop.copy("id, name, twice") == [(1, "one", 2), (2, "last", 4)]
-
-
 def test_state_of_nodes_goes_on_under_other_columns(shop: Shop) -> None:
     shop.workflow("{ddl: evolve}")
     text = (shop.folder / "workflow.yaml").read_text()
@@ -143,32 +116,3 @@ def test_state_of_nodes_goes_on_under_other_columns(shop: Shop) -> None:
     wait_until(lambda: len(shop.log()) == 4, shop.process)
     shop.stop()
     assert shop.copy("id, length(label), note") == [(1, 9000, None), (2, 9000, "late")]
-
-
-def test_kinds_of_change_are_left_out_by_name(shop: Shop) -> None:
-    shop.workflow("{exclude: [add.column]}")
-    shop.begin()
-    shop.change("alter table {}.orders add note text; insert into {}.orders values (3, 'three', 3, 'new')")
-    shop.wait(3)
-    said = shop.stop()
-    assert told(said) == []
-    assert [e["message"] for e in said if e.get("code") == "schema.left_out"] == [
-        f"{shop.spot.schema}.orders: column note is new (string), which is left out"
-    ]
-    assert "note" not in shop.log()[-1]
-
-
-def test_a_plan_that_does_not_go_with_the_columns_any_more_ends_the_run_with_its_findings(shop: Shop) -> None:
-    shop.workflow("{ddl: evolve}")
-    text = (shop.folder / "workflow.yaml").read_text()
-    (shop.folder / "workflow.yaml").write_text(text.replace("twice: id * 2", "twice: qty * 2"))
-    shop.begin()
-    shop.change("alter table {}.orders drop qty; insert into {}.orders values (3, 'three')")
-    done = shop.ended()
-    assert done.code == 2
-    assert "qty" in done.err
-    assert "workflow.yaml:" in done.err
-
-    (shop.folder / "workflow.yaml").write_text(text)
-    assert shop.run().code == 0
-    assert [r["id"] for r in shop.log()] == [1, 2, 3]

@@ -113,10 +113,10 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
         return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
 
     def open(self) -> None:
-        """Connect; changes are waited for, and every row of them must fit."""
+        """Connect; changes are waited for."""
         super().open()
         if self._following is not None:
-            self.waits, self._contract = True, Contract(replace(self.context, on_error="fail", contract={}), "table")
+            self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""

@@ -78,7 +78,7 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
     def taken(self, table: FollowedTable) -> Snapshot:
         """Begin a transaction; raise SchemaChangedError where it sees other columns than planned."""
         snapshot = Snapshot.taken(self._source.session, table.relation.source, self._domain)
-        self._shapes.now(table.name)
+        self._shapes.now(table.name, locked=True)
         return snapshot
 
     def released(self) -> None:

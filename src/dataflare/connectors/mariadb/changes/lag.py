@@ -76,7 +76,7 @@ def reads(session: MariaSession, name: str) -> None:
 def reader(session: MariaSession, name: str) -> int | None:
     """Return the connection of whoever reads under a name."""
     ((found,),) = session.run(_READER, (name,))
-    return found
+    return int(found) if found is not None else None
 
 
 __all__ = ["LogFiles", "file_sizes", "reader", "reader_name", "reads"]

@@ -23,6 +23,7 @@ class Place:
     `ahead`: streams of which more was passed: up to a transaction of the domain of the changes, and how many rows of
     that one. `seen`: what the first reading of tables had in it already. `kinds`: types of columns at this place that
     the log does not tell, by stream. `log` is the place in the files of the server, which only says how far it is.
+    `told`: up to which change of a stream rows that do not fit were put aside, though not all before it was passed.
     """
 
     gtids: Gtids
@@ -31,26 +32,30 @@ class Place:
     seen: dict[str, Seen[Snapshot]] = field(default_factory=dict)
     kinds: dict[str, dict[str, str]] = field(default_factory=dict)
     log: LogPlace | None = None
+    told: dict[str, tuple[int, int]] = field(default_factory=dict)
     is_open: bool = False
 
     @classmethod
-    def at(cls, position: Position | None, told: Mapping[str, Any]) -> Self:
+    def at(cls, position: Position | None, begun: Mapping[str, Any]) -> Self:
         """Read a position; where there is none, or one of splits that were read before, begin where the split says."""
-        domain, kinds = told["domain"], told.get("kinds", {})
+        domain, kinds = begun["domain"], _copied(begun.get("kinds", {}))
         if position is None or "splits" in position:
             seen = Seen.by_stream(position["splits"], Snapshot.from_json) if position is not None else {}
-            log = LogPlace(*told["log"]) if "log" in told else None
-            return cls(Gtids.read(told["begin"]), domain, seen=seen, kinds=_copied(kinds), log=log)
-        ahead = {name: (number, rows) for name, (number, rows) in position.get("ahead", {}).items()}
+            log = LogPlace(*begun["log"]) if "log" in begun else None
+            return cls(Gtids.read(begun["begin"]), domain, seen=seen, kinds=kinds, log=log)
+        ahead = _points(position.get("ahead", {}))
         seen = {name: Seen.from_json(value, Snapshot.from_json) for name, value in position.get("seen", {}).items()}
         log = LogPlace(*position["log"]) if "log" in position else None
-        return cls(gtids_of(position), domain, ahead, seen, _copied(position.get("kinds", {})), log)
+        kinds, told = _copied(position.get("kinds", {})), _points(position.get("told", {}))
+        return cls(gtids_of(position), domain, ahead, seen, kinds, log, told)
 
     def position(self) -> Position:
         """Return it as JSON values."""
         found: dict[str, Any] = {"gtid": str(self.gtids)}
         if self.ahead:
             found["ahead"] = {name: list(point) for name, point in self.ahead.items()}
+        if self.told:
+            found["told"] = {name: list(point) for name, point in self.told.items()}
         if self.seen:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
         if kinds := _copied(self.kinds):
@@ -62,6 +67,8 @@ class Place:
     def passed(self, stream: str, number: int, rows: int) -> None:
         """So many rows of a transaction were passed on for a stream, and all before it."""
         self.ahead[stream] = max(self.ahead.get(stream, (-1, 0)), (number, rows))
+        if self.told.get(stream, (-1, 0)) <= self.ahead[stream]:
+            self.told.pop(stream, None)
 
     def settled(self, now: Settled) -> None:
         """All transactions up to a place were passed on."""
@@ -76,6 +83,10 @@ class Place:
 def gtids_of(position: Mapping[str, Any]) -> Gtids:
     """Return up to where all of a position is passed."""
     return Gtids.read(position.get("gtid", ""))
+
+
+def _points(value: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    return {name: (number, rows) for name, (number, rows) in value.items()}
 
 
 def _copied(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

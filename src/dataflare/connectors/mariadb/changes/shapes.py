@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dataflare.component.deviations import Contract
 from dataflare.component.evolution import data_columns
 from dataflare.connectors.mariadb.changes.tables import followed
 from dataflare.connectors.mariadb.relations import base_type
@@ -42,9 +43,10 @@ class Shapes:
         """Return the streams by database and table."""
         return {name: table.name for name, table in self._by_name.items()}
 
-    def now(self, name: str) -> FollowedTable:
+    def now(self, name: str, *, locked: bool = False) -> FollowedTable:
         """Return a table as it is now; raise SchemaChangedError where it needs another plan: see `Comparing`."""
-        before, found = self._tables[name], followed(self._source.session, self._source.config)[name]
+        session, config = self._source.session, self._source.config
+        before, found = self._tables[name], followed(session, config, locked=locked)[name]
         self._comparing.compare(found)
         found.refuse_other_key(None if before.whole else before.key)
         return found
@@ -61,7 +63,8 @@ class Shapes:
                 f"the log has no {lost[0]} of {table.table} at this place, which is of its key",
                 hint="let all rows have it that the log tells: give the workflow another id, and read the table anew",
             )
-        return replace(table.plan(planned), kinds=self._kinds(now, planned, described))
+        aside = Contract(self._source.context, "table").puts_aside()
+        return replace(table.plan(planned), kinds=self._kinds(now, planned, described), aside=aside)
 
     def altered(self, stream: str, statement: Statement) -> None:
         """Forget what was known of the columns that a statement names."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from dataflare.batch import Batch
@@ -18,6 +19,7 @@ from dataflare.connectors.mariadb.replication.decoder import Decoded, Decoder, E
 from dataflare.connectors.mariadb.replication.places import LogPlace
 from dataflare.errors import DataError, SchemaChangedError
 from dataflare.sql.change_source import emptied
+from dataflare.sql.misfits import fitting, left, put_aside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.mariadb.changes.place import Place
     from dataflare.connectors.mariadb.changes.shapes import Shapes
     from dataflare.connectors.mariadb.changes.tables import FollowedTable, MariaRows
+    from dataflare.sql.spans import Flags
 
 RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
 PULSE_SECONDS_MAX = 2.0
@@ -137,16 +140,28 @@ class ChangeStream:
             self.meter.read(self._files.byte(log), *((0, time) if now.is_open else (time, 0)))
 
     def _changes(self, one: Decoded) -> Iterator[Batch]:
-        rows, numbers = one.changes.rows, one.changes.numbers
-        seen = self._place.seen.get(one.stream)
-        if seen is not None and len(numbers) and numbers[0] < seen.until:
-            table = self._tables[one.stream]
-            keys = [rows[name].combine_chunks() for name in table.key]
-            flags = seen.flags(numbers, keys, lambda keys, parts: self._asking.ranks(table, keys, parts))
-            rows = rows.filter(pa.array(~flags)) if flags.any() else rows
-        self._place.passed(one.stream, *one.changes.last)
+        table, place = self._tables[one.stream], self._place
+        rows, misfits = left(one.changes.rows, one.changes.misfits, self._seen(one), table.key)
+        misfits = [m for m in misfits if m.point > place.told.get(one.stream, (-1, 0))]
+        if misfits:
+            place.told[one.stream] = misfits[-1].point
+            yield Batch(put_aside(misfits, str(table.table)), "errors", place.position())
+        place.passed(one.stream, *one.changes.last)
         if rows.num_rows:
-            yield Batch(rows, one.stream, self._place.position())
+            yield Batch(rows, one.stream, place.position())
+
+    def _seen(self, one: Decoded) -> Flags | None:
+        """Tell by row which changes a first reading saw; None where none. One whose key does not fit was not seen."""
+        rows, numbers, table = one.changes.rows, one.changes.numbers, self._tables[one.stream]
+        seen = self._place.seen.get(one.stream)
+        if seen is None or not len(numbers) or numbers[0] >= seen.until:
+            return None
+        keys = [rows[name].combine_chunks() for name in table.key]
+        fits = fitting(keys) if one.changes.misfits else np.ones(len(numbers), bool)
+        keys = [key.filter(pa.array(fits)) for key in keys] if not fits.all() else keys
+        flags = np.zeros(len(numbers), bool)
+        flags[fits] = seen.flags(numbers[fits], keys, lambda keys, parts: self._asking.ranks(table, keys, parts))
+        return flags if flags.any() else None
 
     def _emptied(self, one: Emptied) -> Iterator[Batch]:
         seen, policy = self._place.seen.get(one.stream), self._config.cdc.truncate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,12 +95,29 @@ class FollowedTable:
             )
 
 
-def followed(session: MariaSession, config: MariaSourceConfig) -> dict[str, FollowedTable]:
-    """Return the tables by output; raise WorkflowError for one that is not there or whose changes are not logged."""
+def followed(session: MariaSession, config: MariaSourceConfig, *, locked: bool = False) -> dict[str, FollowedTable]:
+    """Return the tables by output; raise WorkflowError for one that is not there or whose changes are not logged.
+
+    `locked`: a transaction is open that keeps others from changing them. Else there is one meanwhile: while somebody
+    alters a table, the catalogue tells the half of it, or nothing.
+    """
     if config.query:
         raise WorkflowError(
             "changes of a query cannot be followed", hint="name table or tables, or read it with mode: full"
         )
+    if locked:
+        return _followed_all(session, config)
+    session.begin()
+    try:
+        for name in config.outputs().values():
+            with suppress(WorkflowError):  # of one that is not there, which is told below
+                session.run(f"select 1 from {MARIADB.reference(session.resolved(name))} limit 0")  # noqa: S608 - quoted
+        return _followed_all(session, config)
+    finally:
+        session.rollback()
+
+
+def _followed_all(session: MariaSession, config: MariaSourceConfig) -> dict[str, FollowedTable]:
     found = relations(session, config)
     names = config.outputs()
     return {output: _followed(session, output, names[output], relation, config) for output, relation in found.items()}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflare.changes import BEFORE, Op, changing
+from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, Op, changing
+from dataflare.component.bad_rows import converted
 from dataflare.connectors.mariadb.replication.places import malformed
 from dataflare.connectors.mariadb.replication.table_maps import Reading
 from dataflare.connectors.mariadb.replication.values import Wanted, decoded
 from dataflare.connectors.mariadb.replication.walking import PADDING, Spans, walk
 from dataflare.errors import DataError
+from dataflare.sql.misfits import Misfit
 from dataflare.sql.spans import gathered, hex_texts
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class TablePlan:
     """What becomes of a table's changes: `schema` has the columns that are wanted, in order.
 
     `kinds` are their hidden types, where they have one. `before` asks for `_before`. `zero_is_null`: days that no
-    calendar has become null.
+    calendar has become null. `aside`: a value that does not fit is told as a `Misfit`, not raised.
     """
 
     stream: str
@@ -53,6 +55,7 @@ class TablePlan:
     kinds: Mapping[str, str] = field(default_factory=dict)
     before: bool = False
     zero_is_null: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,16 @@ class RowsEvent:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Rows of changes; `numbers` are those of their transactions. `last`: how many rows of the last one came so far."""
+    """Rows of changes; `numbers` are those of their transactions. `last`: how many rows of the last one came so far.
+
+    `misfits` are rows by their number that do not fit: such values are null in `rows`, in the key as well. A delete is
+    one only by its key; of what else it tells, and of `_before`, nothing is left where it does not fit.
+    """
 
     rows: pa.Table
     numbers: Integers
     last: tuple[int, int]
+    misfits: Mapping[int, Misfit] = field(default_factory=dict)
 
 
 def read_rows(kind: int, body: bytes, number: int, when: int) -> RowsEvent:
@@ -147,11 +155,18 @@ class Table:
             ops[first], ops[first + 1] = _DELETE, _INSERT
         rows = chosen[origin]
         when = np.array([e.when for e in events], np.int64)[images.lanes[rows]]
-        arrays = [self._values(images, n, rows, ops) for n in range(len(self._at))]
+        spans = [None if at is None else _composed(images, at, rows, ops) for at in self._at]
+        bad = [list[int]() for _ in spans]
+        arrays = [self._values(images, n, span, len(rows), bad[n]) for n, span in enumerate(spans)]
         arrays += [_OPS.take(pa.array(ops)), _times(when), hex_texts(numbers[rows])]
         if self.plan.before:
             arrays.append(self._before(images, rows, ops))
-        return Changes(pa.Table.from_arrays(arrays, schema=self._schema), numbers[rows], last)
+        found = pa.Table.from_arrays(arrays, schema=self._schema)
+        misfits = {}
+        for n, why in sorted(self._reasons(bad, ops).items()):
+            point = (int(numbers[rows[n]]), int(places[rows[n]]) + 1)
+            misfits[n] = Misfit(point, why, _told(found, n) | self._texts(images, spans, n))
+        return Changes(found, numbers[rows], last, misfits)
 
     def _images(self, events: Sequence[RowsEvent]) -> _Images:
         """Walk the events; those that look alike side by side."""
@@ -210,31 +225,48 @@ class Table:
             moved[both] |= differs.to_numpy(zero_copy_only=False) | (old.valid != new.valid)
         return moved
 
-    def _values(self, images: _Images, number: int, rows: Integers, ops: Integers) -> pa.Array:
-        at = self._at[number]
-        if at is None:
-            return pa.nulls(len(rows), self._schema.field(number).type)
-        old, new, deleted = images.old[at].take(rows), images.new[at].take(rows), ops == _DELETE
-        spans = new
-        if deleted.any():
-            spans = Spans(
-                np.where(deleted, old.starts, new.starts),
-                np.where(deleted, old.ends, new.ends),
-                np.where(deleted, old.valid, new.valid),
-            )
-        return self._decoded(images, number, spans)
-
-    def _decoded(self, images: _Images, number: int, spans: Spans) -> pa.Array:
-        at, wanted = self._at[number], self._wanted[number]
-        assert at is not None
-        name = f"{self.described}.{wanted.name}"
+    def _values(self, images: _Images, number: int, spans: Spans | None, count: int, bad: list[int]) -> pa.Array:
+        """Return the values of a column; `bad` gets the numbers of those that do not fit, where they are put aside."""
+        at, wanted, kind = self._at[number], self._wanted[number], self._schema.field(number).type
+        if at is None or spans is None:
+            return pa.nulls(count, kind)
+        column, name = self.described.columns[at], f"{self.described}.{wanted.name}"
         if wanted.name in self.plan.key and not spans.valid.all():
             raise DataError(
                 f"{self.described}: a row has no {wanted.name}, which is of its key",
                 hint="let its key be columns that are never null",
             )
-        told = Wanted(name, wanted.type, wanted.kind, wanted.zero_is_null)
-        return decoded(images.octets, spans, self.described.columns[at], told, self._server)
+        told = replace(wanted, name=name)
+        if not self.plan.aside:
+            return decoded(images.octets, spans, column, told, self._server)
+
+        def some(rows: Integers) -> pa.Array:
+            return decoded(images.octets, spans.take(rows), column, told, self._server)
+
+        return converted(np.arange(count), kind, some, bad).combine_chunks()
+
+    def _reasons(self, bad: Sequence[list[int]], ops: Integers) -> dict[int, str]:
+        """Return why rows do not fit; of a deleted one only its key must."""
+        reasons: dict[int, str] = {}
+        for column, numbers in zip(self.plan.schema, bad, strict=True):
+            for n in numbers:
+                if ops[n] != _DELETE or column.name in self.plan.key:
+                    reasons.setdefault(n, f"column {column.name!r} is not {column.type}")
+        return reasons
+
+    def _texts(self, images: _Images, spans: Sequence[Spans | None], row: int) -> dict[str, str | None]:
+        """Return the values of a row as texts, the digits of bytes where they are none."""
+        found: dict[str, str | None] = {}
+        for at, wanted, span in zip(self._at, self._wanted, spans, strict=True):
+            if at is None or span is None:
+                continue
+            one, told = span.take(np.array([row])), replace(wanted, type="string", zero_is_null=False)
+            try:
+                value = decoded(images.octets, one, self.described.columns[at], told, self._server)[0].as_py()
+            except DataError:
+                value = images.octets[one.starts[0] : one.ends[0]].tobytes().hex()
+            found[wanted.name] = value
+        return found
 
     def _before(self, images: _Images, rows: Integers, ops: Integers) -> pa.Array:
         """Return the former rows."""
@@ -242,14 +274,30 @@ class Table:
         has = (ops != _INSERT) & (images.kinds[rows] != _INSERT)
         if not has.any():
             return pa.nulls(len(rows), kind)
-        values = []
-        for number, at in enumerate(self._at):
-            if at is None:
-                values.append(pa.nulls(int(has.sum()), self._schema.field(number).type))
-            else:
-                values.append(self._decoded(images, number, images.old[at].take(rows[has])))
-        packed = pa.StructArray.from_arrays(values, fields=list(kind))
+        old, bad = rows[has], list[int]()
+        spans = [None if at is None else images.old[at].take(old) for at in self._at]
+        values = [self._values(images, n, span, len(old), bad) for n, span in enumerate(spans)]
+        lost = pa.array(np.isin(np.arange(len(old)), bad)) if bad else None
+        packed = pa.StructArray.from_arrays(values, fields=list(kind), mask=lost)
         return packed.take(pa.array(np.cumsum(has) - 1, mask=~has))
+
+
+def _composed(images: _Images, at: int, rows: Integers, ops: Integers) -> Spans:
+    """Return the values of a column: those behind a change, of a delete those before it."""
+    old, new, deleted = images.old[at].take(rows), images.new[at].take(rows), ops == _DELETE
+    if not deleted.any():
+        return new
+    return Spans(
+        np.where(deleted, old.starts, new.starts),
+        np.where(deleted, old.ends, new.ends),
+        np.where(deleted, old.valid, new.valid),
+    )
+
+
+def _told(rows: pa.Table, row: int) -> dict[str, Any]:
+    return {name: rows.column(name)[row].as_py() for name in (OP, TX)} | {
+        COMMIT_TS: rows.column(COMMIT_TS)[row].as_py().isoformat()
+    }
 
 
 def _places(numbers: Integers, before: tuple[int, int]) -> Integers:

@@ -13,7 +13,7 @@ from dataflare.connectors.mariadb.replication import table_maps as log
 from dataflare.connectors.mariadb.replication.kinds import FIXED, UNKNOWN
 from dataflare.connectors.mariadb.replication.times import date_texts, datetime_texts, instants, time_texts
 from dataflare.connectors.mariadb.values import incoming
-from dataflare.errors import DataError
+from dataflare.errors import DataError, StateError, UnavailableError
 from dataflare.schema import arrow_type
 from dataflare.sql.spans import gathered, whole
 
@@ -83,7 +83,7 @@ def _found(octets: Bytes, spans: Spans, column: LogColumn, wanted: Wanted, serve
     read = _READERS.get(column.type)
     if read is None:
         hint = "report it with the table's columns"
-        raise DataError(f"the log has {wanted.name} in a form that is not read", hint=hint)
+        raise UnavailableError(f"the log has {wanted.name} in a form that is not read", hint=hint)
     return read(raw, spans.valid, column, wanted)
 
 
@@ -265,7 +265,7 @@ def _long(octets: Bytes, spans: Spans, column: LogColumn, wanted: Wanted, server
     if column.type == log.GEOMETRY:
         return server.texts_of(values, "st_astext({})")
     if (kind := wanted.kind) == UNKNOWN and values.null_count < len(values):
-        raise DataError(
+        raise StateError(
             f"{wanted.name} is logged as bytes, and its column is another since: it was a uuid, an address or a vector",
             hint="read the table anew: give the workflow another id; mode: hybrid reads what is there",
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflare.changes import TX
+from dataflare.sql.misfits import fitting
 from dataflare.sql.postgres_types import POSTGRES
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ class Caught:
         transactions = self.numbers(decoded.rows)
         table = self._tables[decoded.stream]
         keys = [decoded.rows[name].combine_chunks() for name in table.key]
-        fits = np.ones(len(transactions), bool)
-        for key in keys if decoded.misfits else ():
-            fits &= key.is_valid().to_numpy(zero_copy_only=False)
+        fits = fitting(keys) if decoded.misfits else np.ones(len(transactions), bool)
         flags = np.zeros(len(transactions), bool)
         keys = [key.filter(pa.array(fits)) for key in keys] if not fits.all() else keys
         flags[fits] = seen.flags(transactions[fits], keys, partial(self.ranks, table))

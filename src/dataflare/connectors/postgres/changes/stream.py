@@ -14,16 +14,23 @@ from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.component.lag import LagMeter
 from dataflare.connectors.postgres.changes.caught import Caught
-from dataflare.connectors.postgres.changes.misfits import left, put_aside
 from dataflare.connectors.postgres.changes.place import lsn_of
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import log_end, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
-from dataflare.connectors.postgres.replication.messages import Decoded, Described, Settled, Truncated, lsn_text
+from dataflare.connectors.postgres.replication.messages import (
+    Decoded,
+    Described,
+    Point,
+    Settled,
+    Truncated,
+    lsn_text,
+)
 from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
 from dataflare.monitoring.events import Noticed
+from dataflare.sql.misfits import left, put_aside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
@@ -195,10 +202,10 @@ class ChangeStream:
     def _batches(self, event: Any) -> Iterator[Batch]:
         place = self._place
         if isinstance(event, Decoded):
-            rows, misfits = left(event, self._caught.seen(event), self._tables[event.stream].key)
+            rows, misfits = left(event.rows, event.misfits, self._caught.seen(event), self._tables[event.stream].key)
             misfits = [m for m in misfits if m.point > place.told.get(event.stream, place.after)]
             if misfits:
-                place.told[event.stream] = misfits[-1].point
+                place.told[event.stream] = Point(*misfits[-1].point)
                 yield Batch(put_aside(misfits, str(self._tables[event.stream].table)), "errors", place.position())
             self._refuse_moved(event.stream, rows)
             rows = self.resnapshots.passing(event.stream, rows, place, self._caught)

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.connectors.postgres.replication.frames import Frames, Integers
-    from dataflare.connectors.postgres.replication.messages import Event, Misfit, Relation, TablePlan
+    from dataflare.connectors.postgres.replication.messages import Event, Relation, TablePlan
     from dataflare.connectors.postgres.replication.spans import Flags
+    from dataflare.sql.misfits import Misfit
 
     Part = tuple[pa.Table, Integers, dict[int, Misfit]]
     """Rows of one table, the message of each, and those that do not fit."""

@@ -6,7 +6,7 @@ An LSN is a whole number: the place of a byte in the server's log. Times are mic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataflare.errors import DataError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflare.schema import Schema
+    from dataflare.sql.misfits import Misfit
 
 EPOCH_MICROSECONDS = 946_684_800_000_000
 """The server counts from 2000."""
@@ -92,18 +93,6 @@ class Settled:
     point: Point
     end_lsn: int
     is_open: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """A change with a value that its column does not hold: where it is, why (without the value), and its texts.
-
-    `row` has `_op`, `_tx` and `_commit_ts` beside the values that were told, and the names in `_unchanged`.
-    """
-
-    point: Point
-    error: str
-    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +225,6 @@ __all__ = [
     "Described",
     "Event",
     "Message",
-    "Misfit",
     "OriginNamed",
     "Point",
     "Reading",

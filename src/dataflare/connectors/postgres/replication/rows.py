@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, UNCHANGED, Op, changing
 from dataflare.component.bad_rows import converted
-from dataflare.connectors.postgres.replication.messages import Misfit, Point, malformed
+from dataflare.connectors.postgres.replication.messages import Point, malformed
 from dataflare.connectors.postgres.replication.parsing import parsed
 from dataflare.connectors.postgres.replication.spans import NULL, SAME, TEXT, Flags, Span, walk
 from dataflare.errors import DataError, WorkflowError
+from dataflare.sql.misfits import Misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,21 +13,42 @@ from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, Op
 from dataflare.component.judging import errors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from dataflare.connectors.postgres.changes.snapshots import Flags
-    from dataflare.connectors.postgres.replication.messages import Decoded, Misfit
+    from dataflare.sql.spans import Flags
 
 _KEPT = (COMMIT_TS, TX, BEFORE)
 
 
-def left(decoded: Decoded, seen: Flags | None, key: Sequence[str]) -> tuple[pa.Table, list[Misfit]]:
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A change with a value that its column does not hold: where it is, why (without the value), and its texts.
+
+    `point` is its transaction and its number in that; later changes have greater ones. `row` has `_op`, `_tx` and
+    `_commit_ts` beside the values that were told, and the names in `_unchanged`.
+    """
+
+    point: tuple[int, int]
+    error: str
+    row: Mapping[str, Any]
+
+
+def fitting(keys: Sequence[Any]) -> Flags:
+    """Tell which rows have a key: where it does not fit it is null."""
+    fits = np.ones(len(keys[0]), bool)
+    for key in keys:
+        fits &= key.is_valid().to_numpy(zero_copy_only=False)
+    return fits
+
+
+def left(
+    rows: pa.Table, misfits: Mapping[int, Misfit], seen: Flags | None, key: Sequence[str]
+) -> tuple[pa.Table, list[Misfit]]:
     """Return the rows that go on, and what is put aside; without those that were `seen`.
 
     In the place of an update that is put aside its row is deleted: what it was before is no more in the table. Where
     the key itself does not fit nobody was ever told of the row, so nothing goes on.
     """
-    rows, misfits = decoded.rows, decoded.misfits
     stays = np.ones(rows.num_rows, bool) if seen is None else ~seen
     wrong = [n for n in misfits if stays[n]]
     if wrong:
@@ -60,4 +82,4 @@ def put_aside(misfits: Sequence[Misfit], table: str) -> pa.Table:
     return errors_of([m.row for m in misfits], [m.error for m in misfits], table)
 
 
-__all__ = ["left", "put_aside"]
+__all__ = ["Misfit", "fitting", "left", "put_aside"]
