@@ -54,3 +54,38 @@ def cdc_resnapshot(
     from dataflare.cli.administering import resnapshot_command
 
     return resnapshot_command(file, table, keys, as_json=as_json)
+
+
+@capture.command(name="add-table")
+def cdc_add_table(
+    file: File,
+    table: Annotated[str, typer.Argument(help="A table that the file names.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Follow one more table, without a stop.
+
+    Write it into the file first, with a destination. It is looked at, and put into the publication; a workflow that
+    runs goes on by its file as it is now, and reads the table beside the changes of the others, which are not read
+    again. One that does not run takes it in at its next start.
+    """
+    from dataflare.cli.admitting import add_table_command
+
+    return add_table_command(file, table, as_json=as_json)
+
+
+@capture.command(name="remove-table")
+def cdc_remove_table(
+    file: File,
+    table: Annotated[str, typer.Argument(help="A table that the file names no more.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Follow a table no more, without a stop.
+
+    Take it out of the file first, with what reads it. A workflow that runs goes on by its file as it is now; the table
+    leaves the publication, if that is of this workflow. One that does not run leaves it at its next start.
+    """
+    from dataflare.cli.admitting import remove_table_command
+
+    return remove_table_command(file, table, as_json=as_json)

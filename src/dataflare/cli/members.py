@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -175,9 +175,10 @@ class Members:
         from dataflare.executor.contract import RunContext
         from dataflare.executor.runtime import LocalRuntime
         from dataflare.operate.starter import Prepared
+        from dataflare.workflow import Replanning
 
         draft = entry.draft
-        plan = self._plan(draft.version)
+        plan, text = self._plan(draft.version), Replanning(draft.version, self._plan)
         secrets = self._secrets[plan.workflow] = Secrets(plan)
         runtime = LocalRuntime(self._around.observer)
         try:
@@ -191,7 +192,8 @@ class Members:
                 catch_up=draft.schedule is not None,
                 socket=draft.state.socket,
                 resolve=secrets,
-                replan=lambda memory: self._plan(replace(draft.version, memory=memory)),
+                replan=text.replan,
+                reload=text.reload,
             )
             yield Prepared(plan, context, secrets.hide)
         finally:

@@ -47,9 +47,10 @@ LISTEN = "127.0.0.1:8090"
 class RunOptions:
     """How to run and how to tell.
 
-    `state` is the folder of the state, instead of that in the file. `run_id` names the run, `replay` says what it reads
-    and `replan` how it is planned anew (see RunContext). `runs_max`, `listen` and `restart_changed` are for folders.
-    `observers` hear of everything besides; `counters` are those of this process; with `bytes_total` progress has a bar.
+    `state` is the folder of the state, instead of that in the file. `run_id` names the run, `replay` says what it
+    reads, `replan` and `reload` how it is planned anew (see RunContext). `runs_max`, `listen` and `restart_changed` are
+    for folders. `observers` hear of everything besides; `counters` are those of this process; with `bytes_total`
+    progress has a bar.
     """
 
     as_json: bool = False
@@ -64,6 +65,7 @@ class RunOptions:
     state: Path | None = None
     replay: Replay | None = None
     replan: Callable[[Mapping[str, Any]], Plan] | None = None
+    reload: Callable[[], Callable[[Mapping[str, Any]], Plan]] | None = None
     observers: tuple[Observer, ...] = ()
     bytes_total: int = 0
     counters: Counters = field(default_factory=Counters)
@@ -81,14 +83,14 @@ class RunOptions:
 def run_command(file: Path, options: RunOptions) -> int:
     """Run a workflow file and say how it ended; return the exit code."""
     from dataflare.component import Registry
-    from dataflare.workflow import Written
+    from dataflare.workflow import Replanning
 
     check_options(options)
     registry = Registry.installed()
     planned = partial(plan_of, registry=registry, parallelism=options.parallelism, state=options.state)
     if file.is_file():
-        written = Written(file, file.read_bytes())
-        options = replace(options, replan=lambda memory: planned(replace(written, memory=memory)))
+        text = Replanning.of(file, planned)
+        options = replace(options, replan=text.replan, reload=text.reload)
     plan = planned(file)
     with signals_restored():
         return _told(plan, registry, options)
@@ -161,6 +163,7 @@ def run_plan(plan: Plan, registry: Registry, options: RunOptions) -> tuple[Outco
                 resolve=secrets,
                 replay=options.replay,
                 replan=options.replan,
+                reload=options.reload,
             )
             outcome, number = _recorded(plan, context, secrets.hide)
     finally:

@@ -17,7 +17,17 @@ from dataflare.component.lookup import Lookup
 from dataflare.component.processor import Processor, RecordProcessor
 from dataflare.component.registry import Registry
 from dataflare.component.settings import Config, Duration, Field, Size
-from dataflare.component.source import Administers, RecordSource, Reread, Rereads, SourceConnector, Split, Stream
+from dataflare.component.source import (
+    Administers,
+    RecordSource,
+    Reread,
+    Rereads,
+    SourceConnector,
+    Split,
+    Stream,
+    TableStanding,
+    TakesTables,
+)
 from dataflare.component.spec import Spec
 from dataflare.component.store import Lease, StateStore
 
@@ -50,6 +60,8 @@ __all__ = [
     "StageContext",
     "StateStore",
     "Stream",
+    "TableStanding",
+    "TakesTables",
     "destination",
     "executor_kind",
     "lookup",

@@ -258,6 +258,44 @@ class Administers(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TableStanding:
+    """How a table stands to the settings of a source, and to the state of its workflow.
+
+    `table` is its whole name, `stream` the output by which the settings name it (None: they do not). `followed`: the
+    state follows it. `is_there`: there is such a table. `lines`: what to write into the settings so that they name it,
+    or no more. `statement`: what the owner of a publication runs once it is followed no more; empty where there is
+    nothing to do.
+    """
+
+    table: str
+    stream: str | None
+    followed: bool
+    is_there: bool
+    lines: str
+    statement: str = ""
+
+
+@runtime_checkable
+class TakesTables(Protocol):
+    """What a source can that takes in tables and leaves others when its workflow is planned anew, where it stands.
+
+    Called as those of `Administers` (`dataflare cdc add-table`, `remove-table`); tables that stay are not read again.
+    """
+
+    def table_standing(self, table: str, opened: Sequence[tuple[Split, Position | None]]) -> TableStanding:
+        """Tell how a table stands; changes nothing. `opened` is that of `Administers.standing`."""
+        ...
+
+    def admit(self, table: str) -> None:
+        """Look whether changes of a table can be followed, and let the server tell them where this user may say so.
+
+        Raises WorkflowError or UnavailableError with the cure where it cannot be followed, or where somebody else has
+        to let the server tell of it.
+        """
+        ...
+
+
 class RecordSource(SourceConnector[C]):
     """For authors who think in records: one split, one generator of (record, position after it)."""
 

@@ -44,7 +44,8 @@ class RunContext:
     as late as possible. `run` names this run: asked for again after it is complete, it succeeds at once and does
     nothing; without a name every call after a complete run is a new run. `replan` plans the workflow anew where columns
     of its sources have changed, with what was remembered of them; called in a worker thread. Without it such a run ends
-    with an error.
+    with an error. `reload` reads the text of the workflow as it is now, and returns how that is planned from then on;
+    in a worker thread, too. Without it a run goes on by the text that it began with.
     """
 
     registry: Registry
@@ -58,6 +59,7 @@ class RunContext:
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     replay: Replay | None = None
     replan: Callable[[Mapping[str, Any]], Plan] | None = None
+    reload: Callable[[], Callable[[Mapping[str, Any]], Plan]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ VERBS: Mapping[str, str] = {
     "measure": "measure",
     "tap": "tap",
     "requests": "take_requests",
+    "reload": "reload",
 }
 """The closed set of verbs and the message that each sends."""
 

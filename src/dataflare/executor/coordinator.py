@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataflare.actor.cell import Actor, Answer
 from dataflare.actor.supervisor import Child, RestartPolicy, SupervisorActor
-from dataflare.errors import DataFlareError, WorkflowError
+from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
 from dataflare.executor.contract import Outcome, RunContext
 from dataflare.executor.evolving import evolved, memory_of
 from dataflare.executor.faults import told
 from dataflare.executor.graph import TaskGraph, task_graph
 from dataflare.executor.job import Job
+from dataflare.executor.reloading import Reloaded, reloaded
 from dataflare.executor.workflow_actor import Ending, WorkflowActor
 from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
 from dataflare.security.codec import Codec
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from dataflare.actor.ref import ActorRef
     from dataflare.plan import Plan
     from dataflare.state.checkpoint import Proposal
+
+RELOAD = "reload"
+"""The request that is answered here: another attempt follows it."""
+TAKEN_SECONDS_MAX, ASKED_SECONDS = 60.0, 0.02
+"""How long a reload is waited for, and how often it is looked at: an epoch is sealed in between."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,8 @@ class _Run:
     ending: Ending | None = None
     checkpoints: CheckpointManager | None = None
     changed: bool = False
+    reloaded: Reloaded | None = None
+    reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class CoordinatorActor(Actor):
@@ -85,7 +93,8 @@ class CoordinatorActor(Actor):
         ref = await self._supervisor.ask("current", workflow) if workflow in self._runs else None
         if ref is None:
             raise Answer(WorkflowError(f"workflow {workflow!r} is not running now", hint="it may be about to restart"))
-        answer = asyncio.get_running_loop().create_task(ref.ask(verb, *arguments))
+        asked = self._reload(self._runs[workflow], ref) if verb == RELOAD else ref.ask(verb, *arguments)
+        answer = asyncio.get_running_loop().create_task(asked)
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         return answer
 
@@ -109,10 +118,37 @@ class CoordinatorActor(Actor):
         run.context.runtime.emit(RunEnded(workflow, outcome.status, outcome.epochs))
         run.outcome.set_result(outcome)
 
+    async def _reload(self, run: _Run, ref: ActorRef) -> dict[str, Any]:
+        """Let the workflow go on by its text as it is now; return once an attempt does. One after the other."""
+        if (await ref.ask("describe"))["status"] == "paused":
+            raise WorkflowError(f"{run.plan.workflow} is paused", hint=f"run: dataflare resume {run.plan.workflow}")
+        async with run.reloading:
+            assert run.checkpoints is not None
+            runtime, plan = run.context.runtime, run.plan
+            found = await runtime.call(reloaded, plan, run.context, run.checkpoints)
+            if found.plan != plan:
+                run.reloaded = found
+                await self._renewed(run)
+            return {"changed": found.plan != plan, "came": list(found.came), "gone": list(found.gone)}
+
+    async def _renewed(self, run: _Run) -> None:
+        """Wait until an attempt has taken what was reloaded; each attempt that has not is asked to end."""
+        assert self._supervisor is not None
+        clock, name = run.context.runtime.clock, run.plan.workflow
+        deadline, told = clock.monotonic() + TAKEN_SECONDS_MAX, None
+        while run.reloaded is not None and clock.monotonic() < deadline:
+            if run.outcome.done() or name not in self._runs:
+                raise UnavailableError(f"{name} has ended meanwhile", hint="the next run goes by the file as it is now")
+            ref = await self._supervisor.ask("current", name)
+            if ref is not None and ref is not told:
+                told = ref
+                ref.tell("renew")
+            await clock.sleep(ASKED_SECONDS)
+
     def _ending(self, run: _Run, ending: Ending) -> None:
         assert self._supervisor is not None
-        if ending.status == "evolving":
-            run.changed = True
+        if ending.status in ("evolving", "renewed"):
+            run.changed = ending.status == "evolving"
             self._supervisor.tell("renew_child", run.plan.workflow)
             return
         run.ending = ending
@@ -125,6 +161,9 @@ class CoordinatorActor(Actor):
 
     async def _job(self, run: _Run) -> Job:
         """Take the next attempt."""
+        if (found := run.reloaded) is not None:
+            run.reloaded, run.plan, run.context = None, found.plan, found.context
+            run.graph = task_graph(found.plan, found.context.registry)
         context, plan = run.context, run.plan
         checkpoints = CheckpointManager(
             context.store, Codec(), plan.workflow, tenant=context.tenant, retained=plan.settings.checkpoints_retained

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -80,12 +79,12 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
     from dataflare.component import Config, Registry, StageContext, state_store
     from dataflare.executor.contract import RunContext
     from dataflare.executor.local import LocalExecutor
-    from dataflare.workflow import Written, plan_or_raise
+    from dataflare.workflow import Replanning, plan_or_raise
 
     registry = Registry.installed()
     planned = partial(plan_or_raise, registry=registry, environ=dict(os.environ), level="sample")
-    written = Written(path, await asyncio.to_thread(path.read_bytes))
-    plan = await asyncio.to_thread(planned, written)
+    text = await asyncio.to_thread(Replanning.of, path, planned)
+    plan = await asyncio.to_thread(planned, text.written)
     settings = dict(plan.settings.state)
     kind = registry.find(state_store, settings.pop("type"))
     store = kind(kind.spec.config.model_validate(settings))
@@ -98,7 +97,8 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
         runtime=runtime,
         store=store,
         run=run_name,
-        replan=lambda memory: planned(replace(written, memory=memory)),
+        replan=text.replan,
+        reload=text.reload,
     )
     try:
         return await LocalExecutor(Config()).execute(plan, context)

@@ -5,10 +5,12 @@ from dataflare.workflow.loading import LEVELS, Loaded, Written, importable, load
 from dataflare.workflow.model import WorkflowText
 from dataflare.workflow.picture import picture
 from dataflare.workflow.references import resolve_secrets, secret_references
+from dataflare.workflow.replanning import Replanning
 
 __all__ = [
     "LEVELS",
     "Loaded",
+    "Replanning",
     "WorkflowText",
     "Written",
     "describe",

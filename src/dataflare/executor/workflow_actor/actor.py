@@ -81,6 +81,11 @@ class WorkflowActor(Actor):
         self._here.requests.evolve = True
         self._here.changed()
 
+    async def renew(self) -> None:
+        """Another plan is there for the next attempt; this one ends."""
+        self._here.requests.renew = True
+        self._here.changed()
+
     async def dirty(self) -> None:
         """Rows have flowed since the last barrier."""
         self._here.dirty = True

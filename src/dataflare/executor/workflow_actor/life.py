@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended by itself: `succeeded`, `stopped`, or `evolving`: another goes on under another plan.
+    """How an attempt ended by itself: `succeeded` or `stopped`, or another goes on.
 
-    `more` where a deadline stopped it.
+    That is `evolving` where columns of a source have changed, `renewed` where somebody asked for it. `more`: a deadline
+    stopped it.
     """
 
     status: str
@@ -39,6 +40,7 @@ class Requests:
     more: bool = False
     paused: bool = False
     evolve: bool = False
+    renew: bool = False
     checkpoint: list[asyncio.Future[int]] = field(default_factory=list)
 
 

@@ -19,14 +19,14 @@ async def running(life: Life) -> Any:
     pace, requests, gathered = Pace(life.job.plan), life.requests, False
 
     def asked() -> bool:
-        return life.ended or requests.stop or requests.evolve or bool(requests.checkpoint)
+        return life.ended or requests.stop or requests.evolve or requests.renew or bool(requests.checkpoint)
 
     while True:
         await life.until(lambda: asked() or (life.dirty and not requests.paused))
         await life.until(lambda: asked() or (life.awaited and not requests.paused), pace.seconds)
         if requests.stop:
             return stopping
-        if requests.evolve:
+        if requests.evolve or requests.renew:
             return evolving
         if life.ended and life.job.replay is not None:
             return replayed
@@ -52,11 +52,11 @@ async def stopping(life: Life) -> Any:
 
 
 async def evolving(life: Life) -> Any:
-    """A source has other columns from here on: make durable what came before, and let another plan go on."""
+    """Columns of a source are others from here on, or the text is: make durable what came before, for another plan."""
     await stopping(life)
     assert life.ending is not None
     if not life.requests.stop:
-        life.ending = Ending("evolving", life.base)
+        life.ending = Ending("evolving" if life.requests.evolve else "renewed", life.base)
 
 
 async def replayed(life: Life) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Reread
+from dataflare.connectors.postgres.changes.admitting import Admitting
 from dataflare.connectors.postgres.changes.slot import PLUGIN, Names, signature, slot_state, taken
 from dataflare.connectors.postgres.changes.tables import followed
 from dataflare.connectors.postgres.relations import WHOLE
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
-    from dataflare.component import Split, StageContext
+    from dataflare.component import Split, StageContext, TableStanding
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
@@ -154,6 +155,16 @@ class Administered:
         """Return the request to read a table, or a range of its key, again."""
         with self._administering() as found:
             return found.reread(table, bounds)
+
+    def table_standing(self, table: str, opened: Sequence[tuple[Split, Position | None]]) -> TableStanding:
+        """Tell whether the settings name a table, and whether the state follows it."""
+        with closing(self.connected()) as session:
+            return Admitting(session, self.config, self.context).standing(table, opened)
+
+    def admit(self, table: str) -> None:
+        """Look at a table, and put it into the publication."""
+        with closing(self.connected()) as session:
+            Admitting(session, self.config, self.context).admit(table)
 
     @contextmanager
     def _administering(self) -> Iterator[Administering]:

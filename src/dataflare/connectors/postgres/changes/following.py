@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from dataflare.connectors.postgres.changes.publication import refuse_publication
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.stream import ChangeStream
+from dataflare.connectors.postgres.changes.tables import refuse_whole
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
-from dataflare.errors import ExternalError, StateError, UnavailableError
+from dataflare.errors import ExternalError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -121,7 +123,8 @@ class Following:
         self.close()
         source = self._source
         place = Place.at(since, lsn_number(split.data["begin"]))
-        await source.context.runtime.call(self._compare, place, split.data["tables"])
+        begun = since is not None and "lsn" in since
+        await source.context.runtime.call(partial(self._compare, place, split.data["tables"], is_begun=begun))
         stream = ChangeStream(source, self.tables, self.names, self._rows)
         stream.resnapshots.ask(self._requests)
         self._stream, before = stream, source.bytes_read
@@ -133,29 +136,27 @@ class Following:
         finally:
             await reading.aclose()
 
-    def _compare(self, place: Place, planned: Mapping[str, Any] | Sequence[str]) -> None:
+    def _compare(self, place: Place, planned: Mapping[str, Any] | Sequence[str], *, is_begun: bool) -> None:
         """Let the place and the publication be those of the tables that are followed now; new ones are to be read."""
         before = dict.fromkeys(planned) if place.tables is None else place.tables
         if place.tables is None and isinstance(planned, dict):
             before = planned
         now = {name: [t.table.schema, t.table.name] for name, t in self.tables.items()}
+        known = before
+        if is_begun:  # parts of tables that are still to be read go by the names that they had
+            before = place.renamed(before, now)
         new = [name for name in now if name not in before or before[name] not in (None, now[name])]
         place.only([name for name in now if name not in new])
         left = [full for name, full in before.items() if full is not None and full not in now.values()]
         hybrid = self._source.context.mode == "hybrid"
-        for table in (self.tables[name] for name in new if hybrid):
-            if table.whole:
-                raise StateError(
-                    f"{table.table} is new in the workflow, and without a key it cannot be read beside the others",
-                    hint="add a key to the table, or read it by a workflow of its own",
-                )
+        refuse_whole(self.tables[name] for name in new if hybrid)
         session, config = self._source.session, self._source.config.cdc
         if new or left:  # to look at a publication takes locks of its tables
             republished(session, config, self.names, [self.tables[name] for name in new], left)
             refuse_publication(session, self.names, self.tables.values(), self._source.context.mode)
         place.again += [Resnapshot(f"table {name}", name, new=True) for name in new if hybrid]
         place.answered = [i for i in place.answered if i in {r.id for r in self._requests}]
-        if before != now:
+        if known != now:
             place.tables = now
 
     def ask(self, requests: Sequence[Reread]) -> None:

@@ -72,6 +72,17 @@ class Place:
             found["tables"] = self.tables
         return found
 
+    def renamed(
+        self, before: Mapping[str, list[str] | None], now: Mapping[str, list[str]]
+    ) -> Mapping[str, list[str] | None]:
+        """Call tables by their outputs of now, as where `table` became `tables`; return `before` so as well."""
+        names = {was: name for was, full in before.items() for name in now if now[name] == full}
+        self.ahead, self.told = ({names.get(n, n): p for n, p in x.items()} for x in (self.ahead, self.told))
+        self.seen = {names.get(n, n): seen for n, seen in self.seen.items()}
+        for one in self.again:
+            one.stream = names.get(one.stream, one.stream)
+        return {names.get(n, n): full for n, full in before.items()}
+
     def only(self, streams: Collection[str]) -> None:
         """Forget all other streams: they are not followed any more."""
         self.ahead = {name: point for name, point in self.ahead.items() if name in streams}

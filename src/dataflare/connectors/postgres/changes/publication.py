@@ -134,18 +134,18 @@ def refuse_publication(session: Statements, names: Names, tables: Iterable[Follo
 
 def republished(
     session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], left: Sequence[list[str]]
-) -> None:
+) -> bool:
     """Let a publication tell tables that it does not hold yet, and no more those that were left, where it is ours.
 
-    Where this user may not, what it lacks is for `refuse_publication` to say.
+    Where this user may not, what it lacks is for `refuse_publication` to say. Tells whether there is one.
     """
     there = set(session.run(_TABLES, (names.publication,)))
     missing = [t for t in tables if (t.table.schema, t.table.name) not in there]
     comments = session.run(_COMMENT, (names.publication,))
-    mine = [text for (text,) in comments if text in (signature(names), signature(names, names.slot))]
+    mine = _is_ours(comments, names)
     gone = [table for table in left if tuple(table) in there] if mine else []
     if not (config.create and comments and (missing or gone)):
-        return
+        return bool(comments)
     name = POSTGRES.quote(names.publication)
     with suppress(UnavailableError, WorkflowError):
         if mine and any(t.partitioned for t in missing):
@@ -154,6 +154,17 @@ def republished(
             session.run(f"alter publication {name} add table {table.reference}")
         for schema, table_name in gone:
             session.run(f"alter publication {name} drop table {POSTGRES.reference(Table(table_name, schema))}")
+    return True
+
+
+def told_by_others(session: Statements, names: Names, table: Table) -> bool:
+    """Tell whether a publication holds a table that is not ours, so that it is not for us to take it out."""
+    held = (table.schema, table.name) in session.run(_TABLES, (names.publication,))
+    return held and not _is_ours(session.run(_COMMENT, (names.publication,)), names)
+
+
+def _is_ours(comments: Sequence[tuple[str]], names: Names) -> bool:
+    return any(text in (signature(names), signature(names, names.slot)) for (text,) in comments)
 
 
 def table_problems(
@@ -182,11 +193,21 @@ def table_problems(
             yield UnavailableError(f"the user may not read {table.table}", hint=f"run: {grant}")
 
 
+def refuse_tables(
+    session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], mode: str
+) -> None:
+    """Raise the first of what is wrong with tables."""
+    for error in table_problems(session, config, names, tables, mode):
+        raise error
+
+
 __all__ = [
     "publication_problems",
     "refuse_publication",
+    "refuse_tables",
     "republished",
     "server_problems",
     "slot_problems",
     "table_problems",
+    "told_by_others",
 ]

@@ -11,14 +11,14 @@ from dataflare.changes import changing
 from dataflare.component import Stream
 from dataflare.connectors.postgres.relations import relations
 from dataflare.connectors.postgres.replication.messages import TablePlan
-from dataflare.errors import WorkflowError
+from dataflare.errors import StateError, WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.schema import Schema
 from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dataflare.batch import Batch, Position
     from dataflare.component import Split, StageContext
@@ -123,6 +123,11 @@ def followed(session: Statements, config: PostgresSourceConfig, *, gently: bool 
     return {output: _followed(session, output, tables[output], found[output], config) for output in tables}
 
 
+def exists(session: Statements, table: Table) -> bool:
+    """Tell whether there is such a table."""
+    return bool(session.run(_FACTS, (table.schema, table.name)))
+
+
 def _with_arrays_as_texts(relation: PostgresRelation) -> PostgresRelation:
     arrays = {c.name: POSTGRES.quote(c.name) for c in relation.schema if c.type.startswith("list<")}
     columns = {name: f"{quoted}::text as {quoted}" for name, quoted in arrays.items()}
@@ -199,9 +204,28 @@ def refuse_problems(tables: Mapping[str, FollowedTable]) -> None:
             raise error
 
 
+def refuse_whole(new: Iterable[FollowedTable]) -> None:
+    """Raise where one of the tables that come later has no key."""
+    for table in new:
+        if table.whole:
+            raise StateError(
+                f"{table.table} is new in the workflow, and without a key it cannot be read beside the others",
+                hint="add a key to the table, or read it by a workflow of its own",
+            )
+
+
 def planned_schema(schema: Schema) -> Schema:
     """Return the columns of a table, without those in which changes travel."""
     return schema.select(n for n in schema.names if n not in RESERVED)
 
 
-__all__ = ["FollowedTable", "Rows", "followed", "planned_schema", "problem", "refuse_problems"]
+__all__ = [
+    "FollowedTable",
+    "Rows",
+    "exists",
+    "followed",
+    "planned_schema",
+    "problem",
+    "refuse_problems",
+    "refuse_whole",
+]

@@ -1,0 +1,71 @@
+"""Takes in the text of a workflow as it is now, while it runs: the plan by which the next attempt goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dataflare.errors import InvalidWorkflowError, WorkflowError
+from dataflare.executor.dead_letters import with_dead_letters
+from dataflare.executor.evolving import remembered
+from dataflare.plan import NodeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dataflare.executor.contract import RunContext
+    from dataflare.plan import Plan
+    from dataflare.state.checkpoint import CheckpointManager
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """Another plan, and surroundings whose `replan` is of its text from now on.
+
+    `came` and `gone` are outputs of sources, by the names that inputs call them.
+    """
+
+    plan: Plan
+    context: RunContext
+    came: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def reloaded(plan: Plan, context: RunContext, checkpoints: CheckpointManager) -> Reloaded:
+    """Plan the workflow anew, from its text as it is now. Blocking.
+
+    Raises WorkflowError where the text is wrong, or differs in what a run cannot change on its way.
+    """
+    if context.reload is None or context.replay is not None:
+        raise WorkflowError(
+            f"this run of {plan.workflow} goes on by the text that it began with", hint="stop it, and run it again"
+        )
+    try:
+        replan = context.reload()
+        found = with_dead_letters(replan(remembered(checkpoints) or {}), context.registry)
+    except InvalidWorkflowError as error:
+        first = next(f for f in error.findings if f.severity == "error")
+        raise WorkflowError(first.message, hint=first.hint, place=first.place) from error
+    for name, before, now in (
+        ("id", plan.workflow, found.workflow),
+        ("runtime", plan.settings, found.settings),
+        ("secrets", plan.secrets, found.secrets),
+    ):
+        if before != now:
+            raise WorkflowError(
+                f"{name} of the file is not what it was when {plan.workflow} began to run, which a run cannot follow",
+                hint="put it back as it was; or stop the workflow, and run it again",
+            )
+    had, has = list(_outputs(plan)), list(_outputs(found))
+    came, gone = (n for n in has if n not in had), (n for n in had if n not in has)
+    return Reloaded(found, replace(context, replan=replan), tuple(came), tuple(gone))
+
+
+def _outputs(plan: Plan) -> Iterator[str]:
+    for node in plan.of_kind(NodeKind.SOURCE):
+        for output in node.outputs:
+            if output.name != "errors":
+                yield f"{node.id}.{output.name}" if output.name else node.id
+
+
+__all__ = ["Reloaded", "reloaded"]

@@ -1,0 +1,107 @@
+"""kill -9 while a table comes into a workflow that runs: nothing is lost, and nothing is read a second time."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.changes import KEYS, SETUP, Writer, count_logged, forget, logged, there
+from tests.chaos.processes import begin, end, run, wait_until
+from tests.postgres import VARIABLE, Place, place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.postgres
+ROWS = 1500
+WORKFLOW = """
+id: {schema}
+runtime:
+  parallelism: 1
+  checkpoint: {{interval: 30ms, retain: 3}}
+  restart: {{initial: 50ms}}
+sources:
+  shop:
+    type: postgres
+    mode: hybrid
+    config:
+      url: "${{{variable}}}"
+      tables: [{tables}]
+      fetch_rows: 100
+      cdc: {{slot_name: {schema}, heartbeat: 100ms}}
+destinations:
+"""
+LOG = "  {name}: {{type: file, inputs: [shop.{name}], config: {{path: {name}, format: jsonl}}}}\n"
+COPY = """  {name}_copy:
+    type: postgres
+    inputs: [shop.{name}]
+    write_mode: merge
+    config: {{url: "${{{variable}}}", table: {schema}.{name}_copy}}
+"""
+
+
+@pytest.fixture
+def spot() -> Iterator[Place]:
+    with place() as found:
+        yield found
+        forget(found, found.schema)
+
+
+def _write(spot: Place, folder: Path, names: list[str]) -> None:
+    tables = ", ".join(spot.table(name) for name in names)
+    head = WORKFLOW.format(schema=spot.schema, variable=VARIABLE, tables=tables)
+    ends = "".join((LOG + COPY).format(name=name, schema=spot.schema, variable=VARIABLE) for name in names)
+    (folder / "workflow.yaml").write_text(head + ends)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_kill_while_tables_come_loses_nothing(spot: Place, tmp_path: Path, seed: int) -> None:
+    for statement in SETUP.format(schema=spot.schema, rows=ROWS).split(";"):
+        if statement.strip():
+            spot.run(statement)
+    rng, followed = random.Random(seed), ["items"]
+    _write(spot, tmp_path, followed)
+    writer = Writer(spot.url, spot.schema, ROWS, 30 + seed)
+    writer.start()
+    try:
+        assert run(tmp_path, "--until", "now").code == 0
+        for name in rng.sample(["names", "pairs"], 2):
+            _killed(spot, tmp_path, followed, name, rng)
+    finally:
+        writer.stop()
+    for _ in range(2):  # the second one reads nothing again
+        done = run(tmp_path, "--until", "now")
+        assert done.code == 0, done.err
+    assert all(done.rows(name) == {} for name in KEYS)
+
+    for name, key in KEYS.items():
+        reads = [tuple(c[k] for k in key) for c in logged(tmp_path / name) if c["_op"] == "read"]
+        assert len(reads) == len(set(reads)), f"{name} was read again"
+        columns = ", ".join(there(spot.url, spot.schema, name).popitem()[1])
+        for one, other in ((name, f"{name}_copy"), (f"{name}_copy", name)):
+            assert spot.run(f"select {columns} from {{}}.{one} except select {columns} from {{}}.{other}") == []
+
+
+def _killed(spot: Place, folder: Path, followed: list[str], name: str, rng: random.Random) -> None:
+    """Add a table to a run, and kill both at some moment: before it is taken in, while it is, while it is read."""
+    moment = rng.choice(["at once", "planned", "read"])
+    process = begin(folder, "run", "workflow.yaml", "--log", "json")
+    before = count_logged(folder / "items")
+    wait_until(lambda: count_logged(folder / "items") > before, process)
+    followed.append(name)
+    _write(spot, folder, followed)
+    asking = begin(folder, "cdc", "add-table", "workflow.yaml", name)
+    try:
+        if moment == "planned":
+            held = f"select 1 from pg_publication_tables where pubname = '{spot.schema}' and tablename = '{name}'"
+            wait_until(lambda: bool(spot.run(held)), process)
+            time.sleep(rng.random() / 2)
+        elif moment == "read":
+            wait_until(lambda: count_logged(folder / name) > rng.randrange(1, ROWS // 2), process)
+    finally:
+        end(process)
+        end(asking)
