@@ -54,10 +54,10 @@ def drop_command(file: Path, *, yes: bool, as_json: bool) -> int:
     return 0
 
 
-def resnapshot_command(file: Path, name: str, keys: str, *, as_json: bool) -> int:
+def resnapshot_command(file: Path, name: str, keys: str, where: str, *, as_json: bool) -> int:
     """Write down that a table is to be read again, and let the workflow know where it runs."""
     with Capture(file) as capture:
-        node, request = capture.request(name, _bounds(keys))
+        node, request = capture.request(name, _bounds(keys), where)
         identity = capture.write_down(node, request)
     try:
         ask(capture.where, "requests")
@@ -65,7 +65,7 @@ def resnapshot_command(file: Path, name: str, keys: str, *, as_json: bool) -> in
     except UnavailableError:
         runs = False
     if as_json:
-        facts = {"stream": request.stream, "low": request.low, "high": request.high}
+        facts = {"stream": request.stream, "low": request.low, "high": request.high, "where": where or None}
         write_json({"workflow": capture.plan.workflow, "source": node, "request": identity, **facts, "running": runs})
     else:
         by = "by the run that goes on" if runs else "by the next run"
@@ -128,7 +128,7 @@ class Capture:
         opened = proposals[-1].positions.get(node, {}).get("open", []) if proposals else []
         return [(grant.split, grant.position) for grant in map(Grant.from_json, opened)]
 
-    def request(self, name: str, bounds: tuple[str | None, str | None]) -> tuple[str, Reread]:
+    def request(self, name: str, bounds: tuple[str | None, str | None], where: str) -> tuple[str, Reread]:
         """Return the source that follows a table, and what it is asked; raise WorkflowError where none does."""
         from dataflare.component import Rereads
 
@@ -136,7 +136,7 @@ class Capture:
         for node, source in self.sources():
             if isinstance(source, Rereads):
                 try:
-                    return node.id, source.reread(name, bounds)
+                    return node.id, source.reread(name, bounds, where)
                 except WorkflowError as refused:
                     error = refused
         raise error

@@ -44,16 +44,18 @@ def cdc_resnapshot(
     table: Annotated[str, typer.Argument(help="A table that is followed.", show_default=False)],
     *,
     keys: Annotated[str, typer.Option(help="Only rows whose keys are from A to B.", metavar="A..B")] = "",
+    where: Annotated[str, typer.Option(help="Only rows that meet a condition on columns.", metavar="SQL")] = "",
     as_json: AsJson = False,
 ) -> int:
     """Read a table again beside its changes.
 
-    The whole of it, or a range of its key. Changes go on meanwhile, and no row goes back in time. A workflow that runs
-    begins at once, the next run else; `cdc status` counts what is not done.
+    The whole of it, a range of its key, or what meets a condition. Changes go on meanwhile, and no row goes back in
+    time. A workflow that runs begins at once, the next run else; `cdc status` counts what is not done. Rows that are in
+    a destination alone stay there: `refresh` removes them.
     """
     from dataflare.cli.administering import resnapshot_command
 
-    return resnapshot_command(file, table, keys, as_json=as_json)
+    return resnapshot_command(file, table, keys, where, as_json=as_json)
 
 
 @capture.command(name="add-table")

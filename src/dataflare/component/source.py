@@ -196,13 +196,15 @@ class Reread:
     """What is asked of a source that follows changes: to read a table again, while its changes go on.
 
     `id` tells requests apart; `stream` is an output; `low` and `high` are keys, both included (None: from the first,
-    to the last), as JSON values of the connector.
+    to the last), as JSON values of the connector; of a key of several columns each may be its first ones alone. `where`
+    is the form of a condition (`sql.predicate`), None: all rows of that range.
     """
 
     id: str
     stream: str
     low: list[Any] | None = None
     high: list[Any] | None = None
+    where: list[Any] | None = None
 
 
 @runtime_checkable
@@ -213,8 +215,8 @@ class Rereads(Protocol):
     goes back in time. A request may come more than once, also after it was done.
     """
 
-    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
-        """Return the request, without an id, for a table and texts of the first and the last key.
+    def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
+        """Return the request, without an id, for a table, texts of the first and the last key, and a condition.
 
         Called as those of `Administers`; raises WorkflowError where there is no such table, or where it cannot be.
         """

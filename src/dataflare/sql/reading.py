@@ -139,12 +139,12 @@ def after(relation: Relation, position: Sequence[Any], values: Values) -> str:
 
 
 def at_least(relation: Relation, position: Sequence[Any], values: Values) -> str:
-    """Return the condition that a row does not come before a position."""
+    """Return the condition that a row does not come before a position, or before all with these first columns."""
     return _compared(relation.order, position, values, "<=" if relation.descending else ">=")
 
 
 def up_to(relation: Relation, position: Sequence[Any], values: Values) -> str:
-    """Return the condition that a row does not come after a position."""
+    """Return the condition that a row does not come after a position, or after all with these first columns."""
     return _compared(relation.order, position, values, ">=" if relation.descending else "<=")
 
 
@@ -160,6 +160,7 @@ def among(order: Mapping[str, str], keys: Sequence[Sequence[Any]], values: Value
 
 
 def _compared(order: Mapping[str, str], position: Sequence[Any], values: Values, sign: str) -> str:
+    order = dict(list(order.items())[: len(position)])
     names = ", ".join(order.values())
     left = f"({names})" if len(order) > 1 else names
     return f"{left} {sign} {_row(order, position, values)}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.changes import KEYS, SETUP, Followed, Writer, followers, there
+from tests.changes import KEYS, SETUP, Followed, Writer, followers, forget, there
 from tests.postgres import Place, place
 
 from dataflare.component import Reread
@@ -271,17 +272,75 @@ def test_what_cannot_be_read_again_is_said(follow: Any, spot: Place) -> None:
     for table, bounds, told in (
         ("none", (None, None), "follows no table none"),
         ("w", (None, None), "has no key"),
-        ("p", ("1", "2"), "has several columns"),
+        ("p", ("1,2,3", "2"), "has more values than the key"),
+        ("p", ("1,x", None), "b is a whole number"),
         ("a", ("x", None), "id is a whole number"),
     ):
         with pytest.raises(WorkflowError, match=told):
             source.reread(table, bounds)
+    for where, told in (("b = 1", "b"), ("id + 1 = 2", "cannot be asked"), ("id = ", "id = ")):
+        with pytest.raises(WorkflowError, match=told):
+            source.reread("a", (None, None), where)
     one = begun(follow("a"))
     two = follow("a", "w")
     one.source.close()
     two.position, two.stream = one.position, one.stream
     with pytest.raises(StateError, match="is new in the workflow, and without a key"):
         two.batches()
+
+
+def test_a_range_of_a_key_of_several_columns_is_read_again(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.p (a int, b text, v int, primary key (a, b))")
+    spot.run("insert into {}.p select n / 3, 'k' || n % 3 || ', x', 0 from generate_series(0, 8) n")
+    one = begun(follow("p", fetch_rows=2))
+    keys = [(a, f"k{b}, x") for a in range(3) for b in range(3)]
+    for number, (low, high, wanted) in enumerate(
+        (
+            ('0,"k1, x"', '1,"k0, x"', keys[1:4]),
+            ("1", "1", keys[3:6]),
+            (None, '0,"k0, x"', keys[:1]),
+            ("2", None, keys[6:]),
+        )
+    ):
+        one.source.ask([replace(one.source.reread("p", (low, high)), id=str(number))])
+        assert ops(one) == [("read", *key, 0) for key in wanted]
+
+
+def test_rows_that_meet_a_condition_are_read_again_and_go_not_back(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key, v int, day date)")
+    spot.run("insert into {}.a select n, 0, date '2026-01-01' + n from generate_series(0, 9) n")
+    one = begun(follow("a", fetch_rows=2))
+    request = one.source.reread("a", ("1", None), "day >= date '2026-01-04' and v = 0")
+    one.source.ask([replace(request, id="1")])
+    found = _ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (4, 5)"))
+    reads = [r["id"] for r in found if r["_op"] == "read"]
+    assert reads == [3, 6, 7, 8, 9]
+    assert [(r["id"], r["v"]) for r in found if r["_op"] == "update"] == [(4, 1), (5, 1)]
+    spot.run("create table {}.names (name text primary key, v int)")
+    spot.run("insert into {}.names values ('a', 1), ('b', 2), ('c', 3)")
+    one.source.close()
+    other = follow("names", cdc={"slot_name": f"{spot.schema}_n"})
+    try:
+        begun(other)
+        other.source.ask([replace(other.source.reread("names", (None, "b"), "v > 1"), id="1")])
+        assert ops(other) == [("read", "b", 2)]
+    finally:
+        other.source.close()
+        forget(spot, f"{spot.schema}_n")
+
+
+def test_a_condition_that_takes_the_server_too_long_is_let_go(
+    follow: Any, spot: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_SEARCH", "set local statement_timeout = 1")
+    spot.run("create table {}.a (id int primary key, v text)")
+    spot.run("insert into {}.a select n, repeat('x', 2000) from generate_series(1, 20000) n")
+    one = begun(follow("a"))
+    one.source.ask([replace(one.source.reread("a", ("1", "5"), "v like '%y%'"), id="1")])
+    one.source.ask([replace(one.source.reread("a", ("1", "20000"), "v like '%y%'"), id="2")])
+    found = ops(one)
+    assert len(found) >= 20_000
+    assert [e.code for e in one.events if getattr(e, "code", "") == "resnapshot.slow"]
 
 
 @pytest.mark.parametrize("seed", [3, 4])

@@ -280,7 +280,7 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
         else:
             conditions = self._conditions(split, relation)
             self._refuse_wrong_keys(relation, conditions)
-            if "keys" in split.data:
+            if "keys" in split.data and "where" not in split.data:
                 low, high = split.data["keys"]
                 low, high = since["key"][0] + 1 if since else low, until["key"][0] if until else high
                 found = reader.numbered(relation, names, low, high)
@@ -296,15 +296,16 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
     def _conditions(self, split: Split, relation: PostgresRelation) -> list[str]:
         if "window" in split.data or "missing" in split.data:
             return self.within(split, relation, relation.value)
+        found = [relation.condition(split.data["where"])] if "where" in split.data else []
         if "between" in split.data:
             low, high = split.data["between"]
-            from_low = [at_least(relation, low, relation.value)] if low is not None else []
-            return [*from_low, *([up_to(relation, high, relation.value)] if high is not None else [])]
+            found += [at_least(relation, low, relation.value)] if low is not None else []
+            return [*found, *([up_to(relation, high, relation.value)] if high is not None else [])]
         if "keys" not in split.data:
-            return []
+            return found
         (name,) = relation.order
         low, high = split.data["keys"]
-        return [f"{relation.order[name]} between {relation.value(name, low)} and {relation.value(name, high)}"]
+        return [*found, f"{relation.order[name]} between {relation.value(name, low)} and {relation.value(name, high)}"]
 
     def _by_blocks(self, split: Split, relation: PostgresRelation, schema: Schema, between: Between) -> Iterator[Batch]:
         """Yield rows by blocks on disk; a position is the next block."""

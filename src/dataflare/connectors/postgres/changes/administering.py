@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,8 @@ class Administering:
             self._session.run(f"drop publication {POSTGRES.quote(names.publication)}")
         return found
 
-    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
-        """Return the request to read a table again, whole or from one key to another."""
+    def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
+        """Return the request to read a table again, whole or from one key to another, or what meets a condition."""
         found = followed(self._session, self._config)
         known = {n: t for n, t in found.items() if table in (n, str(t.table), t.table.name, t.reference)}
         if not known:
@@ -106,17 +107,20 @@ class Administering:
                 f"{one.table} has no key, so it cannot be read beside its changes",
                 hint="add a key to the table, and let its replica identity be the default",
             )
-        if bounds != (None, None) and len(one.key) > 1:
-            names = ", ".join(one.key)
-            raise WorkflowError(
-                f"the key of {one.table} has several columns: {names}", hint="read it whole, without --keys"
-            )
-        low, high = (None if bound is None else [self._key(one, bound)] for bound in bounds)
-        return Reread("", stream, low, high)
+        low, high = (None if bound is None else self._keys(one, bound) for bound in bounds)
+        return Reread("", stream, low, high, _form(one, where) if where else None)
 
-    def _key(self, table: FollowedTable, text: str) -> Any:
-        """Return a key as the positions of its table have it; the server says whether it is one."""
-        (name,), relation = table.key, table.relation
+    def _keys(self, table: FollowedTable, text: str) -> list[Any]:
+        """Return a key, or its first columns: values of several are separated by commas."""
+        texts = next(csv.reader([text], skipinitialspace=True)) if len(table.key) > 1 else [text]
+        if len(texts) > len(table.key):
+            what = f"{text} has more values than the key of {table.table}: {', '.join(table.key)}"
+            raise WorkflowError(what, hint="write texts with commas in quotes: --keys '1,\"a, b\"..2'")
+        return [self._key(table, name, value) for name, value in zip(table.key, texts, strict=False)]
+
+    def _key(self, table: FollowedTable, name: str, text: str) -> Any:
+        """Return a value of a key as the positions of its table have it; the server says whether it is one."""
+        relation = table.relation
         if relation.kinds[name] not in WHOLE:
             ((plain,),) = self._session.run(f"select ({relation.value(name, text)})::text")
             return plain
@@ -124,6 +128,22 @@ class Administering:
             what = f"{text} is no key of {table.table}: {name} is a whole number"
             raise WorkflowError(what, hint="write --keys 1..99")
         return int(text)
+
+
+def _form(table: FollowedTable, where: str) -> list[Any]:
+    """Return a condition on columns of a table in the form in which the server is asked for it."""
+    from dataflare.expression.check import Checker
+    from dataflare.expression.predicate import predicate_of
+
+    relation = table.relation
+    tree = Checker().tree(where, relation.schema.names)
+    form = predicate_of(tree, relation.schema, lambda column, sign: relation.compares(column.name, sign))
+    if form is None:
+        raise WorkflowError(
+            f"the server cannot be asked for {where}",
+            hint="compare columns with values, by =, <, <=, between, in, like or is null; join that by and, or, not",
+        )
+    return form
 
 
 class Administered:
@@ -151,10 +171,10 @@ class Administered:
         with self._administering() as found:
             return found.drop()
 
-    def reread(self, table: str, bounds: tuple[str | None, str | None]) -> Reread:
-        """Return the request to read a table, or a range of its key, again."""
+    def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
+        """Return the request to read a table, or some rows of it, again."""
         with self._administering() as found:
-            return found.reread(table, bounds)
+            return found.reread(table, bounds, where)
 
     def table_standing(self, table: str, opened: Sequence[tuple[Split, Position | None]]) -> TableStanding:
         """Tell whether the settings name a table, and whether the state follows it."""

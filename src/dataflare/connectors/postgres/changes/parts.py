@@ -29,6 +29,9 @@ SNAPSHOT_SECONDS = 60.0
 """How long one snapshot is held: the server keeps all dead rows meanwhile."""
 PIECE_ROWS, PIECE_BYTES, PIECE_SECONDS = 50_000, 16 << 20, 1.0
 """About how much is read at once while the stream waits."""
+SEARCH_SECONDS = 20
+"""How long the server may look for rows by a condition: it hears nothing of us meanwhile (wal_sender_timeout)."""
+_SEARCH = f"set local statement_timeout = {SEARCH_SECONDS * 1000}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Parts:
             snapshot = self._seen
             if not accepts(snapshot):
                 return None
+            if "where" in split.data:
+                source.session.run(_SEARCH)
             rows, count, size, last = source.rows(split, {"key": key} if key is not None else None, None), 0, 0, True
             until = clock.monotonic() + PIECE_SECONDS
             for batch in rows:

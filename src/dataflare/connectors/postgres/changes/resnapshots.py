@@ -10,7 +10,7 @@ import pyarrow as pa
 from dataflare.batch import Batch
 from dataflare.clock import wait_blocking
 from dataflare.component import Split
-from dataflare.connectors.postgres.changes.parts import as_read
+from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS, as_read
 from dataflare.connectors.postgres.changes.resnapshot import Held, Resnapshot, with_tx
 from dataflare.errors import ExternalError
 from dataflare.monitoring.events import Noticed
@@ -74,7 +74,7 @@ class Resnapshots:
             if request.id in known:
                 continue
             if request.stream in self._tables:
-                place.again.append(Resnapshot(request.id, request.stream, request.low, request.high))
+                place.again.append(Resnapshot(request.id, request.stream, request.low, request.high, request.where))
             else:
                 place.answered.append(request.id)
 
@@ -144,18 +144,30 @@ class Resnapshots:
                     return piece
                 wait_blocking(PAUSE_SECONDS)
         except ExternalError as error:
-            if "holds a lock" not in error.hint:
+            if one.where is not None and "statement timeout" in error.what:
+                self._read_whole(one)
+            elif "holds a lock" not in error.hint:
                 raise
         return None
 
+    def _read_whole(self, one: Resnapshot) -> None:
+        """Read the rows that do not meet the condition, too: the stream must not wait for the server to find some."""
+        one.where = None
+        what = (
+            f"the server finds no rows of {self._tables[one.stream].table} by the condition that was asked for within "
+            f"{SEARCH_SECONDS} seconds: the others of the range are read as well; an index helps it"
+        )
+        self._context.emit(Noticed(self._context.workflow, "resnapshot.slow", what, self._context.node))
+
     def _split(self, one: Resnapshot) -> Split:
         relation = self._tables[one.stream].relation
+        where = {} if one.where is None else {"where": one.where}
         if (name := relation.whole_key()) is None:
-            return Split(one.id, {"stream": one.stream, "between": [one.low, one.high]})
+            return Split(one.id, {"stream": one.stream, "between": [one.low, one.high], **where})
         greatest = _GREATEST[relation.kinds[name]]
         low = -greatest - 1 if one.low is None else int(one.low[0])
         high = greatest if one.high is None else int(one.high[0])
-        return Split(one.id, {"stream": one.stream, "keys": [low, high]})
+        return Split(one.id, {"stream": one.stream, "keys": [low, high], **where})
 
     def _tell_waiting(self, one: Resnapshot) -> None:
         clock, context = self._context.runtime.clock, self._context
