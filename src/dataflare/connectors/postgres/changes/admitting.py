@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.component import TableStanding
+from dataflare.connectors.postgres.changes.parts import WHOLE_BYTES
 from dataflare.connectors.postgres.changes.publication import (
     refuse_publication,
     refuse_tables,
@@ -12,7 +13,7 @@ from dataflare.connectors.postgres.changes.publication import (
     told_by_others,
 )
 from dataflare.connectors.postgres.changes.slot import Names
-from dataflare.connectors.postgres.changes.tables import exists, followed, refuse_whole
+from dataflare.connectors.postgres.changes.tables import exists, followed, refuse_large
 from dataflare.sql.dialect import Table
 from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import split_name
@@ -58,7 +59,7 @@ class Admitting:
         one = config.model_copy(update={"table": told, "tables": [], "types": {}})
         tables = list(followed(self._session, one).values())
         if mode == "hybrid":
-            refuse_whole(tables)
+            refuse_large(self._session, tables, WHOLE_BYTES)
         refuse_tables(self._session, config.cdc, self._names, tables, mode)
         if republished(self._session, config.cdc, self._names, tables, []):
             refuse_publication(self._session, self._names, tables, mode)

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from dataflare.component import Split
-from dataflare.connectors.postgres.changes.parts import Parts
+from dataflare.connectors.postgres.changes.parts import WHOLE_BYTES, Parts
 from dataflare.connectors.postgres.changes.place import Place
 from dataflare.connectors.postgres.changes.publication import refuse_publication, republished
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.stream import ChangeStream
-from dataflare.connectors.postgres.changes.tables import refuse_whole
+from dataflare.connectors.postgres.changes.tables import refuse_large
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, UnavailableError
 
@@ -149,8 +149,8 @@ class Following:
         place.only([name for name in now if name not in new])
         left = [full for name, full in before.items() if full is not None and full not in now.values()]
         hybrid = self._source.context.mode == "hybrid"
-        refuse_whole(self.tables[name] for name in new if hybrid)
         session, config = self._source.session, self._source.config.cdc
+        refuse_large(session, [self.tables[name] for name in new if hybrid], WHOLE_BYTES)
         if new or left:  # to look at a publication takes locks of its tables
             republished(session, config, self.names, [self.tables[name] for name in new], left)
             refuse_publication(session, self.names, self.tables.values(), self._source.context.mode)

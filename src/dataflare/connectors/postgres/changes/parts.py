@@ -29,6 +29,8 @@ SNAPSHOT_SECONDS = 60.0
 """How long one snapshot is held: the server keeps all dead rows meanwhile."""
 PIECE_ROWS, PIECE_BYTES, PIECE_SECONDS = 50_000, 16 << 20, 1.0
 """About how much is read at once while the stream waits."""
+WHOLE_BYTES = 64 << 20
+"""So much of a table without a key is one batch, which an epoch has as a whole or not at all."""
 SEARCH_SECONDS = 20
 """How long the server may look for rows by a condition: it hears nothing of us meanwhile (wal_sender_timeout)."""
 _SEARCH = f"set local statement_timeout = {SEARCH_SECONDS * 1000}"
@@ -41,7 +43,7 @@ class Piece:
     `errors` are rows that do not fit. `last`: nothing of the part comes behind it.
     """
 
-    batches: list[tuple[pa.Table, list[Any]]]
+    batches: list[tuple[pa.Table, list[Any] | None]]
     errors: list[pa.Table]
     snapshot: Snapshot
     last: bool
@@ -74,9 +76,13 @@ class Parts:
         clock = source.context.runtime.clock
         self._take(source.session)
         try:
-            for batch in with_bad_rows(lambda a, b: source.rows(split, a, b), reading.reached, None):
+            batches = with_bad_rows(lambda a, b: source.rows(split, a, b), reading.reached, None)
+            for batch in _together(batches) if self._table.whole else batches:
                 assert batch.position is not None
                 reading.under(self._seen)
+                if batch.stream == "errors" and self._table.whole:  # come again rather than that nothing goes on
+                    yield Batch(batch.rows, "errors", reading.position())
+                    continue
                 reading.reached, reading.rows = batch.position, reading.rows + batch.num_rows
                 if batch.stream == "errors":
                     yield Batch(batch.rows, "errors", reading.position())
@@ -94,11 +100,11 @@ class Parts:
     def piece(self, split: Split, key: list[Any] | None, accepts: Callable[[Snapshot], bool]) -> Piece | None:
         """Return some rows of a part behind a key, read under one snapshot; None where it is not accepted.
 
-        Raises ExternalError where somebody holds the table for himself.
+        Of a table without a key it is all of them. Raises ExternalError where somebody holds the table for himself.
         """
         source, clock = self._source, self._source.context.runtime.clock
         self._table = self._tables[split.data["stream"]]
-        found: list[tuple[pa.Table, list[Any]]] = []
+        found: list[tuple[pa.Table, list[Any] | None]] = []
         errors: list[pa.Table] = []
         try:
             self._take(source.session, wait=False)
@@ -114,8 +120,10 @@ class Parts:
                 if batch.stream == "errors":  # those of the next batch
                     errors.append(batch.rows)
                     continue
-                found.append((batch.rows, batch.position["key"]))
+                found.append((batch.rows, batch.position.get("key")))
                 count, size = count + batch.num_rows, size + batch.rows.nbytes
+                if self._table.whole:
+                    continue
                 if count >= PIECE_ROWS or size >= PIECE_BYTES or clock.monotonic() >= until:
                     last = False
                     break
@@ -142,8 +150,25 @@ class Parts:
         table = self._table
         return StateError(
             f"the first reading of {table.table} was interrupted, and without a key it cannot go on",
-            hint="add a key to the table; or begin anew, with another id of the workflow and another cdc.slot_name",
+            hint="take it out of the workflow, empty what it was written to, and let it come back with a key "
+            "(dataflare cdc add-table)",
         )
+
+
+def _together(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Join the first batches to one, as far as memory goes; rows that do not fit come before it."""
+    joined, size = list[Batch](), 0
+    for batch in batches:
+        if batch.stream == "errors":
+            yield batch
+            continue
+        joined.append(batch)
+        size += batch.rows.nbytes
+        if size > WHOLE_BYTES:
+            break
+    if joined:
+        yield joined[-1].replace(pa.concat_tables([b.rows for b in joined]))
+    yield from batches
 
 
 def as_read(rows: pa.Table, schema: Schema, tx: str) -> pa.Table:

@@ -28,9 +28,9 @@ Key = list[Any]
 class Resnapshot:
     """What was asked for, and how far it is.
 
-    `low` and `high` are keys, both included (None: from the first, to the last), `where` the form of a condition. `new`:
-    the table was not followed before, so that changes of what is not read yet mean nothing to anybody. `key` is the last
-    one that was sent.
+    `low` and `high` are keys, both included (None: from the first, to the last), `where` the form of a condition.
+    `new`: the table was not followed before, so that changes of what is not read yet mean nothing to anybody. `key` is
+    the last one that was sent.
     """
 
     id: str

@@ -12,6 +12,7 @@ from dataflare.clock import wait_blocking
 from dataflare.component import Split
 from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS, as_read
 from dataflare.connectors.postgres.changes.resnapshot import Held, Resnapshot, with_tx
+from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
 from dataflare.errors import ExternalError
 from dataflare.monitoring.events import Noticed
 
@@ -102,6 +103,9 @@ class Resnapshots:
         if piece is None:
             self._tell_waiting(one)
             return
+        if self._tables[one.stream].whole:
+            yield from self._all(one, piece, place)
+            return
         schema = self._context.schemas[one.stream]
         tables = [as_read(rows, schema, "") for rows, _ in piece.batches]
         rows = pa.concat_tables([schema.to_arrow().empty_table(), *tables])
@@ -109,6 +113,20 @@ class Resnapshots:
         self._held = Held(one, rows, piece.snapshot, key, self._tables[one.stream].key)
         self._held.errors = piece.errors
         session.run(_MESSAGE)
+
+    def _all(self, one: Resnapshot, piece: Piece, place: Place) -> Iterator[Batch]:
+        """Yield a new table without a key at once; changes that come are left out as far as its snapshot has seen them.
+
+        Nobody has its rows, so nothing is lost by that. It is one batch: an epoch has it as a whole, or not at all.
+        """
+        for errors in piece.errors:
+            yield Batch(errors, "errors", place.position())
+        schema = self._context.schemas[one.stream]
+        tables = [as_read(rows, schema, f"{place.newest:016x}") for rows, _ in piece.batches]
+        rows = pa.concat_tables([schema.to_arrow().empty_table(), *tables])
+        place.again.remove(one)
+        place.seen[one.stream] = Seen([Reading(one.stream, None, rows=rows.num_rows, parts=[(None, piece.snapshot)])])
+        yield Batch(rows, one.stream, place.position())
 
     def _sent(self, held: Held, place: Place) -> Batch:
         """Return what is left of a piece; all that its snapshot has seen is passed on."""
@@ -161,6 +179,8 @@ class Resnapshots:
 
     def _split(self, one: Resnapshot) -> Split:
         relation = self._tables[one.stream].relation
+        if self._tables[one.stream].whole:
+            return Split(one.id, {"stream": one.stream})
         where = {} if one.where is None else {"where": one.where}
         if (name := relation.whole_key()) is None:
             return Split(one.id, {"stream": one.stream, "between": [one.low, one.high], **where})

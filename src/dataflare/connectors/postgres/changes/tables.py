@@ -42,6 +42,7 @@ _FACTS = (
     "where a.attrelid = c.oid and a.attnum > 0), '{}') "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
+_SIZE = "select coalesce(sum(pg_table_size(relid)), 0)::int8 from pg_partition_tree($1::text::regclass)"
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
 
 
@@ -204,12 +205,13 @@ def refuse_problems(tables: Mapping[str, FollowedTable]) -> None:
             raise error
 
 
-def refuse_whole(new: Iterable[FollowedTable]) -> None:
-    """Raise where one of the tables that come later has no key."""
+def refuse_large(session: Statements, new: Iterable[FollowedTable], bytes_max: int) -> None:
+    """Raise where one of the tables that come later has no key, and more on disk than is read at once."""
     for table in new:
-        if table.whole:
+        if table.whole and (size := session.run(_SIZE, (table.reference,))[0][0]) > bytes_max:
             raise StateError(
-                f"{table.table} is new in the workflow, and without a key it cannot be read beside the others",
+                f"{table.table} is new in the workflow, has no key and takes {size >> 20} MiB: without a key at most "
+                f"{bytes_max >> 20} MiB are read beside the others",
                 hint="add a key to the table, or read it by a workflow of its own",
             )
 
@@ -226,6 +228,6 @@ __all__ = [
     "followed",
     "planned_schema",
     "problem",
+    "refuse_large",
     "refuse_problems",
-    "refuse_whole",
 ]
