@@ -247,6 +247,55 @@ class Followed:
         forget(self.spot, self.spot.schema)
 
 
+def begun(one: Followed) -> Followed:
+    """Read all parts, then the changes up to now."""
+    *first, one.stream = list(one.source.splits(None))  # type: ignore[misc]
+    ends = {}
+    for split in first:
+        for batch in one.source.read(split, None, None):
+            ends[split.id] = json.loads(json.dumps(batch.position))
+    one.position = {"splits": ends}
+    one.batches()
+    return one
+
+
+def ops(one: Followed) -> list[tuple[Any, ...]]:
+    """Return what comes up to now: the operation, and the values of each row."""
+    found = []
+    for row in one.rows():
+        values = [v for k, v in row.items() if not k.startswith("_")]
+        found.append((row["_op"], *values))
+    return found
+
+
+def read_ahead(one: Followed, change: Callable[[], Any]) -> list[dict[str, Any]]:
+    """Read on, with a change between the receipt of the log and the reading of the table."""
+    stream_of = one.source._following
+    assert stream_of is not None
+    found: list[Batch] = []
+    end = one.source.ends()[CHANGES]
+
+    async def gather() -> None:
+        reading = one.source.read(one.stream, one.position, end)
+        changed = False
+        real = stream_of._rows.piece
+
+        def piece(*arguments: Any) -> Any:
+            nonlocal changed
+            if not changed:
+                changed = True
+                change()
+            return real(*arguments)
+
+        stream_of._rows.piece = piece  # type: ignore[method-assign]
+        found.extend([batch async for batch in reading])
+        await reading.aclose()
+
+    asyncio.run(gather())
+    one.position = json.loads(json.dumps(found[-1].position))
+    return [row for batch in [*found, *one.batches()] for row in batch.rows.to_pylist()]
+
+
 @contextmanager
 def followers(spot: Place, mode: str) -> Iterator[Callable[..., Followed]]:
     """Give what makes followers of tables, all of which are removed afterwards."""
@@ -274,14 +323,17 @@ __all__ = [
     "SETUP",
     "Followed",
     "Writer",
+    "begun",
     "count_logged",
     "difference",
     "followers",
     "forget",
     "logged",
+    "ops",
     "part_order",
     "plain",
     "played_back",
+    "read_ahead",
     "there",
     "wait_for",
 ]

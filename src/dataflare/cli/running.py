@@ -117,6 +117,7 @@ def signals_restored() -> Iterator[None]:
 
 def _told(plan: Plan, registry: Registry, options: RunOptions) -> int:
     outcome, number = run_plan(plan, registry, options)
+    plan = (outcome.plan if outcome is not None else None) or plan
     if outcome is None:
         sys.stderr.write("ended at once; run it again to go on from the last committed epoch\n")
     elif options.as_json:

@@ -68,7 +68,8 @@ class Outcome:
 
     Counts: `rows_in`, `rows_out`, `rows_filtered`, `rows_skipped`, `rows_dead`, `rows_absorbed`, `rows_expanded`.
     `rules`: the rows that fail each named rule of a node, by node and rule. `edges`: the `rows` that passed each edge,
-    and the sum of their `hash`es, where the workflow wants them.
+    and the sum of their `hash`es, where the workflow wants them. `plan` is the one that it ended by, where its text was
+    taken in anew.
     """
 
     status: str
@@ -81,6 +82,7 @@ class Outcome:
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     error: DataFlareError | None = None
     more: bool = False
+    plan: Plan | None = None
 
 
 class WorkflowExecutor(Component[C]):

@@ -51,6 +51,7 @@ class _Run:
     checkpoints: CheckpointManager | None = None
     changed: bool = False
     reloaded: Reloaded | None = None
+    written: Plan | None = None
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -163,7 +164,7 @@ class CoordinatorActor(Actor):
         """Take the next attempt."""
         if (found := run.reloaded) is not None:
             run.reloaded, run.plan, run.context = None, found.plan, found.context
-            run.graph = task_graph(found.plan, found.context.registry)
+            run.graph, run.written = task_graph(found.plan, found.context.registry), found.written
         context, plan = run.context, run.plan
         checkpoints = CheckpointManager(
             context.store, Codec(), plan.workflow, tenant=context.tenant, retained=plan.settings.checkpoints_retained
@@ -218,6 +219,7 @@ class CoordinatorActor(Actor):
             guarantees=run.plan.guarantees,
             error=error,
             more=bool(ending and ending.more),
+            plan=run.written,
         )
 
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 class Reloaded:
     """Another plan, and surroundings whose `replan` is of its text from now on.
 
-    `came` and `gone` are outputs of sources, by the names that inputs call them.
+    `written` is the plan without what every run adds. `came` and `gone` are outputs of sources, as inputs call them.
     """
 
     plan: Plan
+    written: Plan
     context: RunContext
     came: tuple[str, ...]
     gone: tuple[str, ...]
@@ -42,10 +43,11 @@ def reloaded(plan: Plan, context: RunContext, checkpoints: CheckpointManager) ->
         )
     try:
         replan = context.reload()
-        found = with_dead_letters(replan(remembered(checkpoints) or {}), context.registry)
+        written = replan(remembered(checkpoints) or {})
     except InvalidWorkflowError as error:
         first = next(f for f in error.findings if f.severity == "error")
         raise WorkflowError(first.message, hint=first.hint, place=first.place) from error
+    found = with_dead_letters(written, context.registry)
     for name, before, now in (
         ("id", plan.workflow, found.workflow),
         ("runtime", plan.settings, found.settings),
@@ -58,7 +60,7 @@ def reloaded(plan: Plan, context: RunContext, checkpoints: CheckpointManager) ->
             )
     had, has = list(_outputs(plan)), list(_outputs(found))
     came, gone = (n for n in has if n not in had), (n for n in had if n not in has)
-    return Reloaded(found, replace(context, replan=replan), tuple(came), tuple(gone))
+    return Reloaded(found, written, replace(context, replan=replan), tuple(came), tuple(gone))
 
 
 def _outputs(plan: Plan) -> Iterator[str]:

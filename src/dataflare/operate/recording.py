@@ -36,7 +36,7 @@ class Recording:
 
     def end(self, outcome: Outcome) -> None:
         """Write how it ended; the error of the outcome must name no secret."""
-        self._history.write(ended(self._record, self._plan, outcome, self._clock.now()))
+        self._history.write(ended(self._record, outcome.plan or self._plan, outcome, self._clock.now()))
 
 
 __all__ = ["Recording"]

@@ -131,7 +131,7 @@ class _Life:
                 outcome: Outcome = asyncio.run(self._executor.execute(prepared.plan, prepared.context))
                 if outcome.error is not None:
                     _hide(outcome.error, prepared.hide)
-                return ended(self._record, prepared.plan, outcome, prepared.context.runtime.clock.now())
+                return ended(self._record, outcome.plan or prepared.plan, outcome, prepared.context.runtime.clock.now())
         except LeaseHeldError:
             raise
         except Exception as error:  # noqa: BLE001 - it is the end of this run and of nothing else

@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import threading
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.changes import KEYS, SETUP, Followed, Writer, followers, forget, there
+from tests.changes import KEYS, SETUP, Followed, Writer, begun, followers, forget, ops, read_ahead, there
 from tests.postgres import Place, place
 
 from dataflare.component import Reread
-from dataflare.connectors.postgres.changes import following, parts
+from dataflare.connectors.postgres.changes import parts
 from dataflare.connectors.postgres.changes.following import CHANGES
-from dataflare.errors import StateError, WorkflowError
+from dataflare.errors import WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dataflare.batch import Batch
 
 pytestmark = pytest.mark.postgres
 
@@ -38,27 +35,6 @@ def spot() -> Iterator[Place]:
 def follow(spot: Place) -> Iterator[Callable[..., Followed]]:
     with followers(spot, "hybrid") as build:
         yield build
-
-
-def begun(one: Followed) -> Followed:
-    """Read all parts, then the changes up to now."""
-    *first, one.stream = list(one.source.splits(None))  # type: ignore[misc]
-    ends = {}
-    for split in first:
-        for batch in one.source.read(split, None, None):
-            ends[split.id] = json.loads(json.dumps(batch.position))
-    one.position = {"splits": ends}
-    one.batches()
-    return one
-
-
-def ops(one: Followed) -> list[tuple[Any, ...]]:
-    """Return what comes up to now: the operation, and the values of each row."""
-    found = []
-    for row in one.rows():
-        values = [v for k, v in row.items() if not k.startswith("_")]
-        found.append((row["_op"], *values))
-    return found
 
 
 def asked(one: Followed, stream: str = "a", low: Any = None, high: Any = None, name: str = "1") -> None:
@@ -89,7 +65,7 @@ def test_a_row_waits_for_the_changes_that_it_holds(follow: Any, spot: Place) -> 
     spot.run("insert into {}.a select n, 0 from generate_series(0, 9) n")
     one = begun(follow("a"))
     asked(one)
-    found = _ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (3, 4)"))
+    found = read_ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (3, 4)"))
     reads = [r for r in found if r["_op"] == "read"]
     assert [r["id"] for r in reads] == list(range(10))
     for key in range(10):
@@ -99,40 +75,12 @@ def test_a_row_waits_for_the_changes_that_it_holds(follow: Any, spot: Place) -> 
         assert row[-1]["v"] == (1 if key in (3, 4) else 0)
 
 
-def _ahead(one: Followed, change: Callable[[], Any]) -> list[dict[str, Any]]:
-    """Read on, with a change between the receipt of the log and the reading of the table."""
-    stream_of = one.source._following
-    assert stream_of is not None
-    found: list[Batch] = []
-    end = one.source.ends()[CHANGES]
-
-    async def gather() -> None:
-        reading = one.source.read(one.stream, one.position, end)
-        changed = False
-        real = stream_of._rows.piece
-
-        def piece(*arguments: Any) -> Any:
-            nonlocal changed
-            if not changed:
-                changed = True
-                change()
-            return real(*arguments)
-
-        stream_of._rows.piece = piece  # type: ignore[method-assign]
-        found.extend([batch async for batch in reading])
-        await reading.aclose()
-
-    asyncio.run(gather())
-    one.position = json.loads(json.dumps(found[-1].position))
-    return [row for batch in [*found, *one.batches()] for row in batch.rows.to_pylist()]
-
-
 def test_a_range_of_texts_has_the_order_of_the_server(follow: Any, spot: Place) -> None:
     spot.run('create table {}.a (name text collate "en-x-icu" primary key, v int)')
     spot.run("insert into {}.a values ('a', 0), ('B', 0), ('c', 0), ('D', 0)")
     one = begun(follow("a"))
     asked(one, low=["B"], high=["c"])
-    found = _ahead(one, lambda: spot.run("update {}.a set v = 1"))
+    found = read_ahead(one, lambda: spot.run("update {}.a set v = 1"))
     by_key = {key: [(r["_op"], r["v"]) for r in found if r["name"] == key] for key in "aBcD"}
     again = [("update", 1), ("read", 1)]
     assert by_key == {"a": again[:1], "B": again, "c": again, "D": again[:1]}
@@ -198,7 +146,7 @@ def test_a_truncation_beside_it_counts(follow: Any, spot: Place, policy: str) ->
     spot.run("insert into {}.a values (1), (2)")
     one = begun(follow("a", cdc={"truncate": policy}))
     asked(one, low=[1], high=[5])
-    found = _ahead(one, lambda: [spot.run("truncate {}.a"), spot.run("insert into {}.a values (2), (9)")])
+    found = read_ahead(one, lambda: [spot.run("truncate {}.a"), spot.run("insert into {}.a values (2), (9)")])
     rows: set[int] = {1, 2}
     for row in found:
         if row["_op"] == "truncate":
@@ -218,7 +166,7 @@ def test_a_table_that_is_new_is_read_first_and_followed_then(follow: Any, spot: 
     one.source.close()
     two.position, two.stream = one.position, one.stream
     spot.run("update {}.a set v = 1 where id = 2")
-    found = _ahead(two, lambda: spot.run("update {}.b set v = 1 where id = 5"))
+    found = read_ahead(two, lambda: spot.run("update {}.b set v = 1 where id = 5"))
     by_table = [(len(r) > 0, r["_op"], r["id"], r["v"]) for r in found]
     assert sorted(by_table) == sorted(
         [(True, "update", 2, 1), (True, "read", 1, 9), *((True, "read", n, 0) for n in (2, 3, 4)), (True, "read", 5, 1)]
@@ -261,109 +209,6 @@ def test_a_table_that_comes_while_the_others_are_read_the_first_time_is_read_as_
     assert list(two.source.read(first, None, None)) == []
     two.position = {"splits": {**ends, first.id: None}}
     assert ops(two) == [("read", 1)]
-
-
-KEYLESS = """
-create table {}.w (x int, t text);
-alter table {}.w replica identity full;
-insert into {}.w select n % 50, repeat('x', n % 50) from generate_series(1, 5000) n;
-"""
-
-
-def rows_left(log: list[dict[str, Any]]) -> Counter[Any]:
-    """Return the rows that a log leads to, equal ones counted; fail for a delete of a row that is not there."""
-    rows: Counter[Any] = Counter()
-    for change in log:
-        row = change["x"], change["t"]
-        if change["_op"] == "delete":
-            assert rows[row] > 0, change
-            rows[row] -= 1
-        else:
-            rows[row] += 1
-    return +rows
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_table_without_a_key_comes_while_others_write(follow: Any, spot: Place, seed: int) -> None:
-    """Its rows come at once, and changes behind that; equal rows are counted."""
-    spot.run("create table {}.a (id int primary key)")
-    for statement in KEYLESS.split(";")[:-1]:
-        spot.run(statement)
-    one = begun(follow("a"))
-    one.source.close()
-    two = follow("a", "w", fetch_rows=500)
-    two.position, two.stream = one.position, one.stream
-    done, log = threading.Event(), list[dict[str, Any]]()
-    writing = threading.Thread(target=_write_keyless, args=(spot, seed, done))
-    writing.start()
-    try:
-        for _ in range(4):
-            log += [row for batch in two.batches() for row in batch.rows.to_pylist()]
-    finally:
-        done.set()
-        writing.join()
-    log += [row for batch in two.batches() for row in batch.rows.to_pylist()]
-    found = Counter(spot.run("select x, t from {}.w"))
-    assert rows_left([c for c in log if "x" in c]) == found
-    assert sum(c["_op"] == "read" for c in log) > 4000
-    assert two.position.get("again") is None
-    spot.run("insert into {}.a values (7)")
-    two.batches()
-    assert "seen" not in two.position
-
-
-def _write_keyless(spot: Place, seed: int, done: threading.Event) -> None:
-    rng = random.Random(seed)
-    with psycopg.connect(spot.url, autocommit=True) as connection:
-        while not done.wait(0.002):
-            x = rng.randrange(50)
-            one = f"ctid = (select min(ctid) from {spot.schema}.w where x = {x})"
-            connection.execute(
-                rng.choice(
-                    [
-                        f"insert into {spot.schema}.w values ({x}, 'new')",
-                        f"delete from {spot.schema}.w where {one}",
-                        f"update {spot.schema}.w set x = {rng.randrange(50)} where {one}",
-                    ]
-                )
-            )
-
-
-def test_a_table_without_a_key_that_is_large_does_not_come_later(
-    follow: Any, spot: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spot.run("create table {}.a (id int primary key)")
-    for statement in KEYLESS.split(";")[:-1]:
-        spot.run(statement)
-    one, two = begun(follow("a")), follow("a", "w")
-    one.source.close()
-    two.position, two.stream = one.position, one.stream
-    monkeypatch.setattr(following, "WHOLE_BYTES", 100_000)
-    with pytest.raises(StateError, match="is new in the workflow, has no key and takes 0 MiB"):
-        two.batches()
-
-
-@pytest.mark.parametrize("small", [True, False])
-def test_the_first_reading_of_a_table_without_a_key_begins_anew_or_not_at_all(
-    follow: Any, spot: Place, small: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is small is one batch; of what is large some may be committed, and none of it comes a second time."""
-    spot.run("create table {}.w (x int, t text)")
-    spot.run("alter table {}.w replica identity full")
-    spot.run("insert into {}.w select n, repeat('x', 8000) from generate_series(1, 4000) n")
-    monkeypatch.setattr(parts, "WHOLE_BYTES", (64 << 20) if small else 1)
-    one = follow("w")
-    split, _ = one.source.splits(None)
-    reading = one.source.read(split, None, None)
-    first = next(reading)
-    reading.close()
-    one.again()
-    assert (first.num_rows == 4000) == small
-    if not small:
-        with pytest.raises(StateError, match="without a key it cannot go on") as refused:
-            list(one.source.read(split, json.loads(json.dumps(first.position)), None))
-        assert "cdc add-table" in refused.value.hint
-    assert sum(b.num_rows for b in one.source.read(split, None, None)) == 4000
 
 
 def test_what_cannot_be_read_again_is_said(follow: Any, spot: Place) -> None:
@@ -411,7 +256,7 @@ def test_rows_that_meet_a_condition_are_read_again_and_go_not_back(follow: Any, 
     one = begun(follow("a", fetch_rows=2))
     request = one.source.reread("a", ("1", None), "day >= date '2026-01-04' and v = 0")
     one.source.ask([replace(request, id="1")])
-    found = _ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (4, 5)"))
+    found = read_ahead(one, lambda: spot.run("update {}.a set v = v + 1 where id in (4, 5)"))
     reads = [r["id"] for r in found if r["_op"] == "read"]
     assert reads == [3, 6, 7, 8, 9]
     assert [(r["id"], r["v"]) for r in found if r["_op"] == "update"] == [(4, 1), (5, 1)]

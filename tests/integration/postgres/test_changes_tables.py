@@ -217,15 +217,15 @@ def test_what_cannot_be_followed_is_said_and_the_run_goes_on(shop: Shop) -> None
     shop.spot.run("create table {}.keyless (id int)")
     shop.begin()
     assert "there is no table" in shop.do("add", shop.spot.table("nowhere"), 2)["message"]
+    assert "follows no table" in shop.do("remove", "nowhere", 2)["message"]
     shop.write("items", "nowhere")
     assert "there is no table" in shop.do("add", "nowhere", 2)["message"]
     shop.write("items", "keyless")
     assert "has no key" in shop.do("add", "keyless", 2)["message"]
-    shop.write("items", "more", runtime=", memory: 600MiB")
+    shop.write("items", "more", runtime=", restart: {attempts: 3}")
     assert "runtime of the file is not what it was" in shop.do("add", "more", 2)["message"]
     (shop.folder / "workflow.yaml").write_text((shop.folder / "workflow.yaml").read_text() + "  bad: {type: nothing}\n")
     assert shop.do("add", "more", 2)["message"]
-    assert "follows no table" in shop.do("remove", "nowhere", 2)["message"]
     shop.spot.run("insert into {}.items values (4, 0)")
     shop.wait("items", 4)
     done = shop.stop()
@@ -272,7 +272,7 @@ def test_the_publication_of_somebody_else_is_for_its_owner(shop: Shop) -> None:
 def test_the_only_table_gets_a_name_when_a_second_one_comes(shop: Shop) -> None:
     shop.write_text(f"table: {shop.spot.table('items')}", {"items": "shop"})
     shop.begin()
-    hint = shop.do("add", "more", 2)["hint"]
+    hint = shop.do("add", shop.spot.table("more"), 2)["hint"]
     assert hint.endswith("inputs: [shop.more]; the other table is shop.items then")
     shop.write("items", "more")
     assert shop.do("add", "more")["added"]

@@ -138,7 +138,7 @@ class Following:
 
     def _compare(self, place: Place, planned: Mapping[str, Any] | Sequence[str], *, is_begun: bool) -> None:
         """Let the place and the publication be those of the tables that are followed now; new ones are to be read."""
-        before = dict.fromkeys(planned) if place.tables is None else place.tables
+        before: Mapping[str, Any] = dict.fromkeys(planned) if place.tables is None else place.tables
         if place.tables is None and isinstance(planned, dict):
             before = planned
         now = {name: [t.table.schema, t.table.name] for name, t in self.tables.items()}

@@ -42,7 +42,10 @@ _FACTS = (
     "where a.attrelid = c.oid and a.attnum > 0), '{}') "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
-_SIZE = "select coalesce(sum(pg_table_size(relid)), 0)::int8 from pg_partition_tree($1::text::regclass)"
+_SIZE = (
+    "select greatest(pg_table_size($1::text::regclass), sum(pg_table_size(relid)))::int8 "
+    "from pg_partition_tree($1::text::regclass)"
+)
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
 
 

@@ -1,0 +1,136 @@
+"""Tables without a key are read at once, or not once more: none of their rows comes a second time."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.changes import Followed, begun, followers
+from tests.postgres import Place, place
+
+from dataflare.connectors.postgres.changes import following, parts
+from dataflare.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.postgres
+
+KEYLESS = """
+create table {}.w (x int, t text);
+alter table {}.w replica identity full;
+insert into {}.w select n % 50, repeat('x', n % 50) from generate_series(1, 5000) n;
+"""
+
+
+@pytest.fixture
+def spot() -> Iterator[Place]:
+    with place() as found:
+        yield found
+
+
+@pytest.fixture
+def follow(spot: Place) -> Iterator[Callable[..., Followed]]:
+    with followers(spot, "hybrid") as build:
+        yield build
+
+
+def rows_left(log: list[dict[str, Any]]) -> Counter[Any]:
+    """Return the rows that a log leads to, equal ones counted; fail for a delete of a row that is not there."""
+    rows: Counter[Any] = Counter()
+    for change in log:
+        row = change["x"], change["t"]
+        if change["_op"] == "delete":
+            assert rows[row] > 0, change
+            rows[row] -= 1
+        elif change["_op"] != "update":  # of values that are what they were
+            rows[row] += 1
+    return +rows
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_table_without_a_key_comes_while_others_write(follow: Any, spot: Place, seed: int) -> None:
+    """Its rows come at once, and changes behind that; equal rows are counted."""
+    spot.run("create table {}.a (id int primary key)")
+    for statement in KEYLESS.split(";")[:-1]:
+        spot.run(statement)
+    one = begun(follow("a"))
+    one.source.close()
+    two = follow("a", "w", fetch_rows=500)
+    two.position, two.stream = one.position, one.stream
+    done, log = threading.Event(), list[dict[str, Any]]()
+    writing = threading.Thread(target=_write_keyless, args=(spot, seed, done))
+    writing.start()
+    try:
+        for _ in range(4):
+            log += [row for batch in two.batches() for row in batch.rows.to_pylist()]
+    finally:
+        done.set()
+        writing.join()
+    log += [row for batch in two.batches() for row in batch.rows.to_pylist()]
+    found = Counter(spot.run("select x, t from {}.w"))
+    assert rows_left([c for c in log if "x" in c]) == found
+    assert sum(c["_op"] == "read" for c in log) > 4000
+    assert two.position.get("again") is None
+    spot.run("insert into {}.a values (7)")
+    two.batches()
+    assert "seen" not in two.position
+
+
+def _write_keyless(spot: Place, seed: int, done: threading.Event) -> None:
+    rng = random.Random(seed)
+    with psycopg.connect(spot.url, autocommit=True) as connection:
+        while not done.wait(0.002):
+            x = rng.randrange(50)
+            one = f"ctid = (select min(ctid) from {spot.schema}.w where x = {x})"
+            connection.execute(
+                rng.choice(
+                    [
+                        f"insert into {spot.schema}.w values ({x}, 'new')",
+                        f"delete from {spot.schema}.w where {one}",
+                        f"update {spot.schema}.w set x = {rng.randrange(50)} where {one}",
+                    ]
+                )
+            )
+
+
+def test_a_table_without_a_key_that_is_large_does_not_come_later(
+    follow: Any, spot: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    for statement in KEYLESS.split(";")[:-1]:
+        spot.run(statement)
+    one, two = begun(follow("a")), follow("a", "w")
+    one.source.close()
+    two.position, two.stream = one.position, one.stream
+    monkeypatch.setattr(following, "WHOLE_BYTES", 100_000)
+    with pytest.raises(StateError, match="is new in the workflow, has no key and takes 0 MiB"):
+        two.batches()
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_the_first_reading_of_a_table_without_a_key_begins_anew_or_not_at_all(
+    follow: Any, spot: Place, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is small is one batch; of what is large some may be committed, and none of it comes a second time."""
+    spot.run("create table {}.w (x int, t text)")
+    spot.run("alter table {}.w replica identity full")
+    spot.run("insert into {}.w select n, repeat('x', 8000) from generate_series(1, 4000) n")
+    monkeypatch.setattr(parts, "WHOLE_BYTES", (64 << 20) if small else 1)
+    one = follow("w")
+    split, _ = one.source.splits(None)
+    reading = one.source.read(split, None, None)
+    first = next(reading)
+    reading.close()
+    one.again()
+    assert (first.num_rows == 4000) == small
+    if not small:
+        with pytest.raises(StateError, match="without a key it cannot go on") as refused:
+            list(one.source.read(split, json.loads(json.dumps(first.position)), None))
+        assert "cdc add-table" in refused.value.hint
+    assert sum(b.num_rows for b in one.source.read(split, None, None)) == 4000
