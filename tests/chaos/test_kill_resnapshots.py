@@ -1,13 +1,14 @@
-"""kill -9 while tables are read beside their changes, with writers at work: nothing is lost, nothing goes back."""
+"""kill -9 while tables are read beside their changes, or come, with writers at work: nothing is lost or goes back."""
 
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.changes import KEYS, SETUP, Writer, forget, logged, there
+from tests.changes import KEYS, SETUP, Writer, count_logged, forget, logged, there
 from tests.chaos.processes import begin, dataflare, end, run, wait_until
 from tests.postgres import VARIABLE, Place, place
 
@@ -50,6 +51,12 @@ def spot() -> Iterator[Place]:
         forget(found, found.schema)
 
 
+def _set_up(spot: Place) -> None:
+    for statement in SETUP.format(schema=spot.schema, rows=ROWS).split(";"):
+        if statement.strip():
+            spot.run(statement)
+
+
 def _write(spot: Place, folder: Path, names: list[str]) -> None:
     tables = ", ".join(spot.table(name) for name in names)
     head = WORKFLOW.format(schema=spot.schema, variable=VARIABLE, tables=tables)
@@ -78,9 +85,7 @@ def _killed(folder: Path, more: int, table: str) -> None:
 
 
 def test_kills_while_tables_are_read_beside_their_changes(spot: Place, tmp_path: Path) -> None:
-    for statement in SETUP.format(schema=spot.schema, rows=ROWS).split(";"):
-        if statement.strip():
-            spot.run(statement)
+    _set_up(spot)
     _write(spot, tmp_path, ["items", "pairs"])
     assert run(tmp_path, "--until", "now").code == 0
     writer, rng = Writer(spot.url, spot.schema, ROWS, 21), random.Random(22)
@@ -93,16 +98,66 @@ def test_kills_while_tables_are_read_beside_their_changes(spot: Place, tmp_path:
             _killed(tmp_path, rng.randrange(1, 500), rng.choice(["names", "pairs"]))
     finally:
         writer.stop()
-    for _ in range(2):  # the second one reads nothing again
-        done = run(tmp_path, "--until", "now")
-        assert done.code == 0, done.err
-    assert all(done.rows(name) == {} for name in KEYS)
+    _run_to_the_end(tmp_path)
 
     for name, key in KEYS.items():
         assert _gone_back(logged(tmp_path / name), key) == []
-        columns = ", ".join(there(spot.url, spot.schema, name).popitem()[1])
-        for one, other in ((name, f"{name}_copy"), (f"{name}_copy", name)):
-            assert spot.run(f"select {columns} from {{}}.{one} except select {columns} from {{}}.{other}") == []
+        _compare_copy(spot, name)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_kill_while_tables_come_loses_nothing(spot: Place, tmp_path: Path, seed: int) -> None:
+    _set_up(spot)
+    rng, followed = random.Random(seed), ["items"]
+    _write(spot, tmp_path, followed)
+    writer = Writer(spot.url, spot.schema, ROWS, 30 + seed)
+    writer.start()
+    try:
+        assert run(tmp_path, "--until", "now").code == 0
+        for name in rng.sample(["names", "pairs"], 2):
+            _killed_adding(spot, tmp_path, followed, name, rng)
+    finally:
+        writer.stop()
+    _run_to_the_end(tmp_path)
+
+    for name, key in KEYS.items():
+        reads = [tuple(c[k] for k in key) for c in logged(tmp_path / name) if c["_op"] == "read"]
+        assert len(reads) == len(set(reads)), f"{name} was read again"
+        _compare_copy(spot, name)
+
+
+def _killed_adding(spot: Place, folder: Path, followed: list[str], name: str, rng: random.Random) -> None:
+    """Add a table to a run, and kill both at some moment: before it is taken in, while it is, while it is read."""
+    moment = rng.choice(["at once", "planned", "read"])
+    process = begin(folder, "run", "workflow.yaml", "--log", "json")
+    before = count_logged(folder / "items")
+    wait_until(lambda: count_logged(folder / "items") > before, process)
+    followed.append(name)
+    _write(spot, folder, followed)
+    asking = begin(folder, "cdc", "add-table", "workflow.yaml", name)
+    try:
+        if moment == "planned":
+            held = f"select 1 from pg_publication_tables where pubname = '{spot.schema}' and tablename = '{name}'"
+            wait_until(lambda: bool(spot.run(held)), process)
+            time.sleep(rng.random() / 2)
+        elif moment == "read":
+            wait_until(lambda: count_logged(folder / name) > rng.randrange(1, ROWS // 2), process)
+    finally:
+        end(process)
+        end(asking)
+
+
+def _run_to_the_end(folder: Path) -> None:
+    for _ in range(2):  # the second one reads nothing again
+        done = run(folder, "--until", "now")
+        assert done.code == 0, done.err
+    assert all(done.rows(name) == {} for name in KEYS)
+
+
+def _compare_copy(spot: Place, name: str) -> None:
+    columns = ", ".join(there(spot.url, spot.schema, name).popitem()[1])
+    for one, other in ((name, f"{name}_copy"), (f"{name}_copy", name)):
+        assert spot.run(f"select {columns} from {{}}.{one} except select {columns} from {{}}.{other}") == []
 
 
 def _gone_back(log: list[dict[str, Any]], key: tuple[str, ...]) -> list[Any]:

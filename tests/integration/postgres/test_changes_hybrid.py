@@ -180,7 +180,10 @@ def test_other_ways_to_read_rows_take_a_snapshot_too(follow: Any, spot: Place) -
     assert run.ops("b") == [("read", 1), ("read", 2), ("update", 2)]
 
 
-def test_a_table_without_a_key_is_read_in_one_go_or_not_at_all(follow: Any, spot: Place) -> None:
+def test_a_table_without_a_key_is_read_in_one_go_or_not_at_all(
+    follow: Any, spot: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "WHOLE_BYTES", 1_000_000)  # what is larger may be committed in part
     spot.run("create table {}.a as select n as x, repeat('y', 100) as y from generate_series(1, 100000) n")
     spot.run("alter table {}.a replica identity full")
     run = Run(follow("a"))
