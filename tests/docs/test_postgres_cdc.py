@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ def dataflare(folder: Path, *arguments: str) -> str:
 
 
 def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
-    workflow, copy = (b.text for b in BLOCKS if b.language == "yaml")
+    workflow, copy, _ = (b.text for b in BLOCKS if b.language == "yaml")
     grants, publication, lag = (b.text for b in BLOCKS if b.language == "sql")
     named = {"public.": f"{spot.schema}.", "dataflare_shop_shop": f"dataflare_{spot.schema}_shop"}
 
@@ -86,6 +87,25 @@ def test_the_page_is_true(spot: Place, tmp_path: Path) -> None:
     dropped, page = told("drop")
     assert dropped.splitlines() == page.splitlines()[2:]
     script(publication)
+
+
+def test_messages_come_as_the_page_says(spot: Place, tmp_path: Path) -> None:
+    workflow = [b.text for b in BLOCKS if b.language == "yaml"][2]
+    assert "postgresql://flare@localhost/shop" in workflow
+    workflow = workflow.replace("postgresql://flare@localhost/shop", f'"${{{VARIABLE}}}"')
+    (tmp_path / "shop.yaml").write_text(f"id: {spot.schema}\n" + workflow.replace("public.", f"{spot.schema}."))
+    dataflare(tmp_path, "run", "shop.yaml", "--until", "now")
+    for prefix in ("outbox", "audit.login", "other"):
+        spot.run(f"select pg_logical_emit_message(true, '{prefix}', 'of {prefix}')")
+    for _ in range(2):
+        dataflare(tmp_path, "run", "shop.yaml", "--until", "now")
+    found = logged(tmp_path / "events")
+    assert [(m["prefix"], base64.b64decode(m["content"])) for m in found] == [
+        ("outbox", b"of outbox"),
+        ("audit.login", b"of audit.login"),
+    ]
+    page = (ROOT / "docs" / "postgres-cdc.md").read_text()
+    assert [name for name in found[0] if f"| `{name}` |" not in page] == []
 
 
 def test_the_page_names_every_setting() -> None:

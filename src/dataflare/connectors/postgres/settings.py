@@ -90,6 +90,12 @@ class ChangesConfig(Config):
     create: bool = Field(default=True, description="Make publication and slot where they are not there.")
     heartbeat: Duration = Field(10.0, gt=0, description="How often the slot moves on while no table changes.")
     max_wal: Size | None = Field(None, description="How much log the server may keep for the slot before it is told.")
+    beyond_max_wal: Literal["alert", "stop", "drop"] = Field(
+        "alert", description="What is done then: tell it, end the run, or end the run and drop the slot."
+    )
+    messages: list[str] = Field(
+        [], description="Prefixes of `pg_logical_emit_message` that come as rows of the output `messages`; `*` is any."
+    )
     truncate: Literal["fail", "skip", "apply"] = Field(
         "fail", description="What becomes of TRUNCATE; apply sends a row of that `_op`."
     )

@@ -122,7 +122,7 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
         found = super().streams()
         if self._following is None:
             return found
-        return {name: table.stream(found[name].schema) for name, table in self._following.tables.items()}
+        return self._following.streams({name: stream.schema for name, stream in found.items()})
 
     def open(self) -> None:
         """Connect; changes are waited for."""

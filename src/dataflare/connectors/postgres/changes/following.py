@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflare.component import Split
+from dataflare.connectors.postgres.changes.logical import OURS, message_stream
 from dataflare.connectors.postgres.changes.parts import WHOLE_BYTES, Parts
 from dataflare.connectors.postgres.changes.place import Place
 from dataflare.connectors.postgres.changes.publication import refuse_publication, republished
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch, Position
-    from dataflare.component import Lag, Reread
+    from dataflare.component import Lag, Reread, Stream
     from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.statements import Statements
+    from dataflare.schema import Schema
 
 CHANGES = "/changes"
 _RANGES = {bits: (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (16, 32, 64)}
 _BITS = {"int2": 16, "int4": 32, "int8": 64}
 _NOW = "select pg_current_wal_insert_lsn()::text"
-_MESSAGE = "select pg_logical_emit_message(false, 'dataflare', '')"
+_MESSAGE = f"select pg_logical_emit_message(false, '{OURS}', '')"
 
 
 class Following:
@@ -52,6 +54,11 @@ class Following:
         self._requests: list[Reread] = []
         self._answers: list[str] = []
         self._stream: ChangeStream | None = None
+
+    def streams(self, schemas: Mapping[str, Schema]) -> dict[str, Stream]:
+        """Return the outputs: tables with the columns that are wanted, and what others write into the log."""
+        found = {name: table.stream(schemas[name]) for name, table in self.tables.items()}
+        return found | message_stream(self._source.config, found)
 
     # ---- splits -------------------------------------------------------------------------------------------------
 

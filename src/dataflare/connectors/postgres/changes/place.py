@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from dataflare.connectors.postgres.changes.logical import MESSAGES
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
 from dataflare.connectors.postgres.replication.messages import Point, lsn_number, lsn_text
@@ -84,8 +85,8 @@ class Place:
         return {names.get(n, n): full for n, full in before.items()}
 
     def only(self, streams: Collection[str]) -> None:
-        """Forget all other streams: they are not followed any more."""
-        self.ahead = {name: point for name, point in self.ahead.items() if name in streams}
+        """Forget all other streams, but that of messages: they are not followed any more."""
+        self.ahead = {name: point for name, point in self.ahead.items() if name in streams or name == MESSAGES}
         self.seen = {name: seen for name, seen in self.seen.items() if name in streams}
         self.answered += [one.id for one in self.again if one.stream not in streams and not one.new]
         self.again = [one for one in self.again if one.stream in streams]

@@ -10,6 +10,7 @@ import pyarrow as pa
 from dataflare.batch import Batch
 from dataflare.clock import wait_blocking
 from dataflare.component import Split
+from dataflare.connectors.postgres.changes.logical import OURS
 from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS, as_read
 from dataflare.connectors.postgres.changes.resnapshot import Held, Resnapshot, with_tx
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
@@ -31,7 +32,7 @@ TRIES, PAUSE_SECONDS = 20, 0.005
 WAIT_SECONDS, TOLD_SECONDS = 0.1, 10.0
 _BARRIER = "select pg_current_xact_id()::text"
 """Takes the next number of a transaction, so that all that were begun before have smaller ones."""
-_MESSAGE = "select pg_logical_emit_message(true, 'dataflare', '')::text"
+_MESSAGE = f"select pg_logical_emit_message(true, '{OURS}', '')::text"
 """Something durable behind a snapshot, so that the stream gets there."""
 _GREATEST = {"int2": (1 << 15) - 1, "int4": (1 << 31) - 1, "int8": (1 << 63) - 1}
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataflare.clock import wait_blocking
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, StateError, UnavailableError
 from dataflare.sql.postgres_types import IDENTIFIER_BYTES_MAX, POSTGRES
@@ -32,6 +33,7 @@ _SLOT = (
 _LOG_END = "select pg_current_wal_lsn()::text, (extract(epoch from clock_timestamp()) * 1000000)::int8"
 _PUBLICATION = "select pubviaroot from pg_publication where pubname = $1::text"
 _MAKE_SLOT = "select lsn::text from pg_create_logical_replication_slot($1::text, 'pgoutput')"
+DROP_TRIES, DROP_SECONDS = 100, 0.05
 ANEW = "give the workflow another id and cdc.slot_name, so that it begins anew, by mode: hybrid from what is there"
 
 
@@ -166,6 +168,20 @@ def prepared(session: Statements, config: ChangesConfig, names: Names, tables: I
     return lsn_number(lsn)
 
 
+def dropped(session: Statements, name: str) -> None:
+    """Drop a slot of which this reader has just let go; raise ExternalError where somebody still reads it."""
+    for _ in range(DROP_TRIES):
+        state = slot_state(session, name)
+        if state is None or state.active_pid is None:
+            break
+        session.run("select pg_terminate_backend($1::int4)", (state.active_pid,))
+        wait_blocking(DROP_SECONDS)
+    if state is not None and state.active_pid is not None:
+        raise taken(name, state.active_pid, ExternalError)
+    if state is not None:
+        session.run("select pg_drop_replication_slot($1::text)::text", (name,))
+
+
 def signed(names: Names, slot: str = "") -> str:
     """Return the statement that writes down who made the publication, and the slot: slots take no comment."""
     return f"comment on publication {POSTGRES.quote(names.publication)} is {literal(signature(names, slot))}"
@@ -194,6 +210,7 @@ __all__ = [
     "PLUGIN",
     "Names",
     "SlotState",
+    "dropped",
     "log_end",
     "made_publication",
     "made_slot",

@@ -13,23 +13,25 @@ import pyarrow.compute as pc
 from dataflare.batch import Batch
 from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
 from dataflare.component.lag import LagMeter
+from dataflare.connectors.postgres.changes.budget import LogBudget
 from dataflare.connectors.postgres.changes.caught import Caught
+from dataflare.connectors.postgres.changes.logical import LogicalMessages
 from dataflare.connectors.postgres.changes.place import lsn_of
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
-from dataflare.connectors.postgres.changes.slot import log_end, refuse_slot, slot_state, taken
+from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import (
     Decoded,
     Described,
+    Message,
     Point,
     Settled,
     Truncated,
     lsn_text,
 )
 from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
-from dataflare.monitoring.events import Noticed
 from dataflare.sql.misfits import left, put_aside
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from dataflare.batch import Position
     from dataflare.connectors.postgres.changes.parts import Parts
     from dataflare.connectors.postgres.changes.place import Place
-    from dataflare.connectors.postgres.changes.slot import Names, SlotState
+    from dataflare.connectors.postgres.changes.slot import Names
     from dataflare.connectors.postgres.changes.tables import FollowedTable, Rows
     from dataflare.connectors.postgres.replication.frames import Frames
 
@@ -65,7 +67,8 @@ class ChangeStream:
         self._coming: Iterator[Batch] | None = None
         self._lock = threading.Lock()
         self._flushed = self._answered = 0
-        self._behind = self._asked = False
+        self._budget = LogBudget(source.config.cdc, source.context, names)
+        self._asked = False
         self._change: SchemaChangedError | None = None
         self.bytes_read = 0
         self.meter = LagMeter(0)
@@ -155,6 +158,7 @@ class ChangeStream:
         self._coming = None
         self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
         self._caught = Caught(place, self._source, self._tables)
+        self._messages = LogicalMessages(self._config.cdc.messages, place)
         self.meter = LagMeter(place.lsn)
 
     # ---- changes ------------------------------------------------------------------------------------------------
@@ -188,7 +192,13 @@ class ChangeStream:
 
     def _decoded(self, frames: Frames) -> Iterator[Batch]:
         for event in self._decoder.feed(frames):
+            if isinstance(event, Message):
+                yield from self._messages.take(event)
+                continue
+            if not isinstance(event, Settled):
+                yield from self._messages.passed()
             yield from self._batches(event)
+        yield from self._messages.passed()
         self._place.read_up_to(frames.wal_end)
         self._asked = frames.reply_wanted  # before it stops, the server waits for all to be acknowledged
 
@@ -274,25 +284,20 @@ class ChangeStream:
             if self._connection is not None:
                 self._connection.acknowledge(self._flushed)
             self.meter.looked(*log_end(self._source.session))
-            state, most = slot_state(self._source.session, self._names.slot), self._config.cdc.max_wal
-        if state is None:
-            return
-        behind = (most is not None and state.kept_bytes > most) or state.wal_status == "unreserved"
-        if behind and not self._behind:
-            self._context.emit(Noticed(self._context.workflow, "slot.behind", _told(state, most), self._context.node))
-        self._behind = behind
+            if (state := slot_state(self._source.session, self._names.slot)) is not None:
+                self._budget.look(state, self._drop)
+
+    def _drop(self) -> None:
+        """Give the slot up: the server needs the room."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        dropped(self._source.session, self._names.slot)
 
     def _answer(self) -> None:
         if self._connection is not None and self._flushed > self._answered:
             self._answered = self._flushed
             self._connection.acknowledge(self._flushed)
-
-
-def _told(state: SlotState, most: int | None) -> str:
-    kept = f"the server keeps {state.kept_bytes >> 20} MiB of log for the slot"
-    if state.wal_status == "unreserved":
-        return f"{kept}, and is about to remove it: the slot is lost then (max_slot_wal_keep_size)"
-    return f"{kept}, more than max_wal ({(most or 0) >> 20} MiB): the destination is slow, or a transaction stays open"
 
 
 __all__ = ["ChangeStream"]

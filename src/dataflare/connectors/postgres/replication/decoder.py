@@ -265,7 +265,9 @@ class Decoder:
             yield from self._truncated(run, at)
         else:
             flags, lsn, prefix = message.number(1), message.number(8), message.text()
-            yield Message(bool(flags & 1), lsn, prefix, message.raw(message.number(4)))
+            content, commits, within = message.raw(message.number(4)), run.commits, bool(flags & 1)
+            point = Point(int(commits.lsns[at]) if within else lsn, lsn)
+            yield Message(within, lsn, prefix, content, point, int(commits.times[at]) if within else None)
 
     def _relation(self, relation: Relation) -> Iterator[Event]:
         former = self._relations.get(relation.oid)

@@ -140,12 +140,18 @@ class Truncated:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What somebody wrote into the log with `pg_logical_emit_message`; `lsn` is where it stands."""
+    """What somebody wrote into the log with `pg_logical_emit_message`; `lsn` is where it stands.
+
+    `point` is that of its transaction's commit, or of itself where it belongs to none, and then its own `lsn`: points
+    of messages grow in the order in which they come. `commit_time` in microseconds since 1970.
+    """
 
     transactional: bool
     lsn: int
     prefix: str
     content: bytes
+    point: Point
+    commit_time: int | None
 
 
 @dataclass(frozen=True, slots=True)
