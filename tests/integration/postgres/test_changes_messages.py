@@ -10,7 +10,8 @@ import pytest
 from tests.changes import Followed, followers, wait_for
 from tests.postgres import Place, place
 
-from dataflare.connectors.postgres.changes.logical import HELD_MAX, MESSAGES
+from dataflare.connectors.postgres.changes.logical import HELD_MAX
+from dataflare.connectors.postgres.changes.place import MESSAGES
 from dataflare.connectors.postgres.replication.refusals import SlotLostError
 from dataflare.errors import StateError, WorkflowError
 from dataflare.plan_words import EdgeKind

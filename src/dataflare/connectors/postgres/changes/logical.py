@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dataflare.batch import Batch
 from dataflare.component import Stream
+from dataflare.connectors.postgres.changes.place import MESSAGES, Place
 from dataflare.connectors.postgres.replication.messages import Point, lsn_text
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
@@ -21,11 +22,9 @@ from dataflare.schema import Column, Schema
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dataflare.connectors.postgres.changes.place import Place
     from dataflare.connectors.postgres.replication.messages import Message
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
 
-MESSAGES = "messages"
 OURS = "dataflare"
 """The prefix of what the source writes itself, so that an end of the log is reached."""
 SCHEMA = Schema(
@@ -89,4 +88,4 @@ class LogicalMessages:
         yield Batch(rows, MESSAGES, self._place.position())
 
 
-__all__ = ["MESSAGES", "OURS", "LogicalMessages", "message_stream"]
+__all__ = ["OURS", "LogicalMessages", "message_stream"]

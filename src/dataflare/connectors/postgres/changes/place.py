@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from dataflare.connectors.postgres.changes.logical import MESSAGES
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
 from dataflare.connectors.postgres.replication.messages import Point, lsn_number, lsn_text
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Position
     from dataflare.connectors.postgres.replication.messages import Decoded, Settled
+
+MESSAGES = "messages"
+"""The output of what others write into the log."""
 
 
 @dataclass(slots=True)
