@@ -58,13 +58,18 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with psycopg.connect(self._url, autocommit=True) as connection:
-                connection.execute(f"set search_path to {self._schema}")
+            with self._connected() as connection:
                 while not self._done.wait(0.002):
                     self._transaction(connection)
                     self.transactions += 1
         except psycopg.Error as error:
             self.failure = str(error)
+
+    def write(self, transactions: int) -> None:
+        """Execute so many transactions now, instead of being started."""
+        with self._connected() as connection:
+            for _ in range(transactions):
+                self._transaction(connection)
 
     def stop(self) -> None:
         """End, and wait for it."""
@@ -72,6 +77,12 @@ class Writer(threading.Thread):
         self.join()
         assert not self.failure, self.failure
         assert self.transactions > 0
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(f"set search_path to {self._schema}")
+            yield connection
 
     def _transaction(self, connection: Any) -> None:
         rng = self._rng
@@ -154,10 +165,10 @@ def played_back(log: Iterable[Mapping[str, Any]], key: tuple[str, ...]) -> dict[
 
 
 def there(url: str, schema: str, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the rows of a table as JSON has them, by key."""
+    """Return the rows of a table, or of its copy, as JSON has them, by key."""
     with psycopg.connect(url) as connection:
         found = connection.execute(f"select to_jsonb(t) from {schema}.{name} t").fetchall()
-    return {tuple(row[k] for k in KEYS[name]): row for (row,) in found}
+    return {tuple(row[k] for k in KEYS[name.removesuffix("_copy")]): row for (row,) in found}
 
 
 def difference(log: Iterable[Mapping[str, Any]], url: str, schema: str, name: str) -> list[Any]:

@@ -71,6 +71,13 @@ class Writer(threading.Thread):
         except pymysql.err.MySQLError as error:
             self.failure = str(error)
 
+    def write(self, transactions: int) -> None:
+        """Execute so many transactions now, instead of being started."""
+        connection = connected(self._url)
+        with connection, connection.cursor() as cursor:
+            for _ in range(transactions):
+                self._transaction(cursor)
+
     def stop(self) -> None:
         """End, and wait for it."""
         self._done.set()

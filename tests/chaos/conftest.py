@@ -35,9 +35,13 @@ CHAOS = "dataflare.testing.chaos:main"
 
 @dataclass(frozen=True)
 class Case:
-    """A workflow in a folder of its own."""
+    """A workflow in a folder of its own.
+
+    One that `follows` changes is run until now; each of its runs is another one.
+    """
 
     folder: Path
+    follows: bool = False
 
     @property
     def file(self) -> Path:
@@ -50,8 +54,11 @@ class Case:
 
     def run(self, kill: str = "", seed: int = 0, run: str = "chaos") -> subprocess.CompletedProcess[str]:
         """Run once in a process of its own; it may be killed."""
-        killed = ["--kill", kill] if kill else []
-        return Forked(CHAOS, str(self.file), "--seed", str(seed), "--run", run, *killed).completed(timeout=120)
+        told = [
+            *(["--kill", kill] if kill else []),
+            *(["--until", "now", "--run", ""] if self.follows else ["--run", run]),
+        ]
+        return Forked(CHAOS, str(self.file), "--seed", str(seed), *told).completed(timeout=120)
 
     def run_through(self, kills: list[str], seed: int) -> int:
         """Run until it succeeds, killed as listed; return how often it was killed."""

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PRELOADED = [
-    "sqlite3", "yaml", "pydantic", "pytest", "duckdb", "pyarrow.acero", "pyarrow.compute", "pyarrow.csv",
-    "pyarrow.json", "pyarrow.parquet", "dataflare.cli.assembly", "dataflare.cli.running",
-    "dataflare.connectors.file.destination", "dataflare.connectors.file.source",
-    "dataflare.connectors.generator.source", "dataflare.executor.local", "dataflare.processors.aggregate",
+    "sqlite3", "yaml", "pydantic", "pytest", "duckdb", "psycopg", "asyncpg", "pymysql", "pyarrow.acero",
+    "pyarrow.compute", "pyarrow.csv", "pyarrow.json", "pyarrow.parquet", "dataflare.cli.assembly",
+    "dataflare.cli.running", "dataflare.connectors.file.destination", "dataflare.connectors.file.source",
+    "dataflare.connectors.generator.source", "dataflare.connectors.mariadb.changes.following",
+    "dataflare.connectors.postgres.changes.following", "dataflare.executor.local", "dataflare.processors.aggregate",
     "dataflare.state.sqlite", "dataflare.testing.chaos", "dataflare.workflow",
 ]  # fmt: skip
-"""Nothing that starts threads of its own: drivers of databases are left to who needs them."""
+"""Nothing that starts threads of its own: the driver of PostgreSQL that speaks Arrow is left to who needs it."""
 
 STREAMS = ("stdout", "stderr")
 SERVER = multiprocessing.get_context("forkserver")

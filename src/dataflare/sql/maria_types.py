@@ -130,11 +130,14 @@ class MariaDialect(Dialect):
         return f"update {self.reference(table)} t join ({head} {query}) u on {condition} set {told}"  # noqa: S608
 
     def deletion(self, table: Table, key: Sequence[str], query: str, head: str = "") -> str:
-        """Rows are joined, as `in` would look through all keys for each row."""
-        names = [self.quote(k) for k in key]
-        same = " and ".join(f"t.{name} = u.{name}" for name in names)
+        """Rows are joined, as `in` would look through all keys for each row.
+
+        The table keeps its name: by another one nobody could delete where the connection has no database of its own.
+        """
+        names, of = [self.quote(k) for k in key], self.reference(table)
+        same = " and ".join(f"{of}.{name} = u.{name}" for name in names)
         keys = f"select distinct {', '.join(names)} from ({query}) k"  # noqa: S608
-        return f"delete t from {self.reference(table)} t join ({head} {keys}) u on {same}"
+        return f"delete {of} from {of} join ({head} {keys}) u on {same}"
 
     def materialized(self, *, once: bool) -> str:
         """The server decides."""

@@ -74,8 +74,10 @@ class _NoLease:
         """Do nothing."""
 
 
-async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool = True) -> Outcome:
-    """Run a workflow file with the state that it names."""
+async def run(
+    path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool = True, catch_up: bool = False
+) -> Outcome:
+    """Run a workflow file with the state that it names; `catch_up`: as far as its endless sources go now."""
     from dataflare.component import Config, Registry, StageContext, state_store
     from dataflare.executor.contract import RunContext
     from dataflare.executor.local import LocalExecutor
@@ -99,6 +101,7 @@ async def run(path: Path, runtime: LocalRuntime, run_name: str, *, leased: bool 
         run=run_name,
         replan=text.replan,
         reload=text.reload,
+        catch_up=catch_up,
     )
     try:
         return await LocalExecutor(Config()).execute(plan, context)
@@ -113,11 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", default="chaos")
+    parser.add_argument("--until", choices=["now"], help="how far sources are read that do not end")
     parser.add_argument("--without-lease", action="store_true")
     parser.add_argument("--skew", type=float, default=SKEW_SECONDS)
     given = parser.parse_args(arguments)
     runtime = MortalRuntime(given.kill, given.seed, skew_seconds=given.skew)
-    outcome = asyncio.run(run(given.file, runtime, given.run, leased=not given.without_lease))
+    leased, catch_up = not given.without_lease, given.until == "now"
+    outcome = asyncio.run(run(given.file, runtime, given.run, leased=leased, catch_up=catch_up))
     if outcome.status != "succeeded":
         sys.stderr.write(f"{outcome.status}: {outcome.error}\n")
         return 1

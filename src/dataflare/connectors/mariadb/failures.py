@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _CURES: tuple[tuple[tuple[int, ...], type[DataFlareError], str], ...] = (
     ((1045, 1698, 2061), UnavailableError, "check user and password"),
     ((1044, 1142, 1143, 1227, 1370), UnavailableError, "give the user of the connection the privilege"),
-    ((1049,), UnavailableError, "check the database's name"),
+    ((1046, 1049), UnavailableError, "check the database's name"),
     ((1036, 1290, 1792, 1836), UnavailableError, "the server only lets this session read: write to the primary"),
     ((1021, 1114), UnavailableError, "the server's disk is full: make room; nothing that was committed is lost"),
     ((1205, 1213, 1020), ExternalError, "another transaction was in the way: end it, or let lock_timeout be longer"),
