@@ -114,6 +114,12 @@ def refuse_slot(state: SlotState | None, name: str, lsn: int) -> SlotState:
         raise StateError(f"the slot {name} is gone, and with it the changes since the last run", hint=ANEW)
     if (wrong := refused(state, name)) is not None:
         raise wrong
+    if state.confirmed_lsn > lsn and state.active_pid is not None:
+        raise StateError(
+            f"the slot {name} is read by somebody else, process {state.active_pid} of the server, who was told what "
+            f"came behind {lsn_text(lsn)}",
+            hint=f"let each workflow have a slot of its own, cdc.slot_name; if this one was the first, {ANEW}",
+        )
     if state.confirmed_lsn > lsn:
         raise StateError(
             f"the slot {name} stands at {lsn_text(state.confirmed_lsn)}, and the state of the workflow before that, at "
