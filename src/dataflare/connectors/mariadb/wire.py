@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pymysql.connections
 import pymysql.cursors
 
+from dataflare.sql.patience import bound
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +21,13 @@ class Wire(pymysql.connections.Connection):  # type: ignore[misc]
     outgoing: memoryview | None = None
     decoders: Any
     _result: Any
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect; a server that takes the connection and says nothing is waited for no longer than for one."""
+        self._read_timeout = self._write_timeout = self.connect_timeout
+        super().connect(sock)
+        self._read_timeout = self._write_timeout = None
+        bound(self._sock)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Execute a statement; return its rows as values of Python."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import socket
 import ssl
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ from dataflare.clock import SystemClock
 from dataflare.connectors.postgres.failures import translated
 from dataflare.connectors.postgres.statements import SETTINGS, Statements
 from dataflare.errors import ExternalError, StateError, UnavailableError
+from dataflare.sql.patience import PATIENCE, bound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -121,16 +121,11 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def __init__(self, told: dict[str, str]) -> None:
         super().__init__()
-        self._idle, self._user = int(told["keepalives_idle"]), int(told["tcp_user_timeout"])
+        self._patience = {name: int(told[name]) for name in PATIENCE}
 
     async def create_connection(self, *arguments: Any, **options: Any) -> Any:
         made = await super().create_connection(*arguments, **options)
-        found = made[0].get_extra_info("socket")
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self._idle)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._user)
+        bound(made[0].get_extra_info("socket"), self._patience)
         return made
 
 

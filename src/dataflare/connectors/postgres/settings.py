@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from dataflare.component import Config, Duration, Field, Size
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.lookup import SqlLookupConfig
+from dataflare.sql.patience import PATIENCE
 from dataflare.sql.quoting import split_name
 from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
-_DEFAULTS = {"keepalives_idle": "30", "tcp_user_timeout": "60000"}
-"""A server that is gone is noticed after a minute, not after two hours."""
+_DEFAULTS = {name: str(value) for name, value in PATIENCE.items()}
 _COPY_OPTIONS = {
     *("host", "port", "dbname", "user", "password", "passfile", "options", "application_name", "connect_timeout"),
     *("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", *_DEFAULTS),
