@@ -10,7 +10,7 @@ import pytest
 from dataflare.connectors.postgres.replication import spool as spools
 from dataflare.connectors.postgres.replication.frames import Frames
 from dataflare.connectors.postgres.replication.spool import Spool
-from dataflare.errors import ExternalError, StateError
+from dataflare.errors import StateError, UnavailableError
 from dataflare.security.codec import MAGIC
 
 PLAIN = tempfile.TemporaryFile
@@ -103,5 +103,5 @@ def test_a_full_disk_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(spools.tempfile, "TemporaryFile", full)
     spool = Spool(None)
-    with pytest.raises(ExternalError, match=r"No space left.*streaming: false"):
+    with pytest.raises(UnavailableError, match=r"No space left.*streaming: false"):
         kept(spool, 1, [message(1, "x" * (2 << 20))])

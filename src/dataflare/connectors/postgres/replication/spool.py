@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from dataflare.connectors.postgres.replication.frames import PADDING, Frames
 from dataflare.connectors.postgres.replication.messages import malformed
-from dataflare.errors import ExternalError
+from dataflare.errors import UnavailableError
 from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Spool:
     """Takes in parts of open transactions.
 
     What goes to disk passes the codec, as every durable byte. The files have no name: the system removes them when the
-    process ends, however it does; the server tells all of it again then. Raises ExternalError where the disk is full.
+    process ends, however it does; the server tells all of it again then. Raises UnavailableError where a disk is full.
     """
 
     def __init__(self, folder: Path | None, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
@@ -148,7 +148,8 @@ class _Kept:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take is wanted no more
+                self._file.close()
 
     def _all(self) -> Iterator[Frames]:
         if self._file is not None:
@@ -180,9 +181,10 @@ def _on_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ExternalError(
+        raise UnavailableError(
             f"a transaction that is open could not be kept on disk: {error.strerror or type(error).__name__}",
-            hint=f"make room in {tempfile.gettempdir()} (TMPDIR), or leave it to the server: cdc: {{streaming: false}}",
+            hint=f"make room in {tempfile.gettempdir()} (TMPDIR), or let the server keep it (cdc: {{streaming: false}})"
+            "; then run again: nothing that was committed is lost",
         ) from None
 
 
