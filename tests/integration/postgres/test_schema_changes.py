@@ -116,3 +116,56 @@ def test_state_of_nodes_goes_on_under_other_columns(shop: Shop) -> None:
     wait_until(lambda: len(shop.log()) == 4, shop.process)
     shop.stop()
     assert shop.copy("id, length(label), note") == [(1, 9000, None), (2, 9000, "late")]
+
+
+@pytest.mark.parametrize("options", ["", "?options=-c%20logical_decoding_work_mem%3D64kB"], ids=["whole", "streamed"])
+def test_columns_that_a_rollback_or_a_savepoint_undid_were_never_there(shop: Shop, options: str) -> None:
+    shop.url += options
+    shop.workflow("{ddl: evolve}")
+    shop.begin()
+    many = "insert into {}.orders select n, repeat('x', 90), n from generate_series(%d, %d) n"
+    noted = "insert into {}.orders (id, name, note) select n, 'undone', 'x' from generate_series(%d, %d) n"
+    with psycopg.connect(shop.spot.url) as undone:
+        for statement in (many % (10, 2009), "alter table {}.orders add note text", noted % (2010, 4009)):
+            undone.execute(statement.replace("{}", shop.spot.schema))
+        undone.rollback()
+    shop.change("insert into {}.orders values (3, 'three', 3)")
+    shop.wait(3)
+    steps = [many % (10, 2009), "savepoint s", "alter table {}.orders add note text", noted % (2010, 4009)]
+    steps += ["alter table {}.orders drop qty", "update {}.orders set name = 'undone' where id < 100"]
+    shop.change(";".join([*steps, "rollback to s", many % (5000, 5999), "insert into {}.orders values (4, 'four', 4)"]))
+    shop.wait(4)
+    said = shop.stop()
+
+    assert told(said) == []
+    assert [e for e in said if e["event"] == "attempt_failed"] == []
+    ids = [1, 2, 3, *range(10, 2010), *range(5000, 6000), 4]
+    assert [r["id"] for r in shop.log()] == ids
+    assert not any("note" in r or r["name"] == "undone" for r in shop.log())
+    assert shop.copy("id, qty")[1:3] == [(2, 2), (3, 3)]
+    assert len(shop.copy("id")) == len(ids)
+
+
+@pytest.mark.parametrize("options", ["", "?options=-c%20logical_decoding_work_mem%3D64kB"], ids=["whole", "streamed"])
+def test_columns_that_change_while_the_table_is_read_the_first_time(shop: Shop, options: str) -> None:
+    shop.spot.run("insert into {}.orders select n, repeat('x', 90), n from generate_series(10, 4009) n")
+    shop.url += options
+    shop.workflow("{ddl: evolve}")
+    file = shop.folder / "workflow.yaml"
+    file.write_text(file.read_text().replace("tables:", "split_rows: 500, fetch_rows: 40, tables:"))
+    shop.begin()
+    shop.change(
+        "update {}.orders set name = 'before' where id % 2 = 0; alter table {}.orders add note text; "
+        "update {}.orders set note = 'n' || id where id % 3 = 0; insert into {}.orders values (5, 'five', 5, 'new')"
+    )
+    assert shop.process is not None
+    assert len(shop.log()) < 4000, "the table had been read by then"
+    shop.wait(5)
+    shop.change("alter table {}.orders rename qty to many; update {}.orders set many = 7 where id % 5 = 0")
+    wait_until(lambda: any("many" in r for r in shop.log()), shop.process)
+    said = shop.stop()
+
+    assert [e for e in said if e["event"] == "attempt_failed"] == []
+    assert shop.run().code == 0
+    columns = "id, name, many, note"
+    assert shop.copy(columns) == shop.spot.run(f"select {columns} from {{}}.orders order by id")
