@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parents[1]
 PAGE = TOP / "docs" / "soak.md"
 TESTS = ("tests/soak", "tests/mutations/test_planted_bugs.py")
-SCHEDULES, KILLS, SEED = 20_000, 100, 1_000_000
+SCHEDULES, KILLS, ROWS, SEED = 20_000, 100, 1_000_000, 1_000_000
 SERVICES = [sys.executable, str(TOP / "scripts" / "services.py")]
 INTRODUCTION = """\
 What the last run of `make soak` did. A *schedule* is a workflow drawn from a seed, run by the real engine on a
 simulated clock, with crashes, sleepers that wake, and jumps of the clock; at its end every row must be where it
 belongs, once. A *kill* is SIGKILL to a real process at a call of a step that a seed draws; in the end every destination
-must equal, by checksum, what an undisturbed run makes."""
+must equal, by checksum, what an undisturbed run makes, and every table that follows another must equal that one."""
+CHANGES = """\
+Kills while tables are read and followed, each path with writers between; a result is compared, and every change of a
+log played back, each time that a run came to its end. Where changes are applied, `merge`, `scd2` and soft deletes must
+end as models of them say."""
 NAMES = {"files": "files", "sqlite": "SQLite", "postgres": "PostgreSQL", "three": "all three together"}
 
 
@@ -35,14 +39,15 @@ def main(arguments: Sequence[str]) -> int:
     """Start the servers, run, stop them, write the page; the exit status is that of the tests."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--schedules", type=int, default=SCHEDULES)
-    parser.add_argument("--kills", type=int, default=KILLS, help="for each destination")
+    parser.add_argument("--kills", type=int, default=KILLS, help="for each destination, and each path of changes")
+    parser.add_argument("--rows", type=int, default=ROWS, help="of a large transaction")
     parser.add_argument("--seed", type=int, default=SEED, help="of the first schedule, and of the kills")
     given = parser.parse_args(arguments)
     began = time.monotonic()
     status, lines, last = run(given)
     text = page(given, lines, last, status=status, seconds=time.monotonic() - began)
     print(text)
-    if status == 0 and given.schedules >= SCHEDULES and given.kills >= KILLS:
+    if status == 0 and given.schedules >= SCHEDULES and given.kills >= KILLS and given.rows >= ROWS:
         PAGE.write_text(text, encoding="utf-8")
     return status
 
@@ -101,6 +106,11 @@ def page(given: argparse.Namespace, lines: list[dict[str, Any]], last: str, *, s
         destinations(lines),
         "Where they hit:",
         places(lines),
+        "## Changes",
+        CHANGES,
+        changes(lines),
+        "One transaction of many rows, and the most memory that the run ever had (300 MB are allowed):",
+        large(lines),
         "## Planted bugs",
         "Bugs planted in the engine, and the first seed, from 0 on, at which the simulation found each.",
         table(("bug", "seed"), sorted((n["name"], str(n["seed"])) for n in lines if n["kind"] == "planted")),
@@ -113,14 +123,40 @@ def destinations(lines: list[dict[str, Any]]) -> str:
     rows = []
     for name, shown in NAMES.items():
         mine = [n for n in lines if n["kind"] == "kills" and n["destinations"] == name]
-        kills = sum(sum(n["kills"].values()) for n in mine)
-        figures = [sum(n[word] for n in mine) for word in ("runs", "attempts", "results", "epochs")]
-        runs, attempts, results, epochs = figures
-        cells = (kills, runs, attempts - results, results, epochs)
+        runs, attempts, results, epochs = figures(mine)
+        cells = (killed(mine), runs, attempts - results, results, epochs)
         rows.append((shown, *(f"{c:,}" for c in cells)))
     sums = {n["checksums"]["rows"] for n in lines if n["kind"] == "kills"}
     head = ("destinations", "kills", "processes", "resumes", "results compared", "epochs committed")
     return table(head, rows) + f"\n\nSHA-256 of the rows, the same in every result: {', '.join(sorted(sums))}"
+
+
+def killed(lines: list[dict[str, Any]]) -> int:
+    """Return how many kills there were."""
+    return sum(sum(n["kills"].values()) for n in lines)
+
+
+def figures(lines: list[dict[str, Any]]) -> list[int]:
+    """Return processes, attempts, results and epochs."""
+    return [sum(n[word] for n in lines) for word in ("runs", "attempts", "results", "epochs")]
+
+
+def changes(lines: list[dict[str, Any]]) -> str:
+    """Return the table of kills by path of changes."""
+    found = [n for n in lines if n["kind"] == "change kills"]
+    rows = []
+    for path in sorted({n["path"] for n in found}):
+        mine = [n for n in found if n["path"] == path]
+        runs, _, results, epochs = figures(mine)
+        steps = len(sum((Counter(n["kills"]) for n in mine), Counter[str]()))
+        rows.append((path, *(f"{c:,}" for c in (killed(mine), steps, runs, results, epochs))))
+    return table(("path", "kills", "at different steps", "processes", "results compared", "epochs committed"), rows)
+
+
+def large(lines: list[dict[str, Any]]) -> str:
+    """Return the table of large transactions."""
+    found = sorted((n["path"], n["rows"], n["peak_bytes"]) for n in lines if n["kind"] == "large transactions")
+    return table(("path", "rows", "peak, MB"), [(path, f"{rows:,}", f"{peak / 1e6:.0f}") for path, rows, peak in found])
 
 
 def places(lines: list[dict[str, Any]]) -> str:
@@ -149,8 +185,9 @@ def commit() -> str:
 
 def command(given: argparse.Namespace) -> str:
     """Return how the run was asked for."""
-    other = given.seed != SEED or given.schedules != SCHEDULES or given.kills != KILLS
-    words = f' SOAK="--schedules {given.schedules} --kills {given.kills} --seed {given.seed}"' if other else ""
+    whole = {"schedules": SCHEDULES, "kills": KILLS, "rows": ROWS, "seed": SEED}
+    asked = " ".join(f"--{name} {getattr(given, name)}" for name in whole)
+    words = f' SOAK="{asked}"' if any(getattr(given, name) != value for name, value in whole.items()) else ""
     return f"`make soak{words}`"
 
 

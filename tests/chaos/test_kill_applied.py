@@ -16,7 +16,7 @@ from tests.chaos.conftest import Case
 from tests.chaos.trials import random_kills
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHANGES, SEED = 6000, 71
@@ -37,7 +37,7 @@ def rows():
 WORKFLOW = """
 id: changes
 runtime:
-  checkpoint: {{interval: 2ms, timeout: 30s, retain: 3}}
+  checkpoint: {interval: 2ms, timeout: 30s, retain: 3}
 sources:
   shop:
     type: python
@@ -45,30 +45,43 @@ sources:
       module: shop.py
       key: [id]
       columns:
-        {{id: int64, name: string, note: string, _op: string, _commit_ts: timestamp, _tx: string,
-         _unchanged: list<string>}}
+        {id: int64, name: string, note: string, _op: string, _commit_ts: timestamp, _tx: string,
+         _unchanged: list<string>}
 destinations:
-  table: {{type: {type}, inputs: [shop], write_mode: {first}, key: [id], config: {{{place}, table: {schema}first}}}}
-  other: {{type: {type}, inputs: [shop], write_mode: {second}, key: [id], config: {{{place}, table: {schema}second}}}}
 """
-"""The first destination decides, the second is staged."""
+DESTINATION = """
+  {name}:
+    type: {kind}
+    inputs: [shop]
+    write_mode: {mode}
+    key: [id]
+    config: {{{place}, table: {schema}{name}{more}}}
+"""
+APPLIED = {"merged": ("merge", ""), "versions": ("scd2", ""), "soft": ("merge", ", deletes: soft")}
+"""Write modes, and more of their settings, by table. The first destination decides, the others are staged."""
+PLACES = {"sqlite": "path: out.db", "postgres": 'url: "${DATAFLARE_TEST_POSTGRES}"'}
+COLUMNS = {
+    "merged": "id, name, note",
+    "versions": "id, name, note, is_current",
+    "soft": "id, name, note, _deleted_at is not null",
+}
+ORDERS = [("merged", "versions", "soft"), ("versions", "soft", "merged")]
+Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def expected() -> dict[str, list[tuple[Any, ...]]]:
+def expected() -> Rows:
     """Return the rows of the models."""
-    merged, versions = Merged(), Versions()
+    merged, soft, versions = Merged(), Merged(deletes="soft"), Versions()
     changes = ChangeLog(random.Random(SEED), keys=60).take(CHANGES)
     merged.apply(changes)
+    soft.apply(changes)
     versions.apply(changes, TABLE.names)
-    return {
-        "merge": [tuple(row[n] for n in TABLE.names) for row in merged.rows.values()],
-        "scd2": [(*(row[n] for n in TABLE.names), row["current"]) for row in versions.rows],
+    found = {
+        "merged": [tuple(row[n] for n in TABLE.names) for row in merged.rows.values()],
+        "versions": [(*(row[n] for n in TABLE.names), row["current"]) for row in versions.rows],
+        "soft": [(*(row[n] for n in TABLE.names), row["deleted_at"] is not None) for row in soft.rows.values()],
     }
-
-
-def columns(mode: str) -> str:
-    """Return the columns of a table."""
-    return ", ".join([*TABLE.names, *(["is_current"] if mode == "scd2" else [])])
+    return {name: ordered(rows) for name, rows in found.items()}
 
 
 def ordered(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -78,51 +91,58 @@ def ordered(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def schema() -> Iterator[str]:
-    """Return a schema of its own on the server, dropped afterwards."""
+    """Return a name; schemas of the server whose names begin so are dropped afterwards."""
     import psycopg
 
     name = f"kills_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(URL, autocommit=True) as connection:
-        connection.execute(f"create schema {name}")
         yield name
-        connection.execute(f"drop schema {name} cascade")
+        for (each,) in connection.execute("select nspname from pg_namespace where nspname like %s", (f"{name}%",)):
+            connection.execute(f"drop schema {each} cascade")
 
 
-def killed(case: Case, seed: int, **told: str) -> None:
-    """Run a workflow over ten kills."""
+def prepare(case: Case, kind: str, schema: str, order: Sequence[str]) -> None:
+    """Write the workflow, whose destinations are in this order; make the schema, where there is one."""
     (case.folder / "shop.py").write_text(SHOP)
-    case.file.write_text(WORKFLOW.format(**told))
+    told = {"kind": kind, "place": PLACES[kind], "schema": f"{schema}." if kind == "postgres" else ""}
+    ends = [DESTINATION.format(name=n, mode=APPLIED[n][0], more=APPLIED[n][1], **told) for n in order]
+    case.file.write_text(WORKFLOW + "".join(ends))
+    if kind == "postgres":
+        import psycopg
+
+        with psycopg.connect(URL, autocommit=True) as connection:
+            connection.execute(f"create schema {schema}")
+
+
+def applied(case: Case, kind: str, schema: str) -> Rows:
+    """Return the rows of all tables."""
+    if kind == "sqlite":
+        with closing(sqlite3.connect(case.folder / "out.db")) as connection:
+            found = {n: connection.execute(f"select {c} from {n}").fetchall() for n, c in COLUMNS.items()}
+        found = {n: [(*row[:3], *(bool(value) for value in row[3:])) for row in rows] for n, rows in found.items()}
+    else:
+        import psycopg
+
+        with psycopg.connect(URL) as server:
+            found = {n: server.execute(f"select {c} from {schema}.{n}").fetchall() for n, c in COLUMNS.items()}
+    return {name: ordered(rows) for name, rows in found.items()}
+
+
+def killed(case: Case, kind: str, schema: str, order: Sequence[str], seed: int) -> None:
+    """Run over ten kills, and compare."""
+    prepare(case, kind, schema, order)
     times = case.run_through(random_kills(random.Random(seed), 10), seed=seed)
     assert times >= 1, "nothing was ever killed"
+    assert applied(case, kind, schema) == expected()
 
 
-def of_file(folder: Path, mode: str, table: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a table of the file."""
-    with closing(sqlite3.connect(folder / "out.db")) as connection:
-        found = connection.execute(f"select {columns(mode)} from {table}").fetchall()
-    return [(*row[:3], *(bool(value) for value in row[3:])) for row in found]
-
-
-@pytest.mark.parametrize(("first", "second"), [("merge", "scd2"), ("scd2", "merge")])
-def test_ten_random_kills_change_nothing_in_sqlite(tmp_path: Path, first: str, second: str) -> None:
-    killed(Case(tmp_path), 41, type="sqlite", first=first, second=second, place="path: out.db", schema="")
-
-    wanted = expected()
-    assert ordered(of_file(tmp_path, first, "first")) == ordered(wanted[first])
-    assert ordered(of_file(tmp_path, second, "second")) == ordered(wanted[second])
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_ten_random_kills_change_nothing_in_sqlite(tmp_path: Path, order: tuple[str, ...]) -> None:
+    killed(Case(tmp_path), "sqlite", "", order, 41)
 
 
 @pytest.mark.postgres
 @pytest.mark.skipif(not URL, reason="DATAFLARE_TEST_POSTGRES names no server")
-@pytest.mark.parametrize(("first", "second"), [("merge", "scd2"), ("scd2", "merge")])
-def test_ten_random_kills_change_nothing_in_postgres(tmp_path: Path, schema: str, first: str, second: str) -> None:
-    import psycopg
-
-    place = 'url: "${DATAFLARE_TEST_POSTGRES}"'
-    killed(Case(tmp_path), 44, type="postgres", first=first, second=second, place=place, schema=f"{schema}.")
-
-    wanted = expected()
-    with psycopg.connect(URL) as connection:
-        for mode, table in ((first, "first"), (second, "second")):
-            found = connection.execute(f"select {columns(mode)} from {schema}.{table}").fetchall()
-            assert ordered(found) == ordered(wanted[mode])
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_ten_random_kills_change_nothing_in_postgres(tmp_path: Path, schema: str, order: tuple[str, ...]) -> None:
+    killed(Case(tmp_path), "postgres", schema, order, 44)

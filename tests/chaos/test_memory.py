@@ -30,10 +30,15 @@ destinations:
 
 
 def peak_bytes(folder: Path, workflow: str) -> int:
-    """Run in a process of its own; return the most memory that it had."""
+    """Run a workflow in a folder that is made for it; return the most memory that it had."""
     folder.mkdir()
     (folder / "workflow.yaml").write_text(workflow)
-    command = [sys.executable, "-m", "dataflare.cli", "run", str(folder / "workflow.yaml"), "--json"]
+    return peak_of_run(folder)
+
+
+def peak_of_run(folder: Path, *arguments: str) -> int:
+    """Run the workflow of a folder in a process of its own; return the most memory that it had."""
+    command = [sys.executable, "-m", "dataflare.cli", "run", str(folder / "workflow.yaml"), "--json", *arguments]
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=silent)
     _, status, used = os.wait4(pid, 0)

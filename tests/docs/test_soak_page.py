@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-GIVEN = argparse.Namespace(schedules=40, kills=3, seed=7)
+GIVEN = argparse.Namespace(schedules=40, kills=3, rows=500, seed=7)
 STEPS = {"before seal": 2, "at a moment": 1}
 FIGURES = {"runs": 5, "attempts": 4, "results": 2, "epochs": 9}
 LINES: list[dict[str, Any]] = [
@@ -18,6 +18,9 @@ LINES: list[dict[str, Any]] = [
         {"kind": "kills", "destinations": name, "checksums": {"rows": "abc"}, "kills": STEPS, **FIGURES}
         for name in ("files", "three")
     ),
+    {"kind": "change kills", "path": "postgres to files", "kills": STEPS, **FIGURES},
+    {"kind": "change kills", "path": "postgres to files", "kills": {"after seal": 1}, **FIGURES},
+    {"kind": "large transactions", "path": "mariadb to files", "rows": 500, "peak_bytes": 123_400_000},
     {"kind": "planted", "name": "late fence", "seed": 275},
 ]
 
@@ -36,9 +39,11 @@ def test_the_page_tells_what_was_counted() -> None:
     page = soak().page(GIVEN, LINES, "9 passed in 1.0s", status=0, seconds=90.0)
     assert "| failures | 0 |" in page
     assert "| schedules | 40 from seed 7 |" in page
-    assert '`make soak SOAK="--schedules 40 --kills 3 --seed 7"`' in page
+    assert '`make soak SOAK="--schedules 40 --kills 3 --rows 500 --seed 7"`' in page
     assert "| all three together | 3 | 5 | 2 | 2 | 9 |" in page
     assert "| before seal | 2 | 0 | 0 | 2 |" in page
+    assert "| postgres to files | 4 | 3 | 10 | 4 | 18 |" in page
+    assert "| mariadb to files | 500 | 123 |" in page
     assert "| late fence | 275 |" in page
     assert "abc" in page
 

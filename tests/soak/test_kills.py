@@ -6,34 +6,24 @@ import hashlib
 import json
 import os
 import random
-import signal
 import sqlite3
 import uuid
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from dataflare.security.codec import Codec
-from dataflare.state.checkpoint import CheckpointManager
-from dataflare.state.sqlite import SqliteStore, SqliteStoreConfig
-from tests.chaos.conftest import HEAD, STEPS, Case, source_csv
+from tests.chaos.conftest import HEAD, Case, source_csv
 from tests.chaos.test_kill_files import FILES, content
-from tests.soak.figures import amount, note
+from tests.soak.attacking import ROUNDS, SEED, Tally
+from tests.soak.figures import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 URL = os.environ.get("DATAFLARE_TEST_POSTGRES", "")
-KILLS = amount("KILLS", 100)
-SEED = amount("SEED", 1_000_000)
-ROUNDS = 5
-CALLS_MAX = {"begin_attempt": 1, "newest": 1, "finish": 2, "mark_finished": 1, "abort": 2}
-"""How often a step is called at least in a run, where that is less than eight times."""
-
 SQLITE = """
   table: {type: sqlite, inputs: [big], config: {path: out.db, table: rows}}
   totals: {type: sqlite, inputs: [per_name], config: {path: out.db, table: names}}
@@ -50,17 +40,6 @@ pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not URL, reason="DATAFLARE_TEST_POSTGRES names no server"),
 ]
-
-
-@dataclass
-class Tally:
-    """What a round did."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    runs: int = 0
-    results: int = 0
-    attempts: int = 0
-    epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,17 +68,6 @@ class Bench:
                 found["postgres"] = tables(connection, f"{self.schema}.")
         return found
 
-    def state(self) -> tuple[int, int]:
-        """Return the attempt and the number of the last committed epoch."""
-        store = SqliteStore(SqliteStoreConfig(path=str(self.case.folder / ".dataflare")))
-        store.open()
-        try:
-            last = CheckpointManager(store, Codec(), "kills").committed()
-        finally:
-            store.close()
-        assert last is not None
-        return last.attempt, last.epoch
-
 
 def tables(connection: Any, prefix: str) -> dict[str, str]:
     """Return the checksums of the two tables of a database."""
@@ -112,14 +80,6 @@ def checksum(rows: list[Any]) -> str:
     for line in sorted(json.dumps(row) for row in rows):
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
-
-
-def draw(rng: random.Random) -> str:
-    """Draw a kill: mostly at a call of a step, sometimes at a moment."""
-    if rng.random() < 0.1:
-        return f"time:{0.4 + rng.random():.3f}"
-    when, step = rng.choice(STEPS)
-    return f"{when}:{step}:{rng.randint(1, CALLS_MAX.get(step, 8))}"
 
 
 @pytest.fixture
@@ -147,29 +107,16 @@ def test_kills_change_nothing(
     tmp_path: Path, schema: str, expected: dict[str, str], destinations: str, round_number: int
 ) -> None:
     seed = f"{SEED}/{destinations}/{round_number}"
-    rng, tally, wanted = random.Random(seed), Tally(), KILLS // ROUNDS
-    while sum(tally.kills.values()) < wanted:
+    tally = Tally(random.Random(seed))
+    while not tally.complete:
         bench = Bench(Case(tmp_path / str(tally.results)), destinations, f"{schema}_{tally.results}")
         bench.case.folder.mkdir()
         with psycopg.connect(URL, autocommit=True) as connection:
             connection.execute(f"create schema {bench.schema}")
         bench.prepare()
-        until_done(bench, rng, tally, wanted)
+        while not tally.run(bench.case):
+            pass
         for holder, found in bench.checksums().items():
             assert found == {name: expected[name] for name in found}, f"{holder} differs; seed {seed}"
-        attempt, epochs = bench.state()
-        tally.results, tally.attempts, tally.epochs = tally.results + 1, tally.attempts + attempt, tally.epochs + epochs
-    note("kills", destinations=destinations, checksums=expected, **vars(tally))
-
-
-def until_done(bench: Bench, rng: random.Random, tally: Tally, wanted: int) -> None:
-    """Run a workflow, killed again and again, until it succeeds."""
-    while True:
-        kill = draw(rng) if sum(tally.kills.values()) < wanted else ""
-        done = bench.case.run(kill, seed=rng.randrange(1 << 30))
-        tally.runs += 1
-        if done.returncode == 0:
-            return
-        assert done.returncode == -signal.SIGKILL, f"{kill}: {done.stderr}"
-        when, _, rest = kill.partition(":")
-        tally.kills["at a moment" if when == "time" else f"{when} {rest.partition(':')[0]}"] += 1
+        tally.compared(bench.case, "kills")
+    note("kills", destinations=destinations, checksums=expected, **tally.figures())
