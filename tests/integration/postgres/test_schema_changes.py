@@ -146,13 +146,12 @@ def test_columns_that_a_rollback_or_a_savepoint_undid_were_never_there(shop: Sho
     assert len(shop.copy("id")) == len(ids)
 
 
-@pytest.mark.parametrize("options", ["", "?options=-c%20logical_decoding_work_mem%3D64kB"], ids=["whole", "streamed"])
-def test_columns_that_change_while_the_table_is_read_the_first_time(shop: Shop, options: str) -> None:
+def test_columns_that_change_while_the_table_is_read_the_first_time(shop: Shop) -> None:
     shop.spot.run("insert into {}.orders select n, repeat('x', 90), n from generate_series(10, 12009) n")
-    shop.url += options
+    shop.spot.run("analyze {}.orders")  # which makes several parts of it: the change comes between two
     shop.workflow("{ddl: evolve}")
     file = shop.folder / "workflow.yaml"
-    file.write_text(file.read_text().replace("tables:", "split_rows: 1000, fetch_rows: 25, tables:"))
+    file.write_text(file.read_text().replace("tables:", "split_rows: 1000, fetch_rows: 40, tables:"))
     shop.begin()
     shop.change(
         "update {}.orders set name = 'before' where id % 2 = 0; alter table {}.orders add note text; "
