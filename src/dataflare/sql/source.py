@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dataflare.sql.reading import Values
 
 SPLITS_MAX = 256
+ALL = (1 << 63) - 1  # more rows than there are
 
 Convert = Callable[[Any, str, str], "pa.Array"]
 """Makes an array of values, a type text and a name."""
@@ -230,6 +231,14 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         limit = self.context.hints.limit
         return most if limit is None else max(1, min(most, limit))
 
+    def most_wanted(self, most: int) -> int:
+        """Return how many rows of `most` one statement for all of them is to yield.
+
+        All, where some may be put aside: others are wanted in their place.
+        """
+        sure = not self._contract.puts_aside() and self._contract.data_type != "discard"
+        return self.rows_wanted(most) if sure else most
+
     def within(self, split: Split, relation: R, values: Values) -> list[str]:
         """Return what the rows of a split of mode incremental fulfil, of a relation as `planned` returns it."""
         if "window" in split.data:
@@ -388,4 +397,4 @@ def _made(convert: Convert, column: Column, values: Any) -> pa.Array:
     return convert(values, column.type, column.name)
 
 
-__all__ = ["SPLITS_MAX", "SqlSource"]
+__all__ = ["ALL", "SPLITS_MAX", "SqlSource"]

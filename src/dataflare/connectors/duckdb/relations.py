@@ -46,6 +46,7 @@ _WORDING = Wording(
     lambda column, kind: f"encode({column})" if kind == "string" else column,
     _value,
     _odd,
+    "decode({}) like decode({})",
 )
 
 
@@ -60,11 +61,11 @@ class DuckdbRelation(ReadRelation):
     by_row_id: bool = False
 
     def compares(self, column: str, sign: str) -> bool:
-        """Compare as the engine does, which is DuckDB as well."""
+        """Compare as the engine does, which is DuckDB as well; texts by their bytes."""
         kind = self.kinds[column]
         if kind.startswith("DECIMAL"):
             return sign != "like"
-        return kind in _COMPARED and (sign in ("=", "<>", "in", "null") if kind == "VARCHAR" else sign != "like")
+        return kind in _COMPARED and (kind == "VARCHAR" or sign != "like")
 
     def condition(self, form: Form) -> str:
         """Return a condition in the words of DuckDB."""

@@ -13,7 +13,7 @@ from dataflare.errors import UnavailableError
 from dataflare.sql.hashing import DUCKDB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
-from dataflare.sql.source import SPLITS_MAX, SqlSource
+from dataflare.sql.source import ALL, SPLITS_MAX, SqlSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ _ROW_GROUP = 122_880
     status="beta",
     replay="exact",
     modes=("full", "incremental"),
-    pushdown=("columns", "predicate"),
+    pushdown=("columns", "predicate", "limit"),
     examples=[{"path": "lake.duckdb", "table": "orders"}],
 )
 class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation]):
@@ -110,7 +110,8 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         low, high = since["row"] + 1 if since else low, until["row"] if until else high
         listed = ", ".join([*(relation.columns[n] for n in schema.names), ROW_ID])
         where = " and ".join([f"{ROW_ID} between {int(low)} and {int(high)}", *(f"({c})" for c in relation.where)])
-        sql = f"select {listed} from {relation.source} where {where}"  # noqa: S608 - quoted
+        most = self.most_wanted(ALL)
+        sql = f"select {listed} from {relation.source} where {where}{_limit(most)}"  # noqa: S608 - quoted
         for rows in self.session.stream(sql, self.config.batch_rows):
             if rows.num_rows:
                 yield from self._batch(rows, schema, split, {"row": rows.column(rows.num_columns - 1)[-1].as_py()})
@@ -126,7 +127,7 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         conditions += [after(relation, since["key"], relation.value)] if since else []
         conditions += [up_to(relation, until["key"], relation.value)] if until else []
         extra = [f"{relation.as_json(name)} as k{n}" for n, name in enumerate(relation.order)]
-        sql = select(relation.picked(schema.names), conditions, extra=extra)
+        sql = f"{select(relation.picked(schema.names), conditions, extra=extra)}{_limit(self.most_wanted(ALL))}"
         at_key = range(len(schema.names), len(schema.names) + len(extra))
         for rows in self.session.stream(sql, self.config.batch_rows):
             if rows.num_rows:
@@ -136,7 +137,7 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         """Yield rows in the order in which they come; a position is how many came before."""
         done, end = (p["rows"] if p else None for p in between)
         done = done or 0
-        limit = f" limit {end - done}" if end is not None else ""
+        limit = _limit(self.most_wanted(ALL if end is None else end - done))
         sql = f"{select(relation.picked(schema.names), [])}{limit} offset {done}"
         for rows in self.session.stream(sql, self.config.batch_rows):
             if rows.num_rows:
@@ -147,6 +148,10 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         columns = [rows.column(number) for number in range(len(schema.names))]
         self.bytes_read += sum(column.nbytes for column in columns)
         return self.judged(columns, schema, incoming, split.data["stream"], position)
+
+
+def _limit(most: int) -> str:
+    return f" limit {most}" if most < ALL else ""
 
 
 def _there(path: Path) -> Path:

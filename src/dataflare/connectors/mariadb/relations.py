@@ -97,10 +97,10 @@ class MariaRelation(ReadRelation):
         return f"({name} + 0)" if base_type(self.kinds[column]) in _NUMBERED else name
 
     def compares(self, column: str, sign: str) -> bool:
-        """Compare numbers and times; texts, by their bytes, are only the same or not."""
+        """Compare numbers, times, and texts by their bytes, which is how the engine orders them."""
         kind = base_type(self.kinds[column])
         if kind in _TEXTS:
-            return sign in ("=", "<>", "in", "null")
+            return True
         plain = kind in (*WHOLE, *_TIMES, "decimal")
         return plain and sign != "like"
 

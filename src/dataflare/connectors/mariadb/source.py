@@ -21,7 +21,7 @@ from dataflare.schema import arrow_type
 from dataflare.sql.hashing import MARIADB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
-from dataflare.sql.source import SPLITS_MAX, SqlSource
+from dataflare.sql.source import ALL, SPLITS_MAX, SqlSource
 from dataflare.sql.windows import BOUNDARY_KEYS_MAX
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _STATEMENT_BYTES = 16 << 20
 
 _TRAITS: dict[str, Any] = {
     "replay": "exact",
-    "pushdown": ("columns", "predicate"),
+    "pushdown": ("columns", "predicate", "limit"),
     "examples": [{"url": "mysql://app@localhost/shop", "password": "${secret:shop/PASSWORD}", "tables": ["orders"]}],
 }
 
@@ -184,7 +184,7 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
         if self.context.mode == "incremental":
             refuse_nulls(self.session.run, relation)
         refuse_twins(self.session.run, relation, self._conditions(split, relation))
-        most = self.config.fetch_rows
+        most = self.rows_wanted(self.config.fetch_rows)
         limit = min(most, _FIRST_ROWS)
         while True:
             conditions = self._conditions(split, relation)
@@ -207,7 +207,7 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
         """Yield rows in the order in which they come; a position is how many came before."""
         done, end = (p["rows"] if p else None for p in between)
         done = done or 0
-        most = end - done if end is not None else (1 << 63) - 1
+        most = self.most_wanted(ALL if end is None else end - done)
         sql = f"{select(relation.picked(schema.names), [])} limit {most} offset {done}"
         for columns in self.session.texts(sql, min(_BATCH_ROWS, self.config.fetch_rows)):
             done += len(columns[0])

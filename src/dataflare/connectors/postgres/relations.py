@@ -75,13 +75,14 @@ class PostgresRelation(ReadRelation):
 
     `copied` are the columns' expressions for the codec `pgcopy`; nothing where a column cannot be had so, exactly.
     `blocks` counts the blocks of a table on disk (0: it is none),
-    `rows` estimates its rows.
+    `rows` estimates its rows. `bytewise`: texts lie in the database as UTF-8, so the order of bytes is ours.
     """
 
     kinds: Mapping[str, str]
     copied: Mapping[str, str]
     blocks: int = 0
     rows: float = 0
+    bytewise: bool = False
 
     def as_copied(self, names: Iterable[str]) -> Relation:
         """Return what reads these columns as bytes."""
@@ -101,10 +102,10 @@ class PostgresRelation(ReadRelation):
         return f"{'q' if self.source.startswith('(') else self.source}.{POSTGRES.quote(column)}"
 
     def compares(self, column: str, sign: str) -> bool:
-        """Compare what has one meaning and one order everywhere: texts are only the same or not."""
+        """Compare what has one meaning and one order everywhere: texts by their bytes."""
         text, kind = self.schema[column].type, self.kinds[column]
         if text == "string":
-            return kind in _TEXTS and sign in ("=", "<>", "in", "like", "null")
+            return kind in _TEXTS and (self.bytewise or sign in ("=", "<>", "in", "like", "null"))
         plain = kind in _COMPARED and (kind != "numeric" or text == self.found[column])
         return plain and sign != "like"
 
@@ -158,7 +159,8 @@ def relations(
     for column in config.types:
         if not any(column in r.schema for r in found.values()):
             raise WorkflowError(f"types names {column}, which is no column", hint="remove it")
-    return found
+    ((encoding,),) = session.run("select current_setting('server_encoding')")
+    return {name: replace(relation, bytewise=encoding == "UTF8") for name, relation in found.items()}
 
 
 def _named(session: Statements, name: str, config: PostgresSourceConfig, *, gently: bool) -> PostgresRelation:

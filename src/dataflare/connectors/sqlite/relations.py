@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dataflare.connectors.sqlite.values import inferred
@@ -34,14 +34,17 @@ _WORDING = Wording(
 
 @dataclass(frozen=True, slots=True)
 class SqliteRelation(ReadRelation):
-    """`rowid` names its row id ("" where it has none)."""
+    """`rowid` names its row id ("" where it has none). `bytewise`: texts lie in the file as UTF-8."""
 
     rowid: str = ""
+    bytewise: bool = False
 
     def compares(self, column: str, sign: str) -> bool:
-        """Compare whole numbers, and texts as far as they are the same or not."""
+        """Compare whole numbers, and texts by their bytes; in UTF-16 those have an order of their own."""
         kind = self.schema[column].type
-        return kind == "int64" if sign not in ("=", "<>", "in", "null") else kind in _ODD
+        if kind == "string":
+            return sign in ("=", "<>", "in", "null") or (self.bytewise and sign != "like")
+        return kind == "int64" and sign != "like"
 
     def condition(self, form: Form) -> str:
         """Return a condition in the words of SQLite."""
@@ -55,7 +58,8 @@ def relations(session: SqliteSession, config: SqliteSourceConfig) -> dict[str, S
     else:
         found = {output: _named(session, name, config) for output, name in config.outputs().items()}
     _check_types(found, config)
-    return found
+    ((encoding,),) = session.run("pragma encoding")
+    return {name: replace(r, bytewise=encoding == "UTF-8") for name, r in found.items()}
 
 
 def _named(session: SqliteSession, name: str, config: SqliteSourceConfig) -> SqliteRelation:
