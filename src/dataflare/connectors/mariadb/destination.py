@@ -8,7 +8,7 @@ from dataflare.component import destination
 from dataflare.connectors.mariadb.catalogue import COLLATIONS, FACTS
 from dataflare.connectors.mariadb.session import MariaSession
 from dataflare.connectors.mariadb.settings import MariaConfig, MariaDestinationConfig
-from dataflare.connectors.mariadb.values import exact, is_bytes, to_lines, to_tuples
+from dataflare.connectors.mariadb.values import exact, is_bytes, to_lines, tuple_lists
 from dataflare.errors import UnavailableError
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.plan_words import Mechanism
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Dialect
 
 _ROWS = "_dataflare_rows"
-_STATEMENT_BYTES_MAX = 1 << 20
 _CONVERTED = {"vector": "vec_fromtext({})", **dict.fromkeys(("point", "polygon", "geometry"), "st_geomfromtext({})")}
 
 
@@ -173,16 +172,8 @@ class MariaDestination(SqlDestination[MariaDestinationConfig]):
     def _insert(self, of: str, rows: pa.Table) -> None:
         """Insert rows by statements of a bounded size."""
         head = f"insert into {of} ({self.dialect.listed(rows.column_names)}) values "  # noqa: S608
-        tuples: list[str] = []
-        size = 0
-        for text in to_tuples(rows, self._texts).to_pylist():
-            if tuples and size + len(text) > _STATEMENT_BYTES_MAX:
-                self.session.run(head + ",".join(tuples))
-                tuples, size = [], 0
-            tuples.append(text)
-            size += len(text)
-        if tuples:
-            self.session.run(head + ",".join(tuples))
+        for listed in tuple_lists(rows, self._texts):
+            self.session.run(head + listed)
 
     def _fitted(self, rows: pa.Table) -> pa.Table:
         for number, name in enumerate(rows.column_names):

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from dataflare.component import Config, Duration, Field
 from dataflare.errors import WorkflowError
 from dataflare.security.secrets import Secret, scrub
+from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 PORT = 3306
@@ -97,6 +98,12 @@ class MariaSourceConfig(SqlSourceConfig, MariaConfig):
     def outputs(self) -> dict[str, str]:
         """Return the tables that are named, by output."""
         return {"": self.table} if self.table else {name: name for name in self.tables}
+
+
+class MariaLookupConfig(SqlLookupConfig, MariaConfig):
+    """Settings of the MariaDB lookup."""
+
+    table: str = Field("", description="The table or view to look in, as table or database.table.")
 
 
 class MariaDestinationConfig(MariaConfig, SqlDestinationConfig):

@@ -14,10 +14,13 @@ from dataflare.sql.maria_types import type_text
 from dataflare.sql.texts import decimal_texts, duration_texts, refuse_nan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dataflare.formats.jsonl.encode import JsonTexts
 
 _PARTS = re.compile(r"(time|datetime|timestamp)(\((\d)\))?$")
 _MICROSECONDS = 6
+_LIST_BYTES_MAX = 1 << 20
 
 
 def to_lines(rows: pa.Table, texts: JsonTexts) -> memoryview:
@@ -33,6 +36,20 @@ def to_tuples(rows: pa.Table, texts: JsonTexts) -> pa.Array:
     """Return rows as the tuples that `insert` takes behind `values`; backslashes must be plain characters there."""
     fields = [_field(rows.column(name), name, texts, "'") for name in rows.column_names]
     return _joined(fields, "(", ")")
+
+
+def tuple_lists(rows: pa.Table, texts: JsonTexts, rows_max: int = 1 << 30) -> Iterator[str]:
+    """Yield rows as lists of tuples, each for one statement: about a megabyte, and at most so many rows."""
+    tuples: list[str] = []
+    size = 0
+    for text in to_tuples(rows, texts).to_pylist() if rows.num_rows else ():
+        if tuples and (len(tuples) == rows_max or size + len(text) > _LIST_BYTES_MAX):
+            yield ",".join(tuples)
+            tuples, size = [], 0
+        tuples.append(text)
+        size += len(text)
+    if tuples:
+        yield ",".join(tuples)
 
 
 def is_bytes(kind: pa.DataType) -> bool:
@@ -168,4 +185,4 @@ def _times(texts: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise("1970-01-01", texts, " ").cast(pa.timestamp("us"))
 
 
-__all__ = ["exact", "incoming", "is_bytes", "to_lines", "to_tuples"]
+__all__ = ["exact", "incoming", "is_bytes", "to_lines", "to_tuples", "tuple_lists"]
