@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -216,6 +217,25 @@ def test_a_change_of_columns_ends_the_transaction_that_was_open(follow: Any, spo
     seen = [(batch.stream, n) for batch in found for n in batch.rows["id"].to_pylist()]
     assert [n for s, n in seen if s == "a"] == [1, 2]
     assert [n for s, n in seen if s == "b"] == [1, 2, 3, 4]
+
+
+def test_what_came_before_a_change_of_columns_is_told_under_the_plan_of_before(follow: Any, spot: Database) -> None:
+    spot.run("create table a (id int primary key)")
+    one = follow("a")
+    spot.run("insert into a values (1)")
+
+    seen: list[int] = []
+
+    async def gathered() -> None:
+        async for batch in one.source.read(one.stream, None, None):
+            seen.extend(batch.rows["id"].to_pylist())
+            if seen == [1]:
+                for sql in ("insert into a values (2)", "alter table a add v int", "insert into a values (3, 3)"):
+                    spot.run(sql)  # nobody reads meanwhile, so that all of it comes at once
+
+    with pytest.raises(SchemaChangedError):
+        asyncio.run(gathered())
+    assert seen == [1, 2]
 
 
 @pytest.mark.parametrize(
