@@ -46,9 +46,9 @@ def test_what_is_not_read_and_not_committed_counts(spot: Place) -> None:
             behind = one.source.lag()
             assert behind.bytes > 1_000_000
             assert min(behind.seconds, behind.committed_seconds or 0.2) >= 0.2
-            while first.position["lsn"] == (await anext(reading)).position["lsn"]:
+            while first.position["lsn"] == (later := await anext(reading)).position["lsn"]:
                 pass
-            one.source.acknowledge({CHANGES: first.position})
+            one.source.acknowledge({CHANGES: later.position})
             assert one.source.lag().bytes < behind.bytes
             await reading.aclose()
 
