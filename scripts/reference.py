@@ -50,6 +50,8 @@ def commands(group: Any, prefix: str) -> Iterable[str]:
     """Yield a section for each command of a group, those of groups inside it too."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield verb(f"{prefix}{name}", command)
             yield from commands(command, f"{prefix}{name} ")
         else:
             yield verb(f"{prefix}{name}", command)

@@ -29,6 +29,8 @@ checkpoint = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(checkpoint, name="checkpoint")
+schemas = typer.Typer(rich_markup_mode=None)
+app.add_typer(schemas, name="schema")
 
 File = Annotated[
     Path, typer.Argument(help="The workflow file.", show_default=False, autocompletion=completion.complete_file)
@@ -244,16 +246,31 @@ def describe(
     return describe_command(name, as_json=as_json)
 
 
-@app.command()
-def schema() -> int:
+@schemas.callback(invoke_without_command=True)
+def schema(context: typer.Context) -> int:
     """Print the JSON Schema of a workflow file.
 
     It holds the settings of all components that are installed. Editors complete and check with it: begin the file
     with `# yaml-language-server: $schema=workflow.schema.json`.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     from dataflare.cli.catalogue import schema_command
 
     return schema_command()
+
+
+@schemas.command(name="diff")
+def schema_diff(file: File, *, state: OtherState = None, as_json: AsJson = False) -> int:
+    """Tell which columns have changed.
+
+    Compares the columns that sources have with those that the state of the workflow remembers, or the file declares,
+    and the tables of destinations with what the plan wants of them: what has changed, what the contract makes of it,
+    and the statements that a run would execute. Changes nothing. Ends with 1 where something differs.
+    """
+    from dataflare.cli.comparing import diff_command
+
+    return diff_command(file, state, as_json=as_json)
 
 
 @app.command()

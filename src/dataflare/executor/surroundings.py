@@ -58,6 +58,11 @@ class StateOf:
         path = (self.folder / f"{self.workflow}.sock").absolute()
         return min(path, Path(os.path.relpath(path)), key=lambda p: len(str(p)))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the state is there already."""
+        return self.folder is not None and (self.folder / "state.db").exists()
+
     @contextmanager
     def store(self, registry: Registry, runtime: Runtime) -> Iterator[StateStore[Any]]:
         """Open the store, and close it in the end."""
@@ -84,7 +89,7 @@ class StateOf:
     @contextmanager
     def existing_store(self, registry: Registry, runtime: Runtime) -> Iterator[StateStore[Any]]:
         """Open a store that is there already; raise UnavailableError rather than make one."""
-        if self.folder is None or not (self.folder / "state.db").exists():
+        if not self.is_there:
             where = f" at {self.folder}" if self.folder else ""
             raise UnavailableError(
                 f"there is no state{where}", hint="name the workflow file, or the folder of its state with --state"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dataflare.component.alteration import WouldAlterError, WouldStayError
@@ -80,7 +80,10 @@ def would_alter(session: Session, dialect: Dialect, table: Table, wishes: Wishes
     found = session.definitions(table)
     if shape is None or not found:
         return []
-    return comparison_of(dialect, table, shape, wishes.context).alterations(found)
+    alterations = comparison_of(dialect, table, shape, wishes.context).alterations(found)
+    if wishes.config.new_columns == "error":
+        return [replace(a, verdict="refuse") if a.kind == "add" else a for a in alterations]
+    return alterations
 
 
 def _told(table: Table, alteration: Alteration, config: SqlDestinationConfig) -> DataFlareError:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component.contract import Component
@@ -13,12 +14,14 @@ from dataflare.errors import DataFlareError, ExternalError
 from dataflare.plan_words import NodeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dataflare.plan import Guarantee
     from dataflare.workflow.drafts import Draft, Outline
     from dataflare.workflow.faults import Faults
     from dataflare.workflow.flow import Flow
+
+    Ask = Callable[[Any], Any]
 
 SECONDS_MAX = 10.0
 """How long one component may take to answer."""
@@ -27,15 +30,20 @@ FOREIGN = (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, N
 """What the code of a component may raise besides our own errors."""
 
 
-def settle_contexts(outline: Outline, flow: Flow, guarantees: Mapping[str, Guarantee]) -> None:
-    """Tell every destination what reaches it and how it commits, so that it can compare that with what is there."""
+def settle_contexts(
+    outline: Outline, flow: Flow, guarantees: Mapping[str, Guarantee], traits: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Tell every destination what reaches it and how it commits, so that it can compare that with what is there.
+
+    `traits` are what changes of columns leave to each node (`Evolving.traits`).
+    """
     for draft in outline.drafts.values():
         if draft.kind is not NodeKind.DESTINATION or draft.component is None:
             continue
         typed = flow.edges.get(draft.id) and flow.typed(draft.id)
         schemas = {str(n): o.schema for n, o in enumerate(flow.inputs(draft.id))} if typed else {}
-        mechanism = guarantees[draft.id].mechanism
-        draft.component.context = replace(draft.component.context, schemas=schemas, mechanism=mechanism)
+        mechanism, ddl = guarantees[draft.id].mechanism, traits.get(draft.id, {}).get("ddl", {})
+        draft.component.context = replace(draft.component.context, schemas=schemas, mechanism=mechanism, ddl=ddl)
 
 
 def check_surroundings(outline: Outline, faults: Faults, seconds: float = SECONDS_MAX) -> None:
@@ -44,13 +52,7 @@ def check_surroundings(outline: Outline, faults: Faults, seconds: float = SECOND
     Blocking; call it in a worker thread, never on an event loop. A plain `check` that hangs keeps its thread.
     """
     drafts = [d for d in outline.drafts.values() if d.component is not None and _checks(d.component)]
-    if not drafts:
-        return
-    pool = ThreadPoolExecutor(min(TOGETHER_MAX, len(drafts)), "check")
-    try:
-        answers = asyncio.run(_answers(drafts, pool, seconds))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    answers = ask_each(drafts, lambda component: component.check(), seconds)
     for draft, errors in zip(drafts, answers, strict=True):
         for error in errors:
             if isinstance(error, DataFlareError):
@@ -63,13 +65,27 @@ def _checks(component: Any) -> bool:
     return type(component).check is not Component.check
 
 
-async def _answers(drafts: Sequence[Draft], pool: ThreadPoolExecutor, seconds: float) -> list[Sequence[Exception]]:
-    return await asyncio.gather(*(_answer(d.component, pool, seconds) for d in drafts))
+def ask_each(drafts: Sequence[Draft], ask: Ask, seconds: float = SECONDS_MAX) -> list[Sequence[Any]]:
+    """Return what each component answers, or its error alone: all are asked at the same time.
 
-
-async def _answer(component: Any, pool: ThreadPoolExecutor, seconds: float) -> Sequence[Exception]:
+    Blocking, as `check_surroundings` is; so may be what is asked, which goes to threads.
+    """
+    if not drafts:
+        return []
+    pool = ThreadPoolExecutor(min(TOGETHER_MAX, len(drafts)), "ask")
     try:
-        return await asyncio.wait_for(_asked(component, pool), seconds)
+        return asyncio.run(_answers(drafts, ask, pool, seconds))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _answers(drafts: Sequence[Draft], ask: Ask, pool: ThreadPoolExecutor, seconds: float) -> list[Sequence[Any]]:
+    return await asyncio.gather(*(_answer(partial(ask, d.component), pool, seconds) for d in drafts))
+
+
+async def _answer(ask: Callable[[], Any], pool: ThreadPoolExecutor, seconds: float) -> Sequence[Any]:
+    try:
+        return await asyncio.wait_for(_asked(ask, pool), seconds)
     except TimeoutError:
         what = f"it did not answer within {seconds:g} seconds"
         return [ExternalError(what, hint="see whether it runs and can be reached from here")]
@@ -77,8 +93,8 @@ async def _answer(component: Any, pool: ThreadPoolExecutor, seconds: float) -> S
         return [error]
 
 
-async def _asked(component: Any, pool: ThreadPoolExecutor) -> Sequence[DataFlareError]:
-    found = await asyncio.get_running_loop().run_in_executor(pool, component.check)
+async def _asked(ask: Callable[[], Any], pool: ThreadPoolExecutor) -> Sequence[Any]:
+    found = await asyncio.get_running_loop().run_in_executor(pool, ask)
     if inspect.isawaitable(found):
         found = await found
     return list(found or ())

@@ -13,7 +13,7 @@ from dataflare.workflow.connecting import FOREIGN
 from dataflare.workflow.findings import near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dataflare.component import Stream
     from dataflare.schema import Schema
@@ -32,20 +32,26 @@ _TAKES_ALL = ("string", "json")
 def tell_drift(outline: Outline, findings: Findings, faults: Faults) -> None:
     """Ask every source that declares its columns what is really there, and warn of what differs."""
     for draft in outline.drafts.values():
-        if draft.kind is not NodeKind.SOURCE or draft.component is None:
-            continue
-        try:
-            declared = draft.component.declared()
-            observed = _settled(draft.component.observed()) if declared is not None else None
-        except DataFlareError as error:
-            faults.tell(draft, error)
-            continue
-        except FOREIGN as error:
-            faults.foreign(draft, error)
-            continue
-        for name, stream in (declared or {}).items():
-            if observed is not None and name in observed:
-                _Drift(draft, findings, faults).tell(stream.schema, observed[name].schema)
+        for _, declared, observed in observations(draft, faults):
+            _Drift(draft, findings, faults).tell(declared, observed)
+
+
+def observations(draft: Draft, faults: Faults) -> Iterator[tuple[str, Schema, Schema]]:
+    """Yield the streams of a source that declares its columns: name, declared columns, those that are there."""
+    if draft.kind is not NodeKind.SOURCE or draft.component is None:
+        return
+    try:
+        declared = draft.component.declared()
+        observed = _settled(draft.component.observed()) if declared is not None else None
+    except DataFlareError as error:
+        faults.tell(draft, error)
+        return
+    except FOREIGN as error:
+        faults.foreign(draft, error)
+        return
+    for name, stream in (declared or {}).items():
+        if observed is not None and name in observed:
+            yield name, stream.schema, observed[name].schema
 
 
 class _Drift:
@@ -58,24 +64,33 @@ class _Drift:
             self._findings.error if words.get(w) == "freeze" else self._findings.warning
             for w in ("columns", "data_type")
         )
-        for column in declared:
-            place = self._faults.place(self._draft, column.name, "")
-            if column.name not in observed:
-                what = f"{self._draft.id}: the column {column.name!r} is declared, but not there"
-                of_columns("drift", what, place, near(column.name, observed.names) or "it will be null")
-                continue
-            found = observed[column.name].type
-            if not _holds(column.type, found):
-                what = (
-                    f"{self._draft.id}: the column {column.name!r} is declared as {column.type}, and looks like {found}"
-                )
+        more = []
+        for name, was, now in drifted(declared, observed):
+            place = self._faults.place(self._draft, name, "")
+            if not now:
+                what = f"{self._draft.id}: the column {name!r} is declared, but not there"
+                of_columns("drift", what, place, near(name, observed.names) or "it will be null")
+            elif was:
+                what = f"{self._draft.id}: the column {name!r} is declared as {was}, and looks like {now}"
                 of_types("drift", what, place, "change its type, or the data")
-        more = [c.name for c in observed if c.name not in declared]
+            else:
+                more.append(name)
         if more:
             what = f"{self._draft.id}: there are columns that are not declared: {', '.join(more)}"
             place = self._faults.place(self._draft, "columns", "")
             tell = of_columns if words.get("columns") == "freeze" else self._findings.info
             tell("drift", what, place, "declare them to read them")
+
+
+def drifted(declared: Schema, observed: Schema) -> Iterator[tuple[str, str, str]]:
+    """Yield each column that is not as it is declared: its name, its declared type, that which is there ("": none)."""
+    for column in declared:
+        found = observed[column.name].type if column.name in observed else ""
+        if not (found and _holds(column.type, found)):
+            yield column.name, column.type, found
+    for column in observed:
+        if column.name not in declared:
+            yield column.name, "", column.type
 
 
 def _holds(declared: str, found: str) -> bool:
@@ -102,4 +117,4 @@ def _settled(value: Any) -> Mapping[str, Stream] | None:
     return answer
 
 
-__all__ = ["tell_drift"]
+__all__ = ["drifted", "observations", "tell_drift"]

@@ -35,7 +35,8 @@ class Evolving:
     def __init__(self, outline: Outline, findings: Findings, memory: Mapping[str, Any] | None = None) -> None:
         """`memory` is what the plan before left."""
         self._outline, self._findings, self._memory = outline, findings, memory or {}
-        self._evolved: dict[str, dict[str, Evolved]] = {}
+        self.evolved: dict[str, dict[str, Evolved]] = {}
+        """How the streams of each source go on, those whose changes are followed."""
 
     def source(self, draft: Draft, streams: Mapping[str, Stream]) -> dict[str, Stream]:
         """Return the streams of a source as they go on; tells what has changed."""
@@ -47,7 +48,7 @@ class Evolving:
                 continue
             known = tuple(KnownColumn.from_json(c) for c in before.get(name, ()))
             evolved = evolve(known or remembered(stream), stream, policy)
-            self._evolved.setdefault(draft.id, {})[name] = evolved
+            self.evolved.setdefault(draft.id, {})[name] = evolved
             self._tell(draft, name, evolved)
             found[name] = replace(stream, schema=evolved.schema)
         return found
@@ -55,7 +56,7 @@ class Evolving:
     def traits(self, flow: Flow) -> dict[str, dict[str, Any]]:
         """Return, by node, what is remembered of this plan, and the orders of destinations."""
         found: dict[str, dict[str, Any]] = {}
-        for node, streams in self._evolved.items():
+        for node, streams in self.evolved.items():
             known = {name: [c.to_json() for c in e.known] for name, e in streams.items()}
             changes = [f"{node}{'.' * bool(n)}{n}: {c}" for n, e in streams.items() for c in e.changes]
             found[node] = {"known": known} | ({"changed": changes} if changes else {})
@@ -63,7 +64,7 @@ class Evolving:
             if draft.kind is NodeKind.DESTINATION and flow.typed(draft.id):
                 found[draft.id] = self._orders(draft, flow)
             elif draft.kind is NodeKind.PROCESSOR:
-                feeding = [e for s in set(_sources(draft.id, flow)) for e in self._evolved.get(s, {}).values()]
+                feeding = [e for s in set(_sources(draft.id, flow)) for e in self.evolved.get(s, {}).values()]
                 former = {was: c.name for e in feeding for c in e.known for was in c.former}
                 found[draft.id] = {"former": former} if former else {}
         return {node: traits for node, traits in found.items() if traits}
@@ -72,7 +73,7 @@ class Evolving:
         sources = sorted(_sources(draft.id, flow))
         words = {Policy.of(contract_of(self._outline.drafts[s].text)).ddl for s in sources}
         policy = next((word for word in STRICTEST if word in words), Ddl.LENIENT)
-        streams = [e for s in sources for e in self._evolved.get(s, {}).values()]
+        streams = [e for s in sources for e in self.evolved.get(s, {}).values()]
         if not streams:
             return {"ddl": {"policy": policy.value}} if policy is not Ddl.LENIENT else {}
         now = list(dict.fromkeys(n for o in flow.inputs(draft.id) for n in o.schema.names))

@@ -118,7 +118,8 @@ class Around:
     """What a document is planned with; see `load`.
 
     With `known`, the outputs of sources by node, the plan is one that a test runs: sources that are named there are
-    not asked, and all columns flow as tables.
+    not asked, and all columns flow as tables. `look` is called where `check` would ask components to look around, with
+    who follows changes of columns (None: nobody), once destinations know what reaches them.
     """
 
     registry: Registry
@@ -129,6 +130,7 @@ class Around:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Outputs] | None = None
     memory: Mapping[str, Any] | None = None
+    look: Callable[[Outline, Any, Faults], None] | None = None
 
 
 def load_document(document: Document, findings: Findings, around: Around) -> Loaded:
@@ -189,7 +191,7 @@ class _Loading:
         tell_costs(self._document, self._findings)
         guarantees = decide(out, flow, self._findings)
         if check:
-            self._look_around(out, flow, guarantees)
+            self._look_around(out, flow, guarantees, evolving)
         if self._findings.failed:
             return Loaded(None, self._found(), self._document, tests=out.tests)
         settled: dict[str, dict[str, Any]] = {}
@@ -210,13 +212,16 @@ class _Loading:
             return Loaded(None, self._found(), self._document, tests=out.tests)
         return Loaded(plan, self._found(), self._document, not flow.untyped, out.tests)
 
-    def _look_around(self, out: Outline, flow: Flow, guarantees: Mapping[str, Guarantee]) -> None:
+    def _look_around(self, out: Outline, flow: Flow, guarantees: Mapping[str, Guarantee], evolving: Any) -> None:
         """Ask components what is around them; what that needs is imported here, not by every start."""
         from dataflare.workflow.connecting import check_surroundings, settle_contexts
         from dataflare.workflow.drift import tell_drift
 
-        settle_contexts(out, flow, guarantees)
+        settle_contexts(out, flow, guarantees, evolving.traits(flow) if evolving is not None else {})
         faults = Faults(out, self._findings)
+        if self._around.look is not None:
+            self._around.look(out, evolving, faults)
+            return
         check_surroundings(out, faults)
         if self._around.level == SAMPLE:
             tell_drift(out, self._findings, faults)

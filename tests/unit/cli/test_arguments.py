@@ -34,6 +34,7 @@ COMMANDS = (
     ),
     *(f"dead-letter {name}" for name in ("list", "show", "replay", "drop")),
     *(f"cdc {name}" for name in ("status", "drop", "resnapshot")),
+    "schema diff",
     *(f"checkpoint {name}" for name in ("list", "show", "now", "rollback", "export", "import")),
 )
 
