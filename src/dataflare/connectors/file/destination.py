@@ -8,9 +8,11 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflare.component import DestinationConnector, Epoch, Handle, destination
+from dataflare.connectors.file.beginning import Beginning
 from dataflare.connectors.file.dividing import check_columns, divided
 from dataflare.connectors.file.encoders import check_schema, container_encoder, packing_for
 from dataflare.connectors.file.folder import Folder
+from dataflare.connectors.file.groups import open_container
 from dataflare.connectors.file.object_settings import SCHEME
 from dataflare.connectors.file.settings import (
     CONTAINERS,
@@ -111,6 +113,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         self._schema = self._planned_schema()
         self._choose_columns(single=single)
         self._json = frozenset(c.name for s in self.context.schemas.values() for c in s if c.type == "json")
+        self._check_columns(single=single)
         self._layout = self._choose_layout(single=single)
         self._layout.open()
         self._texts = JsonTexts(self.context.budget.memory_bytes_max)
@@ -170,7 +173,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
             if not single:
                 return ObjectFolder(bucket, url, extension, self.context, only_written=only_written)
             if self._format in AT_END:
-                return SingleObject(bucket, url, self.context, b"", self._put_together)
+                return SingleObject(bucket, url, self.context, Beginning(), self._put_together)
             return SingleObject(bucket, url, self.context, self._beginning(), None)
         if not single:
             return Folder(path, extension, self.context, only_written=only_written)
@@ -183,7 +186,7 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
 
         return Bucket(self.context, split_name(self.config.path)[0], self.config.s3)
 
-    def _beginning(self) -> bytes:
+    def _beginning(self) -> Beginning:
         """Return what a text begins with, packed; raise UnavailableError where what is there has other columns."""
         header = mark_of(self.config.encoding)
         if self._format == "csv" and self.config.header:
@@ -193,22 +196,24 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
             header += recoded(line, self.config.encoding)
             if self.context.write_mode != "overwrite":
                 self._check_header(header)
-        return packed(header, self._packing)
+        header = packed(header, self._packing)
+        names = self._schema.names if self._format == "csv" and self._schema is not None else None
+        return Beginning(header) if names is None else Beginning.of(header, names)
 
     def _extension(self) -> str:
         return f"{_EXTENSIONS.get(self._format, self._format)}{EXTENSIONS_PACKED[self._packing]}"
 
-    def _put_together(self, parts: Sequence[Path], target: Path) -> None:
-        """Make one file of parts, or of none."""
+    def _put_together(self, parts: Sequence[Path], target: Path, before: Path | None) -> None:
+        """Make one file of parts, or of none, behind what is there."""
         from dataflare.connectors.file.merging import merge, merge_arrays, merge_sheets
 
         if self._format == "json_array":
-            merge_arrays(parts, target, self._packing)
+            merge_arrays(parts, target, before, self._packing)
             return
         if self._format == "excel":
-            merge_sheets(parts, target, self._excel_encoder)
+            merge_sheets(parts, target, before, self._excel_encoder)
             return
-        merge(parts, target, self._format, self._schema, self.config)
+        merge(parts, target, before, self._format, (self._schema, self.config))
 
     def _choose_columns(self, *, single: bool) -> None:
         """Check the columns that settings name; those of folders are not in the files."""
@@ -243,11 +248,20 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
             file.close()
         ended = header.replace(b"\r\n", b"\n")
         if found and not found.replace(b"\r\n", b"\n").startswith(ended):
-            raise UnavailableError(
-                f"{store.full(self.config.path)} has other columns than "
-                f"{', '.join(self._schema.names if self._schema else [])}",
-                hint="use write_mode: overwrite, or another path",
-            )
+            raise _other_columns(store.full(self.config.path), self._schema.names if self._schema else [])
+
+    def _check_columns(self, *, single: bool) -> None:
+        """Refuse, before a row is read, to put rows behind those of other columns in a file that tells its own."""
+        path, overwrites = self.config.path, self.context.write_mode == "overwrite"
+        if not single or overwrites or self._format not in CONTAINERS or self._schema is None:
+            return
+        store = Stores(self.context, self.config.s3).of(path)
+        if not store.has(path):
+            return
+        file = open_container(store, path, self._format)
+        file.close()
+        if file.schema.names != self._schema.names:
+            raise _other_columns(store.full(path), self._schema.names)
 
     def _encoder(self, sink: IO[bytes]) -> Encoder:
         if self._packing == "none":
@@ -311,6 +325,13 @@ class FileDestination(DestinationConnector[FileDestinationConfig]):
         if unknown:
             raise DataError(f"rows have columns that the plan does not know: {', '.join(unknown)}")
         return pa.Table.from_arrays(columns, schema=self._schema)
+
+
+def _other_columns(path: str, names: Sequence[str]) -> UnavailableError:
+    return UnavailableError(
+        f"{path} has other columns than {', '.join(names)}",
+        hint="move it away and run again, use write_mode: overwrite, or write into a folder",
+    )
 
 
 __all__ = ["FileDestination", "FileDestinationConfig"]

@@ -23,31 +23,34 @@ if TYPE_CHECKING:
 
 PIECE_BYTES_MAX = 64 << 20
 BLOCK_BYTES = 1 << 20
-_ZIP = b"PK"
 
 
 def merge(
-    sources: Sequence[Path], target: Path, kind: str, schema: pa.Schema | None, config: FileDestinationConfig
+    parts: Sequence[Path],
+    target: Path,
+    before: Path | None,
+    kind: str,
+    wishes: tuple[pa.Schema | None, FileDestinationConfig],
 ) -> None:
-    """Write the rows of all sources, in order, and make the file durable. Memory: one row group or record batch.
+    """Write the rows of `before` and of all parts, in order, and make the file durable. Memory: one row group or batch.
 
-    Raises DataError where a source has other columns than the last one; `schema` counts where there is no source.
+    Parts may be of several plans: the file has the columns of all of them, with null where a part lacks one. Raises
+    DataError where a column has types that do not go together, or where `before` has other columns. `wishes` are the
+    columns where there are no parts, and the settings.
     """
     import pyarrow as pa
 
-    if sources:
-        last = _opened(sources[-1], kind)
-        schema = last.schema.remove_metadata()
-        last.close()
-    columns = schema if schema is not None else pa.schema([])
+    schema, config = wishes
+    columns = _of_all(parts, kind) or schema or pa.schema([])
     with storage(target), target.open("wb") as file:
         encoder = container_encoder(kind, file, columns, config)
-        for source in sources:
+        for source in [*([before] if before is not None else ()), *parts]:
             part = _opened(source, kind)
             try:
-                _check(part.schema, columns, source)
-                for rows, *_ in part.read(0, part.end, columns.names, PIECE_BYTES_MAX):
-                    encoder.write(rows.cast(columns))
+                if source is before:
+                    _check(part.schema, columns, source)
+                for rows, *_ in part.read(0, part.end, part.schema.names, PIECE_BYTES_MAX):
+                    encoder.write(_completed(rows, columns))
             finally:
                 part.close()
         encoder.finish()
@@ -55,7 +58,42 @@ def merge(
         os.fsync(file.fileno())
 
 
-def merge_arrays(sources: Sequence[Path], target: Path, packing: str) -> None:
+def _of_all(parts: Sequence[Path], kind: str) -> pa.Schema | None:
+    """Return the columns of all parts, those of the last one first; None where there is no part."""
+    import pyarrow as pa
+
+    from dataflare.component.deviations import wider_type
+    from dataflare.schema import arrow_type, type_text
+
+    found: dict[str, pa.Field] = {}
+    for source in reversed(parts):
+        part = _opened(source, kind)
+        part.close()
+        for field in part.schema.remove_metadata():
+            other = found.setdefault(field.name, field)
+            if other.type == field.type:
+                continue
+            wide = wider_type(type_text(other.type), type_text(field.type))
+            if wide is None:
+                raise DataError(
+                    f"column {field.name!r} is {field.type} in rows that were written first, and {other.type} later",
+                    hint="write into a folder, where each file has the columns of its time",
+                    place=Place(str(source)),
+                )
+            found[field.name] = pa.field(field.name, arrow_type(wide))
+    return pa.schema(list(found.values())) if parts else None
+
+
+def _completed(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Return rows in all columns; those that they lack are null."""
+    import pyarrow as pa
+
+    there = set(rows.column_names)
+    arrays = [rows.column(f.name).cast(f.type) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in columns]
+    return pa.table(arrays, schema=columns)
+
+
+def merge_arrays(parts: Sequence[Path], target: Path, before: Path | None, packing: str) -> None:
     """Write the elements of JSON arrays into one array, and make the file durable. Memory: a block."""
     from dataflare.connectors.file.settings import FileSourceConfig
     from dataflare.connectors.file.text import TextFile
@@ -67,7 +105,7 @@ def merge_arrays(sources: Sequence[Path], target: Path, packing: str) -> None:
     with storage(target), target.open("wb") as file:
         packer = Packer(file, packing) if packing != "none" else None
         encoder = JsonArrayEncoder(packer or file, JsonTexts())
-        for source in sources:
+        for source in [*([before] if before is not None else ()), *parts]:
             config = FileSourceConfig.model_validate({"path": source.name, "format": "json", "compression": packing})
             part = TextFile(LocalFile(source, source.name), config)
             try:
@@ -85,28 +123,32 @@ def merge_arrays(sources: Sequence[Path], target: Path, packing: str) -> None:
         os.fsync(file.fileno())
 
 
-def merge_sheets(sources: Sequence[Path], target: Path, encoder_of: Callable[[IO[bytes], pa.Schema], Encoder]) -> None:
+def merge_sheets(
+    parts: Sequence[Path],
+    target: Path,
+    before: Path | None,
+    encoder_of: Callable[[IO[bytes], pa.Schema], Encoder],
+) -> None:
     """Write the rows of Arrow files into one workbook, and make it durable. Memory: one record batch.
 
-    Raises UnavailableError where one of the sources is a workbook: its look cannot be kept.
+    Parts may be of several plans, as those of `merge`. Raises UnavailableError where there is a file already: its look
+    cannot be kept.
     """
     import pyarrow as pa
 
-    for source in sources:
-        with storage(source), source.open("rb") as file:
-            if file.read(2) == _ZIP:
-                raise UnavailableError(
-                    f"{source} is there already, and rows are not appended to a workbook",
-                    hint="move it away and run again: the rows are kept; or use write_mode: overwrite",
-                )
-    opened = [_opened(source, "arrow") for source in sources]
-    schema = opened[0].schema if opened else pa.schema([])
+    if before is not None:
+        raise UnavailableError(
+            f"{before} is there already, and rows are not appended to a workbook",
+            hint="move it away and run again: the rows are kept; or use write_mode: overwrite",
+        )
+    schema = _of_all(parts, "arrow") or pa.schema([])
     with storage(target), target.open("wb") as file:
         encoder = encoder_of(file, schema)
-        for part in opened:
+        for source in parts:
+            part = _opened(source, "arrow")
             try:
-                for rows, *_ in part.read(0, part.end, schema.names, PIECE_BYTES_MAX):
-                    encoder.write(rows)
+                for rows, *_ in part.read(0, part.end, part.schema.names, PIECE_BYTES_MAX):
+                    encoder.write(_completed(rows, schema))
             finally:
                 part.close()
         encoder.finish()

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataflare.connectors.file.beginning import Beginning
 from dataflare.connectors.file.object_staging import ObjectStaging, Prefix
 from dataflare.connectors.file.staging import PART, StagedFile, checked_folder, checked_name, replaced
 from dataflare.connectors.file.storage import storage
@@ -70,7 +71,7 @@ class _Layout(ABC):
                 return
             self._generation = generation
             target = f"{generation}/"
-            self._prefix.write_note(target + BEGUN, 1)
+            self._begin(target, handles)
         staged = []
         for handle in handles:
             if "staged" in handle:
@@ -97,6 +98,11 @@ class _Layout(ABC):
             self._prefix.write_note(self._published, self._generation)
             self._prefix.delete(self._prefix.names(folder))
         self._generation = None
+
+    def _begin(self, folder: str, handles: Sequence[Handle]) -> None:
+        """Note that something of a generation is published."""
+        del handles
+        self._prefix.write_note(folder + BEGUN, 1)
 
     @abstractmethod
     def _put_in_place(self, folder: str) -> None:
@@ -160,14 +166,29 @@ class SingleObject(_Layout):
         bucket: Bucket,
         url: str,
         context: StageContext,
-        header: bytes,
-        merge: Callable[[Sequence[Path], Path], None] | None,
+        beginning: Beginning,
+        merge: Callable[[Sequence[Path], Path, Path | None], None] | None,
     ) -> None:
-        """`header` is what a text begins with; `merge` makes one file of parts that cannot just follow each other."""
+        """`beginning` is that of a text; `merge` makes one file of parts that cannot just follow each other."""
         folder, _, self._name = url.rpartition("/")
         self._beside = Prefix(bucket, folder)
         super().__init__(Prefix(bucket, f"{folder}/.{self._name}.dataflare"), context)
-        self._header, self._merge = header, merge
+        self._beginning, self._merge = beginning, merge
+
+    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> Sequence[Handle]:
+        """Return the handles of finished objects, and which columns they have."""
+        return [*super().handles(epoch, staged), *(self._beginning.told() if staged else ())]
+
+    def _begin(self, folder: str, handles: Sequence[Handle]) -> None:
+        beginning, begun = self._beginning.behind(handles), self._begun(folder)
+        beginning.check(begun.columns, f"{self._beside.url}/{self._name}")
+        (told,) = (begun if begun.columns else beginning).told() or [{}]
+        self._prefix.write_note(folder + BEGUN, told or 1)
+
+    def _begun(self, folder: str) -> Beginning:
+        """Return what the first parts of a generation begin with."""
+        noted = self._prefix.read_note(folder + BEGUN)
+        return Beginning().behind([noted] if isinstance(noted, dict) else [])
 
     def _put_in_place(self, folder: str) -> None:
         owner = self._beside.owner(self._name)
@@ -180,19 +201,18 @@ class SingleObject(_Layout):
         with tempfile.TemporaryDirectory() as work:
             whole = Path(work, "whole")
             if self._merge is None:
-                self._join(parts, whole, before=before)
+                begun = self._begun(folder)
+                self._join(parts, whole, None if before else (begun if begun.columns else self._beginning))
             else:
                 files = [self._fetched(Path(work), number, name) for number, name in enumerate(parts)]
-                if before:
-                    files.insert(0, self._fetched(Path(work), len(parts), ""))
-                self._merge(files, whole)
+                self._merge(files, whole, self._fetched(Path(work), len(parts), "") if before else None)
             with whole.open("rb") as file:
                 self._beside.put(self._name, file, owner=str(self._generation))
 
-    def _join(self, parts: list[str], target: Path, *, before: bool) -> None:
-        """Write what is there, or the header, and the parts behind it."""
+    def _join(self, parts: list[str], target: Path, beginning: Beginning | None) -> None:
+        """Write the beginning, or what is there (None), and the parts behind it."""
         with storage(target), target.open("wb") as file:
-            file.writelines(self._beside.pieces(self._name) if before else [self._header])
+            file.writelines(self._beside.pieces(self._name) if beginning is None else [beginning.header])
             for part in parts:
                 file.writelines(self._prefix.pieces(part))
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataflare.component import Epoch, Handle, StageContext
+    from dataflare.connectors.file.beginning import Beginning
+
+    Merge = Callable[[Sequence[Path], Path, Path | None], None]
 
 
 class _Single:
@@ -98,13 +101,17 @@ class _Single:
 class SingleText(_Single):
     """A CSV or JSON-lines file."""
 
-    def __init__(self, path: Path, context: StageContext, header: bytes) -> None:
-        """`header` is what the file begins with."""
+    def __init__(self, path: Path, context: StageContext, beginning: Beginning) -> None:
+        """`beginning` is what the file begins with."""
         super().__init__(path, context)
-        self._header = header
+        self._beginning = beginning
+
+    def handles(self, epoch: Epoch, staged: Sequence[StagedFile]) -> Sequence[Handle]:
+        """Return the handles of finished files, and which columns they have."""
+        return [*super().handles(epoch, staged), *(self._beginning.told() if staged else ())]
 
     def commit(self, handles: Sequence[Handle]) -> None:
-        """Append what is staged, once."""
+        """Append what is staged, once; raise UnavailableError where what is there has other columns."""
         with self._alone():
             target = self._path
             if self._overwrites:
@@ -117,7 +124,10 @@ class SingleText(_Single):
             ours = begun and note["names"] == names
             swapped = begun and self._overwrites and note["done"] and not target.exists()  # by a finish cut off there
             if not swapped and not (ours and note["done"]):
-                self._append(target, names, note["length"] if ours else None)
+                beginning = self._beginning.behind(handles)
+                if begun and target.exists() and target.stat().st_size:
+                    beginning.check(note.get("columns"), self._path)
+                self._append(target, names, note["length"] if ours else None, beginning)
             remove_files(self._hidden, names)
 
     def finish(self) -> None:
@@ -132,10 +142,11 @@ class SingleText(_Single):
                     write_note(self._hidden / "published", self._generation)
                     self._generation = None
             elif not self._path.exists():
-                self._append(self._path, [], None)
+                self._append(self._path, [], None, self._beginning)
 
-    def _append(self, target: Path, names: list[str], length: int | None) -> None:
+    def _append(self, target: Path, names: list[str], length: int | None, beginning: Beginning) -> None:
         note: dict[str, Any] = {"target": target.name, "names": names, "length": length, "done": False}
+        note["columns"] = beginning.columns
         if length is None:
             if not names and target.exists():
                 return
@@ -153,20 +164,20 @@ class SingleText(_Single):
             )
         with storage(target):
             try:
-                self._copy(target, names, note["length"])
+                self._copy(target, names, note["length"], beginning.header)
             except OSError:  # a full disk, most likely: readers must not see what was half appended
                 os.truncate(target, note["length"])
                 raise
         make_durable(target.parent)
         write_note(self._hidden / "append", {**note, "done": True})
 
-    def _copy(self, target: Path, names: list[str], length: int) -> None:
+    def _copy(self, target: Path, names: list[str], length: int, header: bytes) -> None:
         """Make the file what it was at this length and what is staged, durably."""
         with target.open("r+b" if target.exists() else "w+b") as file:
             file.truncate(length)
             file.seek(0, os.SEEK_END)
             if length == 0:
-                file.write(self._header)
+                file.write(header)
             for name in names:
                 with (self._hidden / name).open("rb") as staged:
                     shutil.copyfileobj(staged, file, 1 << 20)
@@ -177,10 +188,8 @@ class SingleText(_Single):
 class SingleAtEnd(_Single):
     """A file that is complete at the end only."""
 
-    def __init__(
-        self, path: Path, context: StageContext, merge: Callable[[Sequence[Path], Path], None], *, alone: bool = True
-    ) -> None:
-        """`merge` makes one file of parts in order, or of none, and makes it durable; `alone`: one part is a file."""
+    def __init__(self, path: Path, context: StageContext, merge: Merge, *, alone: bool = True) -> None:
+        """`merge` makes one file of parts in order, or of none, behind what is there; `alone`: one part is a file."""
         super().__init__(path, context)
         self._merge, self._alone_suffices = merge, alone
 
@@ -218,17 +227,16 @@ class SingleAtEnd(_Single):
 
     def _replace(self, parts: Path, made: int | None) -> None:
         sources = sorted(p for p in parts.iterdir() if p.name.startswith("staged-"))
-        if not self._overwrites and self._path.exists():
-            sources.insert(0, self._path)
+        before = self._path if not self._overwrites and self._path.exists() else None
+        if before is not None and not sources:
+            return
         result = sources[0] if sources else parts / "empty"
         if not sources:
-            self._merge([], result)
-        elif len(sources) > 1 or (result != self._path and not self._alone_suffices):
+            self._merge([], result, None)
+        elif len(sources) > 1 or before is not None or not self._alone_suffices:
             result = parts / "merged"
             if made is None or not result.exists() or result.stat().st_ino != made:
-                self._merge(sources, result)
-        if result == self._path:
-            return
+                self._merge(sources, result, before)
         write_note(parts / "made", result.stat().st_ino)
         result.replace(self._path)
         make_durable(self._path.parent)
