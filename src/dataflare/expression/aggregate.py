@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -131,6 +133,13 @@ class AggregatePlan:
         if len(results) > 1:
             results = [self._prepared("sorted", pa.concat_tables(results), self._grouping.sorted_sql())]
         return fit(results[0], self.output.to_arrow())
+
+    @property
+    def mark(self) -> str:
+        """What the parts of partial rows mean, whatever they are called: those of another mark are no such parts."""
+        reads = [(n, self._schema[n].type) for n in self._grouping.reads] if self._grouping.has_states else []
+        told = [[(p.partial, p.merge) for p in self._grouping.parts], reads]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     @property
     def lists(self) -> list[str]:

@@ -89,7 +89,7 @@ class HeldGroups:
         """Return the partial rows for a checkpoint; a few are merged, so that it does not grow with what has come."""
         if self.held.bytes <= PART_BYTES and self.held.rows > self._merged_rows:
             self.merge()
-        return told_state({"groups": self.held})
+        return told_state({"groups": self.held}, self._plan.mark)
 
     def segments(self) -> Sequence[str]:
         """Return where they are."""
@@ -97,7 +97,7 @@ class HeldGroups:
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Take partial rows over."""
-        restore_told({"groups": self.held}, state)
+        restore_told({"groups": self.held}, state, self._plan.mark)
         self._merged_rows, self._merged_bytes = self.held.rows, self.held.bytes
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from dataflare.component.processor import SEGMENTED
 from dataflare.expression.fit import fit
 from dataflare.expression.session import INPUT, Session, select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
-from dataflare.processors.held import HeldRows, told_by
+from dataflare.processors.held import HeldRows, held_name, told_by
 from dataflare.processors.ordering import NUMBER, numbered, with_numbers
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ class SeenKeys:
         """Remember nothing yet."""
         import pyarrow as pa
 
-        self._keys, self._width = list(keys), width
-        self.state_keys = [f"k{n}" for n in range(len(self._keys))]
+        self._keys, self._width, self._context = list(keys), width, context
+        self.state_keys = [held_name(k) for k in self._keys]
         fields = [pa.field(k, schema.field(name).type) for k, name in zip(self.state_keys, self._keys, strict=True)]
         at = [pa.field(_AT, pa.int64())] if width is not None else []
         self._state = pa.schema([*fields, *at])
-        self._log = _held(self._state, self.state_keys, context)
+        self._whole = self._keys == schema.names
+        self._log = _held(self._state, self.state_keys, context, whole=self._whole)
         self._session = Session(context.budget)
         self._session.register(self._state.empty_table(), _FRESH)
         self._session.execute(f"create or replace temp table {_SEEN} as select * from {_FRESH}")  # noqa: S608
@@ -113,6 +114,11 @@ class SeenKeys:
             self._log.restore(told[_SEEN])
         for rows in self._log.all():
             self._inserted(rows)
+        if self._log.adopted:  # it is written anew: keys go to tasks by the columns that there are now
+            log = _held(self._state, self.state_keys, self._context, whole=self._whole)
+            for rows in self._log.take():
+                log.add(rows)
+            self._log = log
 
     def remembered(self) -> int:
         """Return how many rows are remembered."""
@@ -176,7 +182,7 @@ class NewestRows:
     def __init__(self, schema: pa.Schema, keys: Sequence[str], context: StageContext) -> None:
         """Hold nothing yet."""
         self._schema, self._context = schema, context
-        self._names = [f"c{n}" for n in range(len(schema))]
+        self._names = [held_name(name) for name in schema.names]
         self._plain = numbered(schema, self._names)
         self._keys = [self._names[schema.get_field_index(k)] for k in keys]
         ordered = select(["*"], "rows", f"order by {', '.join([*self._keys, f'{NUMBER} desc'])}")
@@ -185,7 +191,8 @@ class NewestRows:
         # Windows without an order of their own take rows as they come: they hold none of them.
         marked = select(["*", f"({new}) as f"], f"({counted})")
         self._newest = select([*self._names, NUMBER], f"({marked})", "where f")
-        self._rows = _held(self._plain, self._keys, context)
+        self._whole = list(keys) == schema.names
+        self._rows = _held(self._plain, self._keys, context, whole=self._whole)
         self._number = self._settled = self._settled_bytes = 0
 
     def take(self, rows: pa.Table) -> None:
@@ -232,7 +239,7 @@ class NewestRows:
         """Drop the rows that are not the last of their key."""
         if not self._rows.rows:
             return
-        kept = _held(self._plain, self._keys, self._context)
+        kept = _held(self._plain, self._keys, self._context, whole=self._whole)
         for table in self._asked(self._newest):
             kept.add(table)
         self._rows.close()
@@ -244,8 +251,8 @@ class NewestRows:
         return streamed(self._context.budget, incoming, sql, self._plain, rows_of(held.rows, held.bytes))
 
 
-def _held(schema: pa.Schema, keys: Sequence[str], context: StageContext) -> HeldRows:
-    return HeldRows(schema, context.budget.memory_bytes_max // _HELD_SHARE, context, keys)
+def _held(schema: pa.Schema, keys: Sequence[str], context: StageContext, *, whole: bool) -> HeldRows:
+    return HeldRows(schema, context.budget.memory_bytes_max // _HELD_SHARE, context, keys, whole=whole)
 
 
 def _told(told: Mapping[str, Any]) -> dict[int, bytes]:

@@ -25,7 +25,9 @@ PART_BYTES = 8 << 20
 """Rows of so many bytes become one segment."""
 
 
-_BY_PLACE = re.compile(r"[a-z]\d+")
+_BY_NAME, _BY_PLACE = re.compile(r"h_([0-9a-f]{2})+"), re.compile(r"[ck]\d+")
+_MARK = ""
+"""The name under which a state tells what its rows mean; nothing holds rows under it."""
 
 
 def held_name(column: str) -> str:
@@ -78,10 +80,11 @@ class HeldRows:
         keys: Sequence[str] = (),
         *,
         everywhere: bool = False,
+        whole: bool = False,
     ) -> None:
-        """Hold nothing yet."""
+        """Hold nothing yet. `whole`: the keys are all columns that there are, so that they may be others in state."""
         self.schema, self._memory_bytes_max, self._context, self._keys = schema, memory_bytes_max, context, keys
-        self._everywhere = everywhere
+        self._everywhere, self._whole = everywhere, whole
         self._part_bytes = min(PART_BYTES, max(1, memory_bytes_max // 2))
         own = context.key_groups
         self._groups = own[0], own[-1]
@@ -92,6 +95,8 @@ class HeldRows:
         self._file: IO[bytes] | None = None
         self.spilled_bytes = 0
         self.rows = 0
+        self.adopted = False
+        """Whether rows were read that were kept under other columns."""
 
     def add(self, rows: pa.Table) -> None:
         """Take rows in."""
@@ -215,15 +220,18 @@ class HeldRows:
 
         if [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in self.schema]:
             return rows
+        self.adopted = True
         former = {**self._context.former}
         former |= {held_name(was): held_name(now) for was, now in former.items()}
         there = set(rows.column_names)
-        if any(_BY_PLACE.fullmatch(name) for name in there) or not there.issuperset(self._keys):
+        by_name = any(_BY_NAME.fullmatch(name) for name in self.schema.names)
+        if by_name and any(_BY_PLACE.fullmatch(name) for name in there):
             raise StateError(
-                "the checkpoint holds rows under other columns, and does not tell which is which",
-                hint="start anew with another runtime.state.path",
+                "the checkpoint holds rows in the form of an earlier version, which does not tell their columns",
+                hint="end the run with the version that began it, or start anew with another runtime.state.path",
             )
         rows = rows.rename_columns([n if former.get(n, n) in there else former[n] for n in rows.column_names])
+        self._check_keys(rows)
         for field in self.schema:
             if field.name not in rows.column_names:
                 if not field.nullable:
@@ -233,6 +241,21 @@ class HeldRows:
                     )
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
         return fit(rows, self.schema)
+
+    def _check_keys(self, rows: pa.Table) -> None:
+        """Raise StateError where rows were told apart by other columns, or have gone to several tasks by others."""
+        if set(rows.column_names).issuperset(self._keys):
+            return
+        if not self._whole:
+            raise StateError(
+                "the checkpoint holds rows by other keys",
+                hint="let the node be as it was, or start anew with another runtime.state.path",
+            )
+        if self._context.parallelism > 1:
+            raise StateError(
+                "the checkpoint holds rows by the columns that there were, and they went to several tasks by them",
+                hint="run it once with parallelism: 1, name keys, or start anew with another runtime.state.path",
+            )
 
     def _of_groups(self, rows: pa.Table, groups: tuple[int, int]) -> pa.Table:
         import pyarrow as pa
@@ -245,11 +268,15 @@ class HeldRows:
         return rows.filter(pc.and_(pc.greater_equal(found, first), pc.less_equal(found, last)))
 
 
-def told_state(held: Mapping[str, HeldRows]) -> dict[int, bytes]:
-    """Return the state of an instance that holds rows under these names; nothing where it holds none."""
+def told_state(held: Mapping[str, HeldRows], mark: str = "") -> dict[int, bytes]:
+    """Return the state of an instance that holds rows under these names; nothing where it holds none.
+
+    `mark` tells what columns mean that have names of ours: rows are not taken back under another one.
+    """
     if not any(h.rows for h in held.values()):
         return {}
-    return {SEGMENTED: json.dumps({name: h.told() for name, h in held.items()}).encode()}
+    told: dict[str, Any] = {name: h.told() for name, h in held.items()}
+    return {SEGMENTED: json.dumps(told | ({_MARK: mark} if mark else {})).encode()}
 
 
 def told_by(state: Mapping[int, bytes]) -> list[dict[str, Any]]:
@@ -263,11 +290,17 @@ def told_by(state: Mapping[int, bytes]) -> list[dict[str, Any]]:
     return found
 
 
-def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes]) -> None:
+def restore_told(held: Mapping[str, HeldRows], state: Mapping[int, bytes], mark: str = "") -> None:
     """Give rows back to those that hold them, from what all instances said; raise StateError for any other state."""
     for told in told_by(state):
-        for name, parts in told.items():
-            held[name].restore(parts)
+        parts: dict[str, Any] = dict(told)
+        if parts.pop(_MARK, mark) != mark:
+            raise StateError(
+                "the checkpoint holds what other expressions have made of rows",
+                hint="let the node be as it was, or start anew with another runtime.state.path",
+            )
+        for name, segments in parts.items():
+            held[name].restore(segments)
 
 
 __all__ = ["HeldRows", "held_name", "restore_told", "told_by", "told_state"]

@@ -79,7 +79,7 @@ def _place(key: OrderKey, schema: Schema, names: Sequence[str], setting: str) ->
 
 
 NUMBER = "n"
-"""The column that tells in which order rows came; no other one has the name, as these are called c0, c1 and so on."""
+"""The column that tells in which order rows came; no other one has the name, as these are called otherwise."""
 
 
 def numbered(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

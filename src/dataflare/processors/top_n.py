@@ -12,7 +12,7 @@ from dataflare.expression.session import select
 from dataflare.expression.streaming import Incoming, rows_of, streamed
 from dataflare.processors.bounded import TABLES
 from dataflare.processors.columns import known, passed_on, same_columns
-from dataflare.processors.held import HeldRows, restore_told, told_state
+from dataflare.processors.held import HeldRows, held_name, restore_told, told_state
 from dataflare.processors.ordering import NUMBER, OrderKey, numbered, order_by, ordered, places_of, with_numbers
 from dataflare.schema import Column, Schema
 
@@ -29,7 +29,7 @@ _HELD_SHARE = 16
 """The part of its memory that a task may fill with rows, before and while it drops some."""
 _ROWS_BITS = 40
 _RANK = "r"
-"""No column has the name, as these are called c0, c1 and so on."""
+"""No column has the name, as these are called as `held_name` does."""
 
 
 class TopConfig(Config):
@@ -60,7 +60,7 @@ class _TopRows:
         self._config, self._context = config, context
         schema = context.schemas["0"]
         self.planned = schema.to_arrow()
-        self._names = [f"c{n}" for n in range(len(schema.columns))]
+        self._names = [held_name(name) for name in schema.names]
         self._plain = numbered(self.planned, self._names)
         groups = [self._names[schema.names.index(c)] for c in config.per]
         self._groups = tuple(groups)
