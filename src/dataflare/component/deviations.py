@@ -35,6 +35,7 @@ class Contract:
         word = context.contract.get("columns")
         self.missing, self.extra = word or missing, word or extra
         self._noticed: set[tuple[str, ...]] = set()
+        self._emptied: dict[tuple[str, str], int] = {}
 
     @property
     def data_type(self) -> str:
@@ -89,6 +90,19 @@ class Contract:
     def puts_aside(self) -> bool:
         """Tell whether rows with a value that does not fit go out by `errors`, instead of ending the run."""
         return self._context.on_error in ASIDE or self.data_type == "discard_row"
+
+    def empties(self) -> bool:
+        """Tell whether null stands for a value that does not fit."""
+        return self.data_type == "discard"
+
+    def emptied(self, where: str, column: str, kind: str, count: int) -> None:
+        """Count values for which null stands; tell of the first, and each time that there are ten times as many."""
+        before = self._emptied.get((where, column), 0)
+        now = self._emptied[where, column] = before + count
+        if count and len(self._emptied) <= _NOTICES_MAX and (not before or len(str(now)) > len(str(before))):
+            values = "1 value" if now == 1 else f"{now:,} values"
+            message = f"{where}: {values} of column {column!r} so far did not fit {kind}: null stands there"
+            self._context.emit(Noticed(self._context.workflow, "values.discarded", message, self._context.node))
 
     def notice(self, code: str, message: str) -> None:
         """Tell each thing once, whichever file or table it is of."""

@@ -252,7 +252,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
         `convert` makes an array of (values, type text, name), and raises DataError where one does not fit.
         """
-        aside, empty = self._contract.puts_aside(), self._contract.data_type == "discard"
+        aside, empty = self._contract.puts_aside(), self._contract.empties()
         arrays: list[Any] = []
         reasons: dict[int, str] = {}
         for values, column in zip(columns, schema, strict=True):
@@ -261,7 +261,9 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
                 continue
             bad: list[int] = []
             arrays.append(converted(values, arrow_type(column.type), partial(_made, convert, column), bad))
-            if not (empty and column.nullable):
+            if empty and column.nullable:
+                self._contract.emptied(stream or self.config.table or "the query", column.name, column.type, len(bad))
+            else:
                 reasons |= {n: f"column {column.name!r} is not {column.type}" for n in bad if n not in reasons}
         rows = pa.table(arrays, names=schema.names)
         if reasons:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dataflare.batch import Batch, Encoded, Position
 from dataflare.component import Split, Stream, source
-from dataflare.component.deviations import ASIDE, Contract
+from dataflare.component.deviations import Contract
 from dataflare.connectors.postgres.changes.administering import Administered
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.settling import settled_place
@@ -99,13 +99,14 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
 
     def relations(self, session: Statements) -> dict[str, PostgresRelation]:
         """Ask the server."""
+        contract = Contract(self.context, "table")
+        gently = contract.puts_aside() or contract.empties()
         if self.context.mode in FOLLOWING:
-            tables = followed(session, self.config, gently=self.context.on_error in ASIDE)
+            tables = followed(session, self.config, gently=gently)
             refuse_problems(tables)
             self._following = _following()(self, tables)
             return {name: table.relation for name, table in tables.items()}
-        contract = Contract(self.context, "table")
-        return relations(session, self.config, gently=contract.puts_aside() or contract.data_type == "discard")
+        return relations(session, self.config, gently=gently)
 
     def check(self) -> list[DataFlareError]:
         """Look at each table, and whether changes can be followed where that is the mode."""
@@ -128,7 +129,8 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
         """Connect; changes are waited for."""
         super().open()
         if self._following is not None:
-            self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
+            words = {k: w for k, w in self.context.contract.items() if k == "data_type"}  # columns are followed
+            self.waits, self._contract = True, Contract(replace(self.context, contract=words), "table")
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""

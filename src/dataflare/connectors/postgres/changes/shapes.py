@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflare.component.deviations import ASIDE
+from dataflare.component.deviations import Contract
 from dataflare.connectors.postgres.changes.aligning import aligned
 from dataflare.connectors.postgres.changes.tables import followed, planned_schema
 from dataflare.sql.evolving import Comparing
@@ -31,6 +32,7 @@ class Shapes:
         self._tables = tables
         self._by_name = {(t.table.schema, t.table.name): t for t in tables.values()}
         self._comparing = Comparing(source.context, source.config.columns, tables)
+        self._contract = Contract(source.context, "table")
 
     def plan(self, relation: Relation) -> TablePlan | None:
         """Return the plan of a relation; None where nobody wants it."""
@@ -44,9 +46,10 @@ class Shapes:
         former |= aligned(logged, numbers, former)
         for name in (n for n in logged if n not in planned and n not in numbers and n not in former):
             self._comparing.gone(table.table, name)
-        absent, words = frozenset(planned.names).difference(table.key), self._context.contract
-        aside = self._context.on_error in ASIDE or words.get("data_type") == "discard_row"
-        return replace(table.plan(planned), absent=absent, former=former, aside=aside)
+        absent, contract = frozenset(planned.names).difference(table.key), self._contract
+        emptied = partial(contract.emptied, str(table.table)) if contract.empties() else None
+        aside = contract.puts_aside()
+        return replace(table.plan(planned), absent=absent, former=former, aside=aside, emptied=emptied)
 
     def described(self, event: Described) -> None:
         """Compare the table of a relation with the plan; raise where it cannot go on so: see `compare`."""

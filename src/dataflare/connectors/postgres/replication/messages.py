@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataflare.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
@@ -68,7 +68,8 @@ class TablePlan:
     `schema` has the columns that are wanted, in order. `kinds` are their types in pg_type, domains resolved, where they
     are known. `unchanged` and `before` ask for `_unchanged` and `_before`, as in `changing`. Columns of `absent` may be
     missing in the relation, and are null then. `former` are columns by a name that they may have had. `aside`: a value
-    that does not fit is told as a `Misfit`, not raised.
+    that does not fit is told as a `Misfit`, not raised. `emptied`: null stands for one that is not of the key; it is
+    told of their column, its type and their number.
     """
 
     stream: str
@@ -80,6 +81,7 @@ class TablePlan:
     absent: frozenset[str] = frozenset()
     aside: bool = False
     former: Mapping[str, str] = field(default_factory=dict)
+    emptied: Callable[[str, str, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

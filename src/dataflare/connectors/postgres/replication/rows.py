@@ -166,7 +166,10 @@ class Table:
         return found
 
     def _values(self, frames: Frames, number: int, span: Span | None, count: int, bad: list[int]) -> pa.Array:
-        """Return the values of a column; where rows are put aside, null for one that does not fit: it is `bad`."""
+        """Return the values of a column, null for one that does not fit, where that may be.
+
+        It is `bad` where the whole row is put aside for it.
+        """
         column = self.plan.schema.columns[number]
         if span is None:
             return pa.nulls(count, self._schema.field(number).type)
@@ -180,9 +183,16 @@ class Table:
             )
         parse = partial(parsed, kind=column.type, source=kind, name=f"{self.relation}.{column.name}")
         texts = span.gathered(frames)
-        if not self.plan.aside:
+        empties = self.plan.emptied if column.name not in self.plan.key else None
+        if not self.plan.aside and empties is None:
             return parse(texts)
-        return converted(texts, self._schema.field(number).type, parse, bad).combine_chunks()
+        found: list[int] = []
+        values = converted(texts, self._schema.field(number).type, parse, found).combine_chunks()
+        if empties is not None:
+            empties(column.name, column.type, len(found))
+        else:
+            bad += found
+        return values
 
     def _misfits(
         self, frames: Frames, bad: Sequence[list[int]], spans: Sequence[Span | None], ops: np.ndarray
