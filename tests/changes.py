@@ -329,6 +329,18 @@ def forget(spot: Place, name: str) -> None:
     spot.run(f"drop publication if exists {name}")
 
 
+@contextmanager
+def followed_place(node: str = "shop") -> Iterator[Place]:
+    """Give a schema whose tables a workflow of its name follows, by a source of this name; its slot goes afterwards."""
+    from tests.postgres import place
+
+    with place() as spot:
+        try:
+            yield spot
+        finally:
+            forget(spot, f"dataflare_{spot.schema}_{node}")
+
+
 __all__ = [
     "KEYS",
     "SETUP",
@@ -337,6 +349,7 @@ __all__ = [
     "begun",
     "count_logged",
     "difference",
+    "followed_place",
     "followers",
     "forget",
     "logged",

@@ -105,6 +105,10 @@ class SourceConnector(Component[C]):
         """Tell whether a split that was read to its end goes on there in the next run, from its last position."""
         return False
 
+    def finds_streams(self) -> bool:
+        """Tell whether its settings name streams by a pattern, so that some may come and go; touches nothing."""
+        return False
+
     def comes_again(self) -> bool:
         """Tell whether rows come in more runs than one though nothing about them changed; asked while planning."""
         return False

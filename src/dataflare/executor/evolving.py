@@ -25,10 +25,12 @@ COLUMNS = "columns"
 
 
 def memory_of(plan: Plan) -> dict[str, Any]:
-    """Return what is to be remembered of the columns of a plan; nothing where none of its sources tells changes."""
+    """Return what is to be remembered of columns and tables of a plan; nothing where none of its sources may change."""
     sources = {n.id: n.traits["known"] for n in plan.of_kind(NodeKind.SOURCE) if "known" in n.traits}
     reached = {n.id: n.traits["reached"] for n in plan.of_kind(NodeKind.DESTINATION) if "reached" in n.traits}
-    return {"sources": sources, "destinations": reached} if sources else {}
+    tables = {n.id: n.traits["tables"] for n in plan.of_kind(NodeKind.SOURCE) if "tables" in n.traits}
+    known = {"sources": sources, "destinations": reached} if sources else {}
+    return {**known, **({"tables": tables} if tables else {})}
 
 
 def remembered(checkpoints: CheckpointManager) -> dict[str, Any] | None:

@@ -25,6 +25,11 @@ class Owner:
         return f"{start}_{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a table is one that DataFlare makes for itself."""
+    return name.startswith(_PREFIX)
+
+
 def fresh_table(owner: Owner) -> str:
     """Return the name of the table into which `overwrite` loads before it takes the target's place."""
     return f"{_PREFIX}_new_{owner.mark()}"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from dataflare.batch import Encoded
 from dataflare.sql.hashing import Hashed
 from dataflare.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dataflare.batch import Batch
     from dataflare.schema import Schema
     from dataflare.sql.hashing import Hashing, Text, Texts
     from dataflare.sql.predicate import Form
@@ -171,4 +173,30 @@ def _row(order: Mapping[str, str], row: Sequence[Any], values: Values) -> str:
     return f"({listed})" if len(order) > 1 else listed
 
 
-__all__ = ["Closes", "ReadRelation", "Relation", "Values", "after", "among", "at_least", "ordered", "select", "up_to"]
+def completed(batch: Batch, wanted: Schema) -> Batch:
+    """Return a batch with null for planned columns that are not there."""
+    import pyarrow as pa
+
+    if batch.stream == "errors" or isinstance(batch.payload, Encoded):
+        return batch
+    rows, target = batch.rows, wanted.to_arrow()
+    if rows.num_columns == len(target):
+        return batch
+    there = set(rows.column_names)
+    columns = [rows.column(f.name) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in target]
+    return batch.replace(pa.table(columns, names=target.names))
+
+
+__all__ = [
+    "Closes",
+    "ReadRelation",
+    "Relation",
+    "Values",
+    "after",
+    "among",
+    "at_least",
+    "completed",
+    "ordered",
+    "select",
+    "up_to",
+]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from dataflare.changes import BEFORE, COMMIT_TS, OP, TX, UNCHANGED
 from dataflare.component import Config, Field
 from dataflare.schema import canonical
 from dataflare.sql.incremental import Incremental  # noqa: TC001 - pydantic
+from dataflare.sql.patterns import is_pattern
+from dataflare.sql.quoting import split_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SqlSourceConfig(Config):
     """Settings that every SQL source has."""
 
     table: str = Field("", description="The table or view to read.")
-    tables: list[str] = Field([], description="Several of them; each is an output of its name.")
+    tables: list[str] = Field(
+        [],
+        description="Several of them; each is an output of its name. `public.*` names all that are called so, and "
+        "`!public.audit_*` leaves some of them out; what becomes of tables that come later, `schema: {contract: "
+        "{tables: ...}}` says.",
+    )
     query: str = Field("", description="A SELECT to read instead of tables.")
     key: list[str] = Field(
         [], description="Columns that tell rows apart where no primary key does; rows are read in their order."
@@ -27,6 +37,8 @@ class SqlSourceConfig(Config):
         None, description="Columns to read, with their types; default: all, with the types of the database."
     )
     incremental: Incremental | None = Field(None, description="For `mode: incremental`: how new rows are found.")
+    dotted: ClassVar[bool] = True
+    _patterns: list[str] = PrivateAttr([])
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +51,37 @@ class SqlSourceConfig(Config):
     def _of_one_table(self) -> Self:
         if self.columns is not None and (self.tables or self.types):
             raise ValueError("columns are those of one table, and say the types too: leave out tables and types")
+        if self.tables and all(t.startswith("!") for t in self.tables):
+            raise ValueError("tables: name some before others are left out, such as public.*")
         return self
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether tables are named by what they are called."""
+        return bool(self._patterns) or any(map(is_pattern, self.tables))
+
+    def found(self, names: list[str]) -> Self:
+        """Return the settings with these tables in the place of patterns."""
+        found = self.model_copy(update={"tables": names})
+        found._patterns = self._patterns or list(self.tables)  # noqa: SLF001 - of its kind
+        return found
+
+    def found_again(self, matching: Callable[[list[str]], list[str]]) -> Self:
+        """Return the settings with the tables that there are by now, of settings that `found` returned."""
+        return self.found(matching(self._patterns))
+
+    def outputs(self) -> dict[str, str]:
+        """Return the tables to read by output: several have outputs of their names, without schemas where clear.
+
+        The name of an output is the same whatever other tables a pattern finds.
+        """
+        if self.table:
+            return {"": self.table}
+        if not self.dotted:
+            return {name: name for name in self.tables}
+        several = len({split_name(t)[0] for t in self._patterns if not t.startswith("!")}) > 1
+        short = [split_name(t)[1] for t in self.tables]
+        return {s if short.count(s) == 1 and not several else t: t for s, t in zip(short, self.tables, strict=True)}
 
     def told_types(self) -> dict[str, str]:
         """Return the types by column that the settings say."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from dataflare.batch import RESERVED, Batch, Encoded
+from dataflare.batch import RESERVED, Batch
 from dataflare.component import SourceConnector, Split, Stream
 from dataflare.component.bad_rows import converted, with_bad_rows
 from dataflare.component.deviations import Contract
@@ -23,8 +23,9 @@ from dataflare.errors import DataError, DataFlareError
 from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.deleting import Deleting, as_stream, unheeded
 from dataflare.sql.incremental import Conditions, Deletes, Finding, Incremental, check_incremental, windows
+from dataflare.sql.patterns import find_tables
 from dataflare.sql.predicate import comparisons
-from dataflare.sql.reading import Closes, ReadRelation
+from dataflare.sql.reading import Closes, ReadRelation, completed
 from dataflare.sql.settings import SqlSourceConfig
 from dataflare.sql.windows import Window
 
@@ -82,10 +83,11 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
 
     @abstractmethod
     def asked(self, relation: R, names: Iterable[str], conditions: Conditions, ending: str) -> list[tuple[Any, ...]]:
-        """Return values, as JSON, of rows that fulfil conditions; `names` are of the order of a relation `by_cursor`.
+        """Return values, as JSON, of rows by conditions and an ending; `names` are of the order `by_cursor`."""
 
-        `ending` stands behind the conditions.
-        """
+    @abstractmethod
+    def tables(self, session: S, schema: str) -> Sequence[str]:
+        """Return the names of the tables of a schema ("": the usual one), without views and parts of other tables."""
 
     def shown(self, value: Any) -> Any:
         """Return a value as the database gave it in a form that JSON has, for a row that is put aside."""
@@ -109,6 +111,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Connect, and look at each table: whether it is there, has what the mode needs, and may be read."""
         session = self.connected()
         try:
+            find_tables(self, session)
             found = [error for part in self._each_table() for error in part._wrong_with(session)]  # noqa: SLF001 - of its kind
             return found or self._wrong_with(session)
         finally:
@@ -118,6 +121,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Ask the database."""
         session = self.connected()
         try:
+            find_tables(self, session)
             found = self.relations(session)
             self._check_mode(found)
         finally:
@@ -130,6 +134,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
     def open(self) -> None:
         """Connect."""
         self._session = self.connected()
+        find_tables(self, self._session, planned=True)
         self._relations = self.relations(self._session)
         self._check_mode(self._relations)
         self._contract = Contract(self.context, "table")
@@ -153,7 +158,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         def rows(since: Position | None, until: Position | None) -> Iterator[Batch]:
             left = self.context.hints.limit
             for batch in self.rows(split, since, until):
-                yield self._completed(batch, wanted)
+                yield completed(batch, wanted)
                 if left is not None and batch.stream != "errors":
                     left -= batch.num_rows
                     if left <= 0:
@@ -169,6 +174,10 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         """Ask what was found there: settings may declare columns, so that nobody looked yet."""
         relation = self._relations.get(stream)
         return relation is not None and self._compares(relation, column.name, column.type, sign)
+
+    def finds_streams(self) -> bool:
+        """Tell whether tables are named by patterns."""
+        return self.config.by_pattern
 
     def comes_again(self) -> bool:
         """Tell whether all of a lag is read again."""
@@ -317,18 +326,6 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
             self._contract.has_more(extra, shown, tell=self.config.columns is None)
         held = [c for c in planned.names if c not in self.config.types]
         self._contract.check_types(planned.select(held), Schema.of(relation.found), shown)
-
-    @staticmethod
-    def _completed(batch: Batch, wanted: Schema) -> Batch:
-        """Return a batch with null for planned columns that are not there."""
-        if batch.stream == "errors" or isinstance(batch.payload, Encoded):
-            return batch
-        rows, target = batch.rows, wanted.to_arrow()
-        if rows.num_columns == len(target):
-            return batch
-        there = set(rows.column_names)
-        columns = [rows.column(f.name) if f.name in there else pa.nulls(rows.num_rows, f.type) for f in target]
-        return batch.replace(pa.table(columns, names=target.names))
 
     # ---- small things -------------------------------------------------------------------------------------------
 

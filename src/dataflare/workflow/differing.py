@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataflare.component.alteration import Alteration
     from dataflare.component.evolution import ColumnChange, Evolved
     from dataflare.workflow.drafts import Draft, Outline
-    from dataflare.workflow.evolving import Evolving
+    from dataflare.workflow.evolving import Evolving, TableChange
     from dataflare.workflow.faults import Faults
 
 EVOLVE, IGNORE, REFUSE = "evolve", "ignore", "refuse"
@@ -56,7 +56,7 @@ _MISFITS = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnDifference:
-    """A column that is not as it was.
+    """A column that is not as it was, or a table that came or is gone (`column` is "").
 
     `where` is an output of a source (`node.output`), or the table of a destination. `was` and `now` are types, or names
     of what was renamed: of a source as it was planned or declared and as it is, of a table as it is and as it would be.
@@ -108,14 +108,8 @@ def column_differences(
 
 def _differences(outline: Outline, evolving: Evolving | None, faults: Faults) -> Iterator[ColumnDifference]:
     for draft in outline.drafts.values():
-        if draft.kind is not NodeKind.SOURCE or draft.component is None:
-            continue
-        followed = evolving.evolved.get(draft.id, {}) if evolving is not None else {}
-        for name, evolved in followed.items():
-            for change in evolved.changes:
-                yield _changed(draft, name, change, evolved)
-        if not followed:
-            yield from _declared(draft, faults)
+        if draft.kind is NodeKind.SOURCE and draft.component is not None:
+            yield from _of_source(draft, evolving, faults)
     ends = [d for d in outline.drafts.values() if d.kind is NodeKind.DESTINATION and d.component is not None]
     for draft, answers in zip(ends, ask_each(ends, lambda end: end.alterations()), strict=True):
         for answer in answers:
@@ -127,8 +121,30 @@ def _differences(outline: Outline, evolving: Evolving | None, faults: Faults) ->
                 yield _altered(draft, answer)
 
 
+def _of_source(draft: Draft, evolving: Evolving | None, faults: Faults) -> Iterator[ColumnDifference]:
+    found = evolving.tables.get(draft.id) if evolving is not None else None
+    for table in found.changes if found is not None else ():
+        yield _table(draft, table)
+    followed = evolving.evolved.get(draft.id, {}) if evolving is not None else {}
+    for name, evolved in followed.items():
+        for change in evolved.changes:
+            yield _changed(draft, name, change, evolved)
+    if not followed:
+        yield from _declared(draft, faults)
+
+
 def _place(draft: Draft, stream: str) -> tuple[str, NodeKind, str]:
     return draft.id, draft.kind, f"{draft.id}{'.' * bool(stream)}{stream}"
+
+
+def _table(draft: Draft, table: TableChange) -> ColumnDifference:
+    """Return a table that a pattern finds, or finds no more."""
+    effect = REFUSE if table.refused else IGNORE if table.left else EVOLVE
+    meaning = {REFUSE: _ENDS, IGNORE: "is not read", EVOLVE: "is read" if table.came else "is not read any more"}[
+        effect
+    ]
+    change = "table added" if table.came else "table dropped"
+    return ColumnDifference(*_place(draft, table.name), "", change, "", "", effect, meaning)
 
 
 def _changed(draft: Draft, stream: str, change: ColumnChange, evolved: Evolved) -> ColumnDifference:

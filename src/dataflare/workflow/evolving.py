@@ -1,14 +1,15 @@
 """Plans streams anew whose sources have other columns than they had, and tells destinations what they have to follow.
 
 What is remembered from one plan to the next is plain JSON: `{"sources": {node: {output: [column, ...]}},
-"destinations": {node: [name, ...]}}`. The columns are those of `component.known`; the names are those that reached a
-destination, so that no column of its table is dropped that is somebody else's.
+"destinations": {node: [name, ...]}, "tables": {node: [output, ...]}}`. The columns are those of `component.known`; the
+names are those that reached a destination, so that no column of its table is dropped that is somebody else's. Tables
+are told where settings name them by a pattern.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.component.evolution import Policy, Verdict, evolve, remembered
 from dataflare.component.known import KnownColumn
@@ -17,7 +18,7 @@ from dataflare.plan_words import Ddl, NodeKind
 from dataflare.workflow.components import contract_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dataflare.component import Stream
     from dataflare.component.evolution import Evolved
@@ -29,6 +30,39 @@ STRICTEST = (Ddl.EXCEPTION, Ddl.IGNORE, Ddl.LENIENT, Ddl.TRY_EVOLVE, Ddl.EVOLVE)
 """Where several sources feed a destination, the first of these that one of them has counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """A table that has come, or is gone; `left`: it is left out."""
+
+    name: str
+    came: bool
+    left: bool = False
+    refused: bool = False
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"table {self.name} is {'new' if self.came else 'gone'}{', and is left out' * self.left}"
+
+
+@dataclass(frozen=True, slots=True)
+class TablesFound:
+    """The outputs of a source whose tables are found by a pattern, and what has changed since the plan before."""
+
+    names: tuple[str, ...]
+    changes: tuple[TableChange, ...] = ()
+
+    @classmethod
+    def of(cls, before: Sequence[str] | None, now: Sequence[str], word: str) -> Self:
+        """Compare those of the plan before (None: there was none) with those that there are, by a word of contract."""
+        if before is None:
+            return cls(tuple(now))
+        came, gone = ([n for n in now if n not in before], [n for n in before if n not in now])
+        left, refused = word == "discard", word == "freeze"
+        changes = [TableChange(n, came=True, left=left, refused=refused) for n in came]
+        changes += [TableChange(n, came=False, refused=refused) for n in gone]
+        return cls(tuple(n for n in now if n in before or not left), tuple(changes))
+
+
 class Evolving:
     """Belongs to one planning."""
 
@@ -37,12 +71,14 @@ class Evolving:
         self._outline, self._findings, self._memory = outline, findings, memory or {}
         self.evolved: dict[str, dict[str, Evolved]] = {}
         """How the streams of each source go on, those whose changes are followed."""
+        self.tables: dict[str, TablesFound] = {}
+        """Which tables each source has that names them by a pattern."""
 
     def source(self, draft: Draft, streams: Mapping[str, Stream]) -> dict[str, Stream]:
         """Return the streams of a source as they go on; tells what has changed."""
         found, policy = {}, Policy.of(contract_of(draft.text))
         before = self._memory.get("sources", {}).get(draft.id, {})
-        for name, stream in streams.items():
+        for name, stream in self._tables(draft, streams).items():
             found[name] = stream
             if stream.marks is None:
                 continue
@@ -53,6 +89,23 @@ class Evolving:
             found[name] = replace(stream, schema=evolved.schema)
         return found
 
+    def _tables(self, draft: Draft, streams: Mapping[str, Stream]) -> Mapping[str, Stream]:
+        """Return the streams of the tables that the contract lets in; tells which have come, and which are gone."""
+        if not draft.component.finds_streams():
+            return streams
+        before = self._memory.get("tables", {}).get(draft.id)
+        word = str(contract_of(draft.text).get("tables", "evolve"))
+        found = self.tables[draft.id] = TablesFound.of(before, list(streams), word)
+        place = self._outline.place(draft, "config", key=True)
+        for change in found.changes:
+            what = f"{draft.id}: {change}"
+            if change.refused:
+                hint = "leave it out of `tables`, or let it be: schema: {contract: {tables: evolve}}"
+                self._findings.add(Finding("error", "schema.changed", f"{what}, which is refused", hint, place))
+            else:
+                self._findings.add(Finding("info", "schema.changed", what, "", place))
+        return {name: streams[name] for name in found.names if name in streams}
+
     def traits(self, flow: Flow) -> dict[str, dict[str, Any]]:
         """Return, by node, what is remembered of this plan, and the orders of destinations."""
         found: dict[str, dict[str, Any]] = {}
@@ -60,6 +113,10 @@ class Evolving:
             known = {name: [c.to_json() for c in e.known] for name, e in streams.items()}
             changes = [f"{node}{'.' * bool(n)}{n}: {c}" for n, e in streams.items() for c in e.changes]
             found[node] = {"known": known} | ({"changed": changes} if changes else {})
+        for node, tables in self.tables.items():
+            told = [*map(str, tables.changes), *found.get(node, {}).get("changed", ())]
+            more = {"tables": list(tables.names)} | ({"changed": told} if told else {})
+            found[node] = {**found.get(node, {}), **more}
         for draft in self._outline.drafts.values():
             if draft.kind is NodeKind.DESTINATION and flow.typed(draft.id):
                 found[draft.id] = self._orders(draft, flow)
@@ -106,4 +163,4 @@ def _sources(node: str, flow: Flow) -> Iterator[str]:
         yield from _sources(edge.source, flow)
 
 
-__all__ = ["Evolving"]
+__all__ = ["Evolving", "TableChange", "TablesFound"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import Finding, InvalidWorkflowError, Place
-from dataflare.plan_words import FOLLOWING
+from dataflare.plan_words import FOLLOWING, NodeKind
 from dataflare.security.secrets import Secret, scrub
 from dataflare.workflow.aliases import rewrite
 from dataflare.workflow.checking import Checker
@@ -227,9 +227,13 @@ class _Loading:
             tell_drift(out, self._findings, faults)
 
     def _evolving(self, out: Outline) -> Any:
-        """Return who follows changes of columns, where a source is followed; others need not import it."""
+        """Return who follows changes of columns and tables, where there may be any; others need not import it."""
         words = (getattr(d.text, "contract", None) for d in out.drafts.values())
-        if not any(mode(d) in FOLLOWING for d in out.drafts.values()) and not any(w.ddl for w in words if w):
+        finds = any(
+            d.kind is NodeKind.SOURCE and d.component and d.component.finds_streams() for d in out.drafts.values()
+        )
+        follows = any(mode(d) in FOLLOWING for d in out.drafts.values())
+        if not (finds or follows or any(w.ddl for w in words if w)):
             return None
         from dataflare.workflow.evolving import Evolving
 

@@ -97,6 +97,11 @@ class _NodeText(Config):
 class ContractText(Config):
     """What becomes of data that is not as it was planned."""
 
+    tables: Literal["evolve", "discard", "freeze"] | None = Field(
+        None,
+        description="Tables that come or go behind a pattern in `tables`: the next plan takes up the one, leaves out "
+        "the other, and says so (evolve, the default); new ones are left out (discard); either is an error (freeze).",
+    )
     columns: Literal["evolve", "discard", "discard_row", "freeze"] | None = Field(
         None,
         description="Columns that come or go: the next plan takes them up, and says so (evolve); nobody hears of new "

@@ -6,13 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.changes import forget
+from tests.changes import followed_place
 from tests.chaos.processes import dataflare
-from tests.postgres import Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.postgres import Place
 
 pytestmark = pytest.mark.postgres
 
@@ -59,11 +60,8 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    with place() as spot:
-        try:
-            yield Shop(spot, tmp_path)
-        finally:
-            forget(spot, f"dataflare_{spot.schema}_shop")
+    with followed_place() as spot:
+        yield Shop(spot, tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["full", "hybrid"])
@@ -97,11 +95,11 @@ def test_null_stands_for_what_comes_in_a_change_and_the_rest_of_the_row_goes_on(
 
 def test_rows_with_what_does_not_fit_are_left_out_and_counted(shop: Shop) -> None:
     counts, _ = shop.run("discard_row")
-    assert (counts["rows_out"], counts["rows_skipped"]) == (1, 2)
+    assert (counts["rows_out"], counts["rows_dead"]) == (1, 2)
     shop.spot.run("update {}.t set n = 'NaN' where id = 3")  # what it was is no more in the table
     shop.spot.run("update {}.t set n = 2 where id = 2")
     counts, _ = shop.run("discard_row")
-    assert (counts["rows_out"], counts["rows_skipped"]) == (2, 1)
+    assert (counts["rows_out"], counts["rows_dead"]) == (2, 1)
     assert shop.copy() == [(2, True, "2.000000000", 2)]
 
 

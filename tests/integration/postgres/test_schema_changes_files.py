@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.changes import forget
+from tests.changes import followed_place
 from tests.chaos.processes import dataflare
-from tests.postgres import Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.postgres import Place
 
 pytestmark = pytest.mark.postgres
 
@@ -62,11 +63,8 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    with place() as spot:
-        try:
-            yield Shop(spot, tmp_path)
-        finally:
-            forget(spot, f"dataflare_{spot.schema}_shop")
+    with followed_place() as spot:
+        yield Shop(spot, tmp_path)
 
 
 def kinds(found: dict[int, dict[str, Any]]) -> dict[int, tuple[set[str], Any]]:

@@ -40,8 +40,9 @@ class Resumed:
     def made(self, plan: int, config: dict[str, Any] | None = None) -> Any:
         component = self._cls(self._cls.spec.config.model_validate(config or self._config))
         schemas = {str(n): s for n, s in enumerate(self._plans[plan])}
-        changes = {"inputs": ("left", "right")[: len(schemas)], **self._changes}
-        one = staged(component, schemas=schemas, segments=self.segments, former={"name": "label"}, **changes)
+        former = {"name": "label"} if "label" in self._plans[1][0] else {}
+        changes = {"inputs": ("one", "other")[: len(schemas)], "former": former, **self._changes}
+        one = staged(component, schemas=schemas, segments=self.segments, **changes)
         one.open()
         return one
 
@@ -50,6 +51,7 @@ class Resumed:
         first = self.made(0)
         for port, rows in enumerate(held):
             given(first, rows, self._plans[0][port], port)
+        assert [*getattr(first, "flush", tuple)()] == []  # as before a barrier
         state = gathered_state([first.snapshot()])
         first.close()
         assert state
@@ -75,13 +77,13 @@ def ended(one: Any) -> Rows:
         ("sort", {"by": ["id"]}),
         ("top_n", {"rows": 3, "by": ["id"]}),
         ("deduplicate", {"keys": ["id"], "keep": "last"}),
-        ("sql", {"query": "select note, id, label from left order by id"}),
+        ("sql", {"query": "select note, id, label from one order by id"}),
     ],
 )
 def test_rows_that_wait_go_on_by_name(kind: str, config: dict[str, Any]) -> None:
     if kind == "sql":
         resumed = Resumed(kind, config, [[BEFORE], [AFTER]])
-        resumed._config = {"query": "select * from left"}
+        resumed._config = {"query": "select * from one"}
         one = resumed.after(OLD, config=config)
     else:
         one = Resumed(kind, config, [[BEFORE], [AFTER]]).after(OLD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataflare.component import Config, Field
 from dataflare.sql.lookup import SqlLookupConfig
-from dataflare.sql.quoting import split_name
 from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 
@@ -19,13 +18,6 @@ class DuckdbSourceConfig(SqlSourceConfig, DuckdbConfig):
 
     table: str = Field("", description="The table or view to read, as table or schema.table.")
     batch_rows: int = Field(65_536, ge=1, description="Rows in a batch at most.")
-
-    def outputs(self) -> dict[str, str]:
-        """Return the tables to read by output: several have outputs of their names, without schemas where clear."""
-        if self.table:
-            return {"": self.table}
-        short = [split_name(t)[1] for t in self.tables]
-        return {s if short.count(s) == 1 else t: t for s, t in zip(short, self.tables, strict=True)}
 
 
 class DuckdbLookupConfig(SqlLookupConfig, DuckdbConfig):

@@ -10,6 +10,7 @@ from dataflare.connectors.duckdb.session import DuckdbSession
 from dataflare.connectors.duckdb.settings import DuckdbSourceConfig
 from dataflare.connectors.duckdb.values import incoming
 from dataflare.errors import UnavailableError
+from dataflare.sql.dialect import Table
 from dataflare.sql.hashing import DUCKDB_HASHING
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
@@ -69,6 +70,10 @@ class DuckdbSource(SqlSource[DuckdbSourceConfig, DuckdbSession, DuckdbRelation])
         from dataflare.expression.keys import key_groups
 
         return key_groups(rows, keys)
+
+    def tables(self, session: DuckdbSession, schema: str) -> Sequence[str]:
+        """Ask the file."""
+        return session.tables(Table("", schema))
 
     def relations(self, session: DuckdbSession) -> dict[str, DuckdbRelation]:
         """Look into the file."""

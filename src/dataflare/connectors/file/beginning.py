@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from dataflare.errors import UnavailableError
+from dataflare.errors import StateError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,16 @@ class Beginning:
         return [{_HEADER: b64encode(self.header).decode(), _COLUMNS: self.columns}] if self.columns else []
 
     def behind(self, handles: Sequence[Handle]) -> Beginning:
-        """Return what the handles tell of; else this, of the plan that there is now."""
+        """Return what the handles tell of; else this, of the plan that there is now; raise StateError for bad ones."""
         told = next((h for h in handles if _COLUMNS in h), None)
-        return self if told is None else Beginning(b64decode(told[_HEADER]), str(told[_COLUMNS]))
+        if told is None:
+            return self
+        try:
+            return Beginning(b64decode(told[_HEADER], validate=True), str(told[_COLUMNS]))
+        except ValueError as error:
+            raise StateError(
+                "a handle of the epoch is damaged", hint="start anew with another state or path"
+            ) from error
 
     def check(self, before: str | None, path: object) -> None:
         """Raise UnavailableError where what is there was written with other columns; None: nobody knows of which."""

@@ -47,7 +47,7 @@ def merge(
         for source in [*([before] if before is not None else ()), *parts]:
             part = _opened(source, kind)
             try:
-                if source is before:
+                if source == before:
                     _check(part.schema, columns, source)
                 for rows, *_ in part.read(0, part.end, part.schema.names, PIECE_BYTES_MAX):
                     encoder.write(_completed(rows, columns))

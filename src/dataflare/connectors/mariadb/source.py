@@ -18,7 +18,9 @@ from dataflare.connectors.mariadb.settings import FOLLOWING, MariaSourceConfig
 from dataflare.connectors.mariadb.values import incoming, is_bytes
 from dataflare.errors import UnavailableError
 from dataflare.schema import arrow_type
+from dataflare.sql.dialect import Table
 from dataflare.sql.hashing import MARIADB_HASHING
+from dataflare.sql.patterns import find_tables
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import ALL, SPLITS_MAX, SqlSource
@@ -95,12 +97,17 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
         self._following = following(self, tables)
         return {name: table.relation for name, table in tables.items()}
 
+    def tables(self, session: MariaSession, schema: str) -> Sequence[str]:
+        """Ask the server."""
+        return session.tables(Table("", schema or session.resolved("x").schema))
+
     def check(self) -> list[DataFlareError]:
         """Look at each table, and whether changes can be followed where that is the mode."""
         if self.context.mode not in FOLLOWING:
             return super().check()
         session = self.connected()
         try:
+            find_tables(self, session)
             return _wrong(session, self.config)
         finally:
             session.close()
@@ -116,7 +123,8 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
         """Connect; changes are waited for."""
         super().open()
         if self._following is not None:
-            self.waits, self._contract = True, Contract(replace(self.context, contract={}), "table")
+            words = {k: w for k, w in self.context.contract.items() if k == "data_type"}  # columns are followed
+            self.waits, self._contract = True, Contract(replace(self.context, contract=words), "table")
 
     def splits(self, since: Position | None) -> Iterator[Split]:
         """Yield parts of the tables, or what is followed."""

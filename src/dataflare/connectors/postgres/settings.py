@@ -9,7 +9,6 @@ from dataflare.component import Config, Duration, Field, Size
 from dataflare.security.secrets import Secret, scrub
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.patience import PATIENCE
-from dataflare.sql.quoting import split_name
 from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
 
 _DEFAULTS = {name: str(value) for name, value in PATIENCE.items()}
@@ -116,13 +115,6 @@ class PostgresSourceConfig(SqlSourceConfig, PostgresConfig):
     table: str = Field("", description="The table or view to read, as schema.table.")
     fetch_rows: int = Field(250_000, ge=1, description="Rows that one statement reads at most.")
     cdc: ChangesConfig = Field(ChangesConfig(), description="For `mode: cdc` and `hybrid`: how changes are followed.")
-
-    def outputs(self) -> dict[str, str]:
-        """Return the tables to read by output: several have outputs of their names, without schemas where clear."""
-        if self.table:
-            return {"": self.table}
-        short = [split_name(t)[1] for t in self.tables]
-        return {s if short.count(s) == 1 else t: t for s, t in zip(short, self.tables, strict=True)}
 
 
 class PostgresLookupConfig(SqlLookupConfig, PostgresConfig):

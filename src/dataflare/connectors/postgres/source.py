@@ -26,6 +26,7 @@ from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.expression.keys import key_groups
 from dataflare.plan_words import FOLLOWING
 from dataflare.sql.hashing import POSTGRES_HASHING
+from dataflare.sql.patterns import find_tables
 from dataflare.sql.proving import refuse_nulls, refuse_twins
 from dataflare.sql.reading import after, at_least, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
@@ -108,12 +109,17 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
             return {name: table.relation for name, table in tables.items()}
         return relations(session, self.config, gently=gently)
 
+    def tables(self, session: Statements, schema: str) -> Sequence[str]:
+        """Ask the server."""
+        return session.whole_tables(schema)
+
     def check(self) -> list[DataFlareError]:
         """Look at each table, and whether changes can be followed where that is the mode."""
         if self.context.mode not in FOLLOWING:
             return super().check()
         session = self.connected()
         try:
+            find_tables(self, session)
             return wrong(session, self.config, self.context)
         finally:
             session.close()

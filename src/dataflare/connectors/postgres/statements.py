@@ -59,6 +59,11 @@ _TABLES = (
     "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
     "where n.nspname = $1::text and starts_with(c.relname::text, $2::text) and c.relkind = 'r' order by 1"
 )
+_WHOLE_TABLES = (
+    "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+    "where n.nspname = coalesce(nullif($1::text, ''), current_schema()::text, 'public') and c.relkind in ('r', 'p') "
+    "and not c.relispartition order by 1"
+)
 _SCHEMA = (
     "select coalesce((select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
     "where c.oid = to_regclass($1::text)), current_schema()::text, 'public')"
@@ -147,6 +152,10 @@ class Statements(ABC):
     def tables(self, prefix: Table) -> list[str]:
         """Return tables by the beginning of their name."""
         return [name for (name,) in self.run(_TABLES, (prefix.schema, prefix.name))]
+
+    def whole_tables(self, schema: str) -> list[str]:
+        """Return the tables of a schema ("": the usual one) that are no partitions of others."""
+        return [name for (name,) in self.run(_WHOLE_TABLES, (schema,))]
 
     def primary_key(self, table: Table) -> tuple[str, ...]:
         """Return the columns of the primary key in its order; other unique indexes may hold nulls."""

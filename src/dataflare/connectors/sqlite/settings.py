@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dataflare.component import Config, Duration, Field
 from dataflare.sql.lookup import SqlLookupConfig
 from dataflare.sql.settings import SqlDestinationConfig, SqlSourceConfig
@@ -22,10 +24,7 @@ class SqliteSourceConfig(SqlSourceConfig, SqliteConfig):
     )
     types: dict[str, str] = Field({}, description="Types by column, where the declared ones are not what is in there.")
     batch_rows: int = Field(16_384, ge=1, description="Rows in a batch at most.")
-
-    def outputs(self) -> dict[str, str]:
-        """Return the tables to read by output: one has the default output, several have outputs of their names."""
-        return {"": self.table} if self.table else {name: name for name in self.tables}
+    dotted: ClassVar[bool] = False
 
 
 class SqliteLookupConfig(SqlLookupConfig, SqliteConfig):

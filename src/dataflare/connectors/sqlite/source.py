@@ -9,6 +9,7 @@ from dataflare.connectors.sqlite.relations import SqliteRelation, relations
 from dataflare.connectors.sqlite.session import SqliteSession
 from dataflare.connectors.sqlite.settings import SqliteSourceConfig
 from dataflare.connectors.sqlite.values import from_values
+from dataflare.sql.dialect import Table
 from dataflare.sql.proving import no_key
 from dataflare.sql.reading import after, select, up_to
 from dataflare.sql.source import SPLITS_MAX, SqlSource
@@ -70,6 +71,11 @@ class SqliteSource(SqlSource[SqliteSourceConfig, SqliteSession, SqliteRelation])
         from dataflare.expression.keys import key_groups
 
         return key_groups(rows, keys)
+
+    def tables(self, session: SqliteSession, schema: str) -> Sequence[str]:
+        """Ask the file."""
+        del schema
+        return [name for name in session.tables(Table("")) if not name.startswith("sqlite_")]
 
     def relations(self, session: SqliteSession) -> dict[str, SqliteRelation]:
         """Look into the file."""

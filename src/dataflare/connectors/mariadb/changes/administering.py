@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from dataflare.sql.patterns import find_tables
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,11 +26,16 @@ class Administered:
         """Return a new connection."""
         raise NotImplementedError
 
+    def tables(self, session: MariaSession, schema: str) -> Sequence[str]:
+        """Return the tables of a schema."""
+        raise NotImplementedError
+
     def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
         """Tell how the log stands."""
         from dataflare.connectors.mariadb.changes.standing import standing
 
         with closing(self.connected()) as session:
+            find_tables(self, session)
             return standing(session, self.config, self.context, opened)
 
     def leftovers(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflare.component.deviations import Contract
@@ -37,6 +38,7 @@ class Shapes:
         self._source, self._tables = source, tables
         self._by_name = {(t.table.schema or "", t.table.name): t for t in tables.values()}
         self._comparing = Comparing(source.context, source.config.columns, tables)
+        self._contract = Contract(source.context, "table")
         self.kinds: dict[str, dict[str, str]] = {}
 
     def names(self) -> Mapping[tuple[str, str], str]:
@@ -63,8 +65,10 @@ class Shapes:
                 f"the log has no {lost[0]} of {table.table} at this place, which is of its key",
                 hint="let all rows have it that the log tells: give the workflow another id, and read the table anew",
             )
-        aside = Contract(self._source.context, "table").puts_aside()
-        return replace(table.plan(planned), kinds=self._kinds(now, planned, described), aside=aside)
+        contract = self._contract
+        emptied = partial(contract.emptied, str(table.table)) if contract.empties() else None
+        kinds, aside = self._kinds(now, planned, described), contract.puts_aside()
+        return replace(table.plan(planned), kinds=kinds, aside=aside, emptied=emptied)
 
     def altered(self, stream: str, statement: Statement) -> None:
         """Forget what was known of the columns that a statement names."""

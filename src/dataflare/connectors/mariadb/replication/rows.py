@@ -22,7 +22,7 @@ from dataflare.sql.misfits import Misfit
 from dataflare.sql.spans import gathered, hex_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dataflare.connectors.mariadb.replication.table_maps import TableMap
     from dataflare.connectors.mariadb.replication.values import Server
@@ -46,7 +46,8 @@ class TablePlan:
     """What becomes of a table's changes: `schema` has the columns that are wanted, in order.
 
     `kinds` are their hidden types, where they have one. `before` asks for `_before`. `zero_is_null`: days that no
-    calendar has become null. `aside`: a value that does not fit is told as a `Misfit`, not raised.
+    calendar has become null. `aside`: a value that does not fit is told as a `Misfit`, not raised. `emptied`:
+    null stands for one that is not of the key; it is told of their column, its type and their number.
     """
 
     stream: str
@@ -56,6 +57,7 @@ class TablePlan:
     before: bool = False
     zero_is_null: bool = False
     aside: bool = False
+    emptied: Callable[[str, str, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +239,20 @@ class Table:
                 hint="let its key be columns that are never null",
             )
         told = replace(wanted, name=name)
-        if not self.plan.aside:
+        empties = self.plan.emptied if wanted.name not in self.plan.key else None
+        if not self.plan.aside and empties is None:
             return decoded(images.octets, spans, column, told, self._server)
 
         def some(rows: Integers) -> pa.Array:
             return decoded(images.octets, spans.take(rows), column, told, self._server)
 
-        return converted(np.arange(count), kind, some, bad).combine_chunks()
+        found: list[int] = []
+        values = converted(np.arange(count), kind, some, found).combine_chunks()
+        if empties is not None:
+            empties(wanted.name, wanted.type, len(found))
+        else:
+            bad += found
+        return values
 
     def _reasons(self, bad: Sequence[list[int]], ops: Integers) -> dict[int, str]:
         """Return why rows do not fit; of a deleted one only its key must."""

@@ -14,6 +14,7 @@ from dataflare.connectors.postgres.changes.tables import followed
 from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_text
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.sql.patterns import find_tables
 from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import literal
 
@@ -156,6 +157,10 @@ class Administered:
         """Return a new connection."""
         raise NotImplementedError
 
+    def tables(self, session: Statements, schema: str) -> Sequence[str]:
+        """Return the tables of a schema."""
+        raise NotImplementedError
+
     def standing(self, opened: Sequence[tuple[Split, Position | None]]) -> Mapping[str, Any]:
         """Tell how slot and publication stand."""
         with self._administering() as found:
@@ -179,17 +184,20 @@ class Administered:
     def table_standing(self, table: str, opened: Sequence[tuple[Split, Position | None]]) -> TableStanding:
         """Tell whether the settings name a table, and whether the state follows it."""
         with closing(self.connected()) as session:
+            find_tables(self, session)
             return Admitting(session, self.config, self.context).standing(table, opened)
 
     def admit(self, table: str) -> None:
         """Look at a table, and put it into the publication."""
         with closing(self.connected()) as session:
+            find_tables(self, session)
             Admitting(session, self.config, self.context).admit(table)
 
     @contextmanager
     def _administering(self) -> Iterator[Administering]:
         session = self.connected()
         try:
+            find_tables(self, session)
             yield Administering(session, self.config, self.context)
         finally:
             session.close()

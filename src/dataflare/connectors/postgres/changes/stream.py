@@ -33,6 +33,7 @@ from dataflare.connectors.postgres.replication.messages import (
 )
 from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
 from dataflare.sql.misfits import left, put_aside
+from dataflare.sql.patterns import tables_since
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
@@ -70,6 +71,7 @@ class ChangeStream:
         self._budget = LogBudget(source.config.cdc, source.context, names)
         self._asked = False
         self._change: SchemaChangedError | None = None
+        self._look_next = 0.0
         self.bytes_read = 0
         self.meter = LagMeter(0)
 
@@ -286,6 +288,7 @@ class ChangeStream:
             self.meter.looked(*log_end(self._source.session))
             if (state := slot_state(self._source.session, self._names.slot)) is not None:
                 self._budget.look(state, self._drop)
+            self._look_for_tables()
 
     def _drop(self) -> None:
         """Give the slot up: the server needs the room."""
@@ -293,6 +296,15 @@ class ChangeStream:
             self._connection.close()
             self._connection = None
         dropped(self._source.session, self._names.slot)
+
+    def _look_for_tables(self) -> None:
+        """See now and then whether tables have come that a pattern means: they need another plan."""
+        now = self._context.runtime.clock.monotonic()
+        if now < self._look_next:
+            return
+        self._look_next = now + self._config.cdc.heartbeat
+        if (new := tables_since(self._source, self._source.session)) and self._change is None:
+            self._change = SchemaChangedError(f"table {new[0]} is new")
 
     def _answer(self) -> None:
         if self._connection is not None and self._flushed > self._answered:

@@ -18,7 +18,7 @@ from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataflare.batch import Batch, Position
     from dataflare.component import Split, StageContext
@@ -59,6 +59,10 @@ class Rows(Protocol):
     @property
     def session(self) -> Statements:
         """The connection that is open now; reading may take another one instead."""
+        ...
+
+    def tables(self, session: Statements, schema: str) -> Sequence[str]:
+        """Return the names of the tables of a schema."""
         ...
 
     def ranges(self, name: str, number: int, since: Position | None) -> Iterator[Split]:
