@@ -168,7 +168,7 @@ class Following(ABC, Generic[T, S]):
                 if batch.stream == "errors":
                     yield Batch(batch.rows, "errors", reading.position())
                     continue
-                rows = _as_read(batch.rows, schema, split.data["tx"])
+                rows = as_read(batch.rows, schema, split.data["tx"])
                 yield Batch(rows, name, reading.position())
                 if clock.monotonic() > self._until and self.renews(self._table):
                     self.released()
@@ -202,8 +202,8 @@ class Following(ABC, Generic[T, S]):
         )
 
 
-def _as_read(rows: pa.Table, schema: Schema, tx: str) -> pa.Table:
-    """Return rows as those that were there before any change."""
+def as_read(rows: pa.Table, schema: Schema, tx: str) -> pa.Table:
+    """Return rows as those that were there before any change behind the place `tx` of the log."""
     told, arrow = {OP: Op.READ.value, TX: tx}, schema.to_arrow()
     arrays = [
         rows.column(f.name)
@@ -221,4 +221,4 @@ def emptied(schema: Schema, commit_time: Any, tx: str) -> pa.Table:
     return pa.Table.from_arrays([pa.array([row.get(f.name)], f.type) for f in arrow], schema=arrow)
 
 
-__all__ = ["CHANGES", "Followable", "Following", "Rows", "emptied"]
+__all__ = ["CHANGES", "Followable", "Following", "Rows", "as_read", "emptied"]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflare.batch import Batch
-from dataflare.changes import OP, TX, Op
 from dataflare.component.bad_rows import with_bad_rows
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.snapshots import Reading, Snapshot
 from dataflare.connectors.postgres.changes.tables import Rows
 from dataflare.connectors.postgres.copying import CopySession
 from dataflare.errors import StateError
+from dataflare.sql.change_source import as_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dataflare.component import Split
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.statements import Statements
-    from dataflare.schema import Schema
 
 SNAPSHOT_SECONDS = 60.0
 """How long one snapshot is held: the server keeps all dead rows meanwhile."""
@@ -171,16 +170,4 @@ def _together(batches: Iterator[Batch]) -> Iterator[Batch]:
     yield from batches
 
 
-def as_read(rows: pa.Table, schema: Schema, tx: str) -> pa.Table:
-    """Return rows as those that were there before any change behind the place `tx` of the log."""
-    told, arrow = {OP: Op.READ.value, TX: tx}, schema.to_arrow()
-    arrays = [
-        rows.column(f.name)
-        if f.name in rows.column_names
-        else pa.repeat(pa.scalar(told.get(f.name), f.type), len(rows))
-        for f in arrow
-    ]
-    return pa.Table.from_arrays(arrays, schema=arrow)
-
-
-__all__ = ["Parts", "Piece", "Rows", "as_read"]
+__all__ = ["Parts", "Piece", "Rows"]

@@ -11,11 +11,12 @@ from dataflare.batch import Batch
 from dataflare.clock import wait_blocking
 from dataflare.component import Split
 from dataflare.connectors.postgres.changes.logical import OURS
-from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS, as_read
+from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS
 from dataflare.connectors.postgres.changes.resnapshot import Held, Resnapshot, with_tx
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
 from dataflare.errors import ExternalError
 from dataflare.monitoring.events import Noticed
+from dataflare.sql.change_source import as_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflare.batch import Batch
-from dataflare.changes import COMMIT_TS, OP, TX, UNCHANGED, Op
+from dataflare.changes import OP, UNCHANGED, Op
 from dataflare.component.lag import LagMeter
 from dataflare.connectors.postgres.changes.budget import LogBudget
 from dataflare.connectors.postgres.changes.caught import Caught
@@ -32,6 +32,7 @@ from dataflare.connectors.postgres.replication.messages import (
     lsn_text,
 )
 from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
+from dataflare.sql.change_source import emptied
 from dataflare.sql.misfits import left, put_aside
 from dataflare.sql.patterns import tables_since
 
@@ -259,13 +260,8 @@ class ChangeStream:
             self._place.seen.pop(stream, None)  # all that is in the table from here on comes by the stream
             self.resnapshots.emptied(stream, number)
             self._place.ahead[stream] = event.point
-            yield Batch(self._gone(stream, event), stream, self._place.position())
-
-    def _gone(self, stream: str, event: Truncated) -> pa.Table:
-        """Return the row that says that a table is empty."""
-        schema = self._context.schemas[stream].to_arrow()
-        row = {OP: Op.TRUNCATE.value, COMMIT_TS: event.commit_time, TX: f"{event.point.commit_lsn:016x}"}
-        return pa.Table.from_arrays([pa.array([row.get(f.name)], f.type) for f in schema], schema=schema)
+            rows = emptied(self._context.schemas[stream], event.commit_time, f"{event.point.commit_lsn:016x}")
+            yield Batch(rows, stream, self._place.position())
 
     def _nothing(self) -> Batch:
         """Return no rows and where the stream stands."""
