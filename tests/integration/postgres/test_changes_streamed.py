@@ -152,6 +152,23 @@ def test_a_transaction_comes_in_parts_and_memory_does_not_grow_with_it(made: Any
     assert streamed(spot) == 2
 
 
+def test_a_transaction_of_more_than_4_mb_comes_while_it_is_open_unless_the_url_says_otherwise(
+    made: Any, spot: Place
+) -> None:
+    names = {spot.schema: spot.url, f"{spot.schema}_own": f"{spot.url}?options=-c%20logical_decoding_work_mem%3D60MB"}
+    try:
+        for name, url in names.items():
+            one = made("t", url=url, cdc={"slot_name": name})
+            assert one.stream.id == CHANGES
+            spot.run("delete from {}.t")
+            spot.run("insert into {}.t select n, n, repeat('x', 200) from generate_series(1, 30000) n")
+            assert sum(b.num_rows for b in one.batches()) >= 30_000
+            one.source.close()
+        assert [streamed(spot, name) > 0 for name in names] == [True, False]
+    finally:
+        forget(spot, f"{spot.schema}_own")
+
+
 def test_others_are_not_held_up_by_one_that_stays_open_and_it_is_acknowledged_behind_them(
     made: Any, spot: Place
 ) -> None:

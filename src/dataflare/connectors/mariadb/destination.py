@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dataflare.sql.dialect import Dialect
 
 _ROWS = "_dataflare_rows"
+_SENT_BYTES = 4 << 20
+"""About so many bytes of rows are made into texts at once: there are several copies of those meanwhile."""
 _CONVERTED = {"vector": "vec_fromtext({})", **dict.fromkeys(("point", "polygon", "geometry"), "st_geomfromtext({})")}
 
 
@@ -105,7 +107,10 @@ class MariaDestination(SqlDestination[MariaDestinationConfig]):
             place = self._temporary
         if not session.in_transaction and place is not self._temporary:
             session.begin()
-        self._send(place, self._fitted(rows))
+        rows = self._fitted(rows)
+        part = max(1, rows.num_rows * _SENT_BYTES // max(1, rows.nbytes))
+        for start in range(0, rows.num_rows, part):
+            self._send(place, rows.slice(start, part))
         self._rows += rows.num_rows
 
     def bring(self) -> None:

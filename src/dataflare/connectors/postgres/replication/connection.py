@@ -42,6 +42,11 @@ _PAUSE_SECONDS, _PAUSES_MAX, _PAUSE_BYTES = 0.002, 16, 8 << 10
 Where fewer bytes come in a pause, nobody waits for more of them.
 """
 _HEAD_BYTES = 25
+_STREAMED_FROM = (
+    "select set_config(name, '4MB', false) from pg_settings where name = 'logical_decoding_work_mem' "
+    "and setting::int8 > 4096 and source in ('default', 'configuration file')"
+)
+"""What the server gathers of open transactions it sends at once: of 64 MB, its rule, both sides hold several copies."""
 _FAILOVER_VERSION = 170_000
 
 
@@ -130,6 +135,8 @@ class ReplicationConnection:
         large transactions before they commit. Only `receive`, `acknowledge` and `close` may follow.
         """
         self._look_for(publications)
+        if streaming == "on":
+            self._ask(_STREAMED_FROM)
         names = ",".join(POSTGRES.quote(p) for p in publications)
         options = {"proto_version": "1" if streaming == "off" else "2", "publication_names": names}
         options |= {"messages": "true"} if messages else {}
