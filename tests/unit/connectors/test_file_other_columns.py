@@ -157,9 +157,11 @@ def test_parts_of_several_plans_make_one_file_that_has_the_columns_of_all(tmp_pa
 
 
 def test_a_column_that_became_wider_is_so_for_all_rows(tmp_path: Path) -> None:
-    narrow, wide = Schema.of({"id": "int32"}), Schema.of({"id": "int64"})
-    gathered(tmp_path, "out.parquet", [(narrow, {"id": 1}), (wide, {"id": 1 << 40})])
-    assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [1, 1 << 40]
+    narrow, wide = (Schema.of({"id": "int32"}), {"id": 1}), (Schema.of({"id": "int64"}), {"id": 1 << 40})
+    gathered(tmp_path, "one.parquet", [narrow, wide])
+    assert pq.read_table(tmp_path / "one.parquet").column("id").to_pylist() == [1, 1 << 40]
+    gathered(tmp_path, "other.parquet", [wide, narrow])
+    assert pq.read_table(tmp_path / "other.parquet").column("id").to_pylist() == [1 << 40, 1]
 
 
 def test_types_that_do_not_go_together_are_told_and_what_is_there_stays(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from dataflare.batch import Batch
 from dataflare.component import Registry, processor
 from dataflare.errors import StateError
+from dataflare.executor.partition import partitions
 from dataflare.executor.snapshots import gathered_state
 from dataflare.schema import Schema
 from dataflare.testing.stage import HeldSegments, staged
@@ -126,6 +127,39 @@ def test_rows_that_are_the_same_in_all_columns_are_so_with_null_in_a_new_one() -
     again.restore(state)
     assert given(again, [*rows, {**OLD[1], "note": None}], wider) == []
     again.close()
+
+
+def test_keys_are_known_by_name_wherever_they_stand() -> None:
+    plans = [[Schema.of({"a": "string", "b": "string"})], [Schema.of({"b": "string", "a": "string"})]]
+    one = Resumed("deduplicate", {}, plans).after([{"a": "1", "b": "2"}])
+    rows = [{"b": "1", "a": "2"}, {"b": "2", "a": "1"}]
+    assert given(one, rows, plans[1][0]) == rows[:1]
+    one.close()
+
+
+def test_what_was_seen_goes_to_several_tasks_again_by_the_columns_that_there_are_now() -> None:
+    before, after = Schema.of({"id": "int32"}), Schema.of({"id": "int32", "note": "string"})
+    resumed = Resumed("deduplicate", {}, [[before], [after]])
+    rows = pa.table({"id": pa.array(range(200), pa.int32())})
+    states = []
+    for index, part in partitions(rows, ("id",), 2):
+        resumed._changes = {"index": index, "parallelism": 2}
+        one = resumed.made(0)
+        given(one, part.to_pylist(), before)
+        states.append(one.snapshot())
+        one.close()
+    resumed._changes = {}
+    alone = resumed.made(1)
+    alone.restore(gathered_state(states))
+    states = [alone.snapshot()]
+    alone.close()
+    again = rows.append_column("note", pa.nulls(200, pa.string()))
+    for index, part in partitions(again, ("id", "note"), 2):
+        resumed._changes = {"index": index, "parallelism": 2}
+        one = resumed.made(1)
+        one.restore(gathered_state(states))
+        assert given(one, part.to_pylist(), after) == []
+        one.close()
 
 
 def test_rows_that_went_to_several_tasks_by_other_columns_are_refused_with_the_cure() -> None:
