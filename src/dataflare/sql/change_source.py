@@ -142,7 +142,7 @@ class Following(ABC, Generic[T, S]):
         if new and self._rows.context.mode == "hybrid":
             raise StateError(
                 f"{self.tables[new[0]].table} is new in the workflow, and its rows were not read with the others",
-                hint="read it by a workflow of its own",
+                hint="leave it out of `tables`, and read it by a workflow of its own",
             )
 
     # ---- the first reading --------------------------------------------------------------------------------------
