@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.changes import KEYS, SETUP, Writer, difference, forget, logged, wait_for
+from tests.changes import KEYS, SETUP, Writer, count_logged, difference, forget, logged, wait_for
 from tests.chaos.processes import begin, dataflare, end, ended, press_ctrl_c, run, wait_until
 from tests.postgres import VARIABLE, Place, guest, place
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.postgres
 ROWS = 400
 HEAD = """
 id: {schema}
-runtime: {{parallelism: 1, checkpoint: {{interval: 50ms}}{runtime}}}
+runtime: {{parallelism: {tasks}, checkpoint: {{interval: 50ms}}{runtime}}}
 sources:
   shop:
     type: postgres
@@ -40,21 +40,29 @@ class Shop:
         self.process: Process | None = None
         self.write("items")
 
-    def write(self, *names: str, mode: str = "hybrid", runtime: str = "", cdc: str = "", url: str = "") -> None:
+    def write(self, *names: str, **words: str) -> None:
         """Write the workflow file for some tables."""
-        self.write_text(f"tables: [{', '.join(map(self.spot.table, names))}]", {n: f"shop.{n}" for n in names},
-                        mode=mode, runtime=runtime, cdc=cdc, url=url)  # fmt: skip
+        tables = f"tables: [{', '.join(map(self.spot.table, names))}]"
+        self.write_text(tables, {n: f"shop.{n}" for n in names}, **words)
 
     def write_text(self, tables: str, inputs: dict[str, str], **words: str) -> None:
         """Write the workflow file with some words for tables, and what each log reads."""
-        told = {"mode": "hybrid", "runtime": "", "cdc": "", "schema": self.spot.schema, "tables": tables, **words}
+        told = {
+            "mode": "hybrid",
+            "runtime": "",
+            "cdc": "",
+            "tasks": "1",
+            "schema": self.spot.schema,
+            "tables": tables,
+            **words,
+        }
         told["url"] = words.get("url") or f"${{{VARIABLE}}}"
         ends = "".join(LOG.format(name=name, read=read) for name, read in inputs.items())
         (self.folder / "workflow.yaml").write_text(HEAD.format(**told) + ends)
 
-    def begin(self) -> None:
+    def begin(self, what: str = "workflow.yaml") -> None:
         """Run until something ends it, and wait for the first rows."""
-        self.process = begin(self.folder, "run", "workflow.yaml", "--log", "json")
+        self.process = begin(self.folder, "run", what, "--log", "json")
         wait_until(lambda: len(self.log("items")) > 0, self.process)
 
     def stop(self) -> Ended:
@@ -295,3 +303,46 @@ def test_in_mode_cdc_it_is_followed_only(shop: Shop) -> None:
     shop.wait("more", 4)
     shop.stop()
     assert shop.ops("more") == [("insert", 4)]
+
+
+def test_it_comes_while_the_others_are_read_the_first_time(shop: Shop) -> None:
+    shop.spot.run("insert into {}.items select n, 0 from generate_series(4, 90000) n")
+    shop.spot.run("analyze {}.items")
+    shop.write("items", tasks="2")
+    shop.begin()
+    shop.write("items", "more", tasks="2")
+    assert shop.do("add", "more")["added"]
+    assert count_logged(shop.folder / "items") < 90_000, "it was too late"
+    shop.wait("more", 1, 2, 3)
+    shop.spot.run("insert into {}.items values (90001, 0)")
+    shop.wait("items", 90_001)
+    assert "attempt_failed" not in shop.stop().err
+    found = shop.ops("items")
+    assert len(found) == len({key for _, key in found}) == 90_001
+    assert shop.ops("more") == [("read", n) for n in (1, 2, 3)]
+
+
+def test_it_comes_while_columns_of_another_one_change(shop: Shop) -> None:
+    shop.begin()
+    shop.write("items", "more")
+    with psycopg.connect(shop.spot.url, autocommit=True) as connection:
+        connection.execute(f"alter table {shop.spot.schema}.items add note text")
+        connection.execute(f"insert into {shop.spot.schema}.items values (4, 0, 'new')")
+    assert shop.do("add", "more")["added"]
+    with psycopg.connect(shop.spot.url, autocommit=True) as connection:
+        connection.execute(f"alter table {shop.spot.schema}.more add note text")
+        connection.execute(f"insert into {shop.spot.schema}.more values (4, 0, 'newer')")
+    shop.wait("items", 4)
+    shop.wait("more", 1, 2, 3, 4)
+    assert "attempt_failed" not in shop.stop().err
+    assert [r["note"] for r in shop.log("items") if r["id"] == 4] == ["new"]
+    assert [r["note"] for r in shop.log("more") if r["id"] == 4] == ["newer"]
+
+
+def test_a_workflow_of_a_folder_takes_it_in(shop: Shop) -> None:
+    shop.begin(".")
+    shop.write("items", "more")
+    assert shop.do("add", "more")["added"]
+    shop.wait("more", 1, 2, 3)
+    assert shop.ops("items") == [("read", n) for n in (1, 2, 3)]
+    assert "attempt_failed" not in shop.stop().err
