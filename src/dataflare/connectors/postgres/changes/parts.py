@@ -58,6 +58,11 @@ class Parts:
         self._snapshot: Snapshot | None = None
         self._until = 0.0
 
+    @property
+    def session(self) -> Statements:
+        """The connection that is open now: reading may have taken another one."""
+        return self._source.session
+
     def connected(self, session: Statements) -> None:
         """The source has taken another connection, which has seen nothing yet."""
         if self._snapshot is not None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dataflare.connectors.postgres.changes.caught import Caught
     from dataflare.connectors.postgres.changes.parts import Parts, Piece
     from dataflare.connectors.postgres.changes.place import Place
-    from dataflare.connectors.postgres.changes.snapshots import Flags, Numbers, Snapshot
+    from dataflare.connectors.postgres.changes.resnapshot import Key
+    from dataflare.connectors.postgres.changes.snapshots import Flags, Snapshot
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.statements import Statements
 
@@ -69,7 +70,8 @@ class Resnapshots:
         """Return how long the stream may wait for changes before a piece is read; None: there is none to read."""
         if not self.unread(place):
             return None
-        return WAIT_SECONDS if self._waits or self._held is not None else 0.0
+        passes = bool(place.again) and place.again[0].new and place.again[0].stream in place.seen
+        return WAIT_SECONDS if self._waits or passes or self._held is not None else 0.0
 
     def _take_up(self, place: Place) -> None:
         known = {one.id for one in place.again} | set(place.answered)
@@ -97,6 +99,8 @@ class Resnapshots:
         if not place.again:
             return
         one = place.again[0]
+        if one.new and one.stream in place.seen:  # of the piece before: the stream has not passed all that it has seen
+            return
         if one.id not in self._barriers:
             self._barriers[one.id] = int(session.run(_BARRIER)[0][0])
             self._began, self._told = self._context.runtime.clock.monotonic(), False
@@ -105,8 +109,8 @@ class Resnapshots:
         if piece is None:
             self._tell_waiting(one)
             return
-        if self._tables[one.stream].whole:
-            yield from self._all(one, piece, place)
+        if one.new:
+            yield from self._new(one, piece, place)
             return
         schema = self._context.schemas[one.stream]
         tables = [as_read(rows, schema, "") for rows, _ in piece.batches]
@@ -114,20 +118,28 @@ class Resnapshots:
         key = None if piece.last else piece.batches[-1][1]
         self._held = Held(one, rows, piece.snapshot, key, self._tables[one.stream].key)
         self._held.errors = piece.errors
-        session.run(_MESSAGE)
+        self._parts.session.run(_MESSAGE)
 
-    def _all(self, one: Resnapshot, piece: Piece, place: Place) -> Iterator[Batch]:
-        """Yield a new table without a key at once; changes that come are left out as far as its snapshot has seen them.
+    def _new(self, one: Resnapshot, piece: Piece, place: Place) -> Iterator[Batch]:
+        """Yield a piece of a new table at once; changes that come are left out as far as its snapshot has seen them.
 
-        Nobody has its rows, so nothing is lost by that. It is one batch: an epoch has it as a whole, or not at all.
+        Nobody has had its rows, so nothing is lost by that. The batch is all of the piece, with the position behind it:
+        an epoch has both, or none.
         """
         for errors in piece.errors:
             yield Batch(errors, "errors", place.position())
-        schema = self._context.schemas[one.stream]
+        schema, before = self._context.schemas[one.stream], one.key
         tables = [as_read(rows, schema, f"{place.newest:016x}") for rows, _ in piece.batches]
         rows = pa.concat_tables([schema.to_arrow().empty_table(), *tables])
-        place.again.remove(one)
-        place.seen[one.stream] = Seen([Reading(one.stream, None, rows=rows.num_rows, parts=[(None, piece.snapshot)])])
+        if piece.last:
+            place.again.remove(one)
+        else:
+            one.key, one.rows = piece.batches[-1][1], one.rows + rows.num_rows
+        parts: list[tuple[Key | None, Snapshot | None]] = [] if before is None else [(None, None)]
+        parts.append((before, piece.snapshot))
+        span = self._split(one).data.get("keys")
+        place.seen[one.stream] = Seen([Reading(one.stream, span, rows=rows.num_rows, parts=parts)])
+        self._parts.session.run(_MESSAGE)
         yield Batch(rows, one.stream, place.position())
 
     def _sent(self, held: Held, place: Place) -> Batch:
@@ -212,39 +224,25 @@ class Resnapshots:
         held = self._held if self._held is not None and self._held.one.stream == stream else None
         if (new is None and held is None) or not changes.num_rows:
             return changes
-        unseen = np.zeros(changes.num_rows, bool) if held is None else held.unseen(caught.numbers(changes))
         if new is not None:
-            mine = held if held is not None and held.one is new else None
-            spans = self._spans(changes, new, mine, caught)
-            kept: Flags = (spans == 0) | ((spans == 1) & unseen) if mine is not None else spans == 0
-            if not kept.all():
-                changes, unseen = changes.filter(pa.array(kept)), unseen[kept]
-        return changes if held is None else held.before(changes, unseen)
+            unread = self._unread(changes, new, caught)
+            return changes.filter(pa.array(~unread)) if unread.any() else changes
+        assert held is not None
+        return held.before(changes, held.unseen(caught.numbers(changes)))
 
-    def _spans(self, changes: pa.Table, one: Resnapshot, held: Held | None, caught: Caught) -> Numbers:
-        """Tell by change whether its key is in what was sent (0), in what waits (1), or in what is not read (2)."""
+    def _unread(self, changes: pa.Table, one: Resnapshot, caught: Caught) -> Flags:
+        """Tell which changes are of keys behind the last one that was sent."""
+        if one.key is None:
+            return np.ones(changes.num_rows, bool)
         table = self._tables[one.stream]
-        ends = [key for key in (one.key, held.key if held is not None else None) if key is not None]
-        begin = 0 if one.key is not None else 1 if held is not None else 2
-        if not ends:
-            return np.full(changes.num_rows, begin, np.int64)
         keys = [changes.column(name).combine_chunks() for name in table.key]
         if table.relation.whole_key() is None:
-            behind = caught.ranks(table, keys, ends)
-        else:
-            numbers = keys[0].cast("int64").to_numpy()
-            behind = np.searchsorted(np.array([key[0] for key in ends], np.int64), numbers, side="left")
-        if one.key is not None and held is None:
-            return np.asarray(behind * 2)
-        return np.asarray(behind + begin)
+            return np.asarray(caught.ranks(table, keys, [one.key]) > 0)
+        return np.asarray(keys[0].cast("int64").to_numpy() > one.key[0])
 
-    def leaves_out_truncation(self, stream: str, number: int | None, place: Place) -> bool:
+    def leaves_out_truncation(self, stream: str, place: Place) -> bool:
         """Tell whether nothing was sent yet of a new table that was emptied, so that nobody need know."""
-        new = next((one for one in place.again if one.stream == stream and one.new), None)
-        if new is None or new.key is not None:
-            return False
-        held = self._held if self._held is not None and self._held.one is new else None
-        return held is None or (number is not None and held.snapshot.saw(number))
+        return any(one.stream == stream and one.new and one.key is None for one in place.again)
 
     def emptied(self, stream: str, number: int | None) -> None:
         """A table was emptied, and that is passed on: rows that waited are gone, unless they came later."""

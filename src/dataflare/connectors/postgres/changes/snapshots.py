@@ -85,16 +85,16 @@ class Snapshot:
 class Reading:
     """How far a part has been read, and under what: the position of its split.
 
-    `parts` are pairs of the key behind which a snapshot holds (None: from the start) and the snapshot. `span` is the
-    range of a part that is cut by whole numbers. `half` holds the key (None: the start) behind which rows that do not
-    fit are still to be told, up to `key`; nothing where there are none.
+    `parts` are pairs of the key behind which a snapshot holds (None: from the start) and the snapshot (None: all
+    changes of these keys count). `span` is the range of a part that is cut by whole numbers. `half` holds the key
+    (None: the start) behind which rows that do not fit are still to be told, up to `key`; nothing where there are none.
     """
 
     stream: str
     span: list[int] | None
     key: list[Any] | None = None
     rows: int = 0
-    parts: list[tuple[list[Any] | None, Snapshot]] = field(default_factory=list)
+    parts: list[tuple[list[Any] | None, Snapshot | None]] = field(default_factory=list)
     half: list[list[Any] | None] = field(default_factory=list)
 
     @property
@@ -118,14 +118,14 @@ class Reading:
 
     def position(self) -> Position:
         """Return it as JSON values."""
-        parts = [[key, snapshot.to_json()] for key, snapshot in self.parts]
+        parts = [[key, snapshot and snapshot.to_json()] for key, snapshot in self.parts]
         found = {"stream": self.stream, "span": self.span, "key": self.key, "rows": self.rows, "parts": parts}
         return {**found, "half": self.half} if self.half else found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read a position."""
-        parts = [(key, Snapshot.from_json(snapshot)) for key, snapshot in value["parts"]]
+        parts = [(key, snapshot and Snapshot.from_json(snapshot)) for key, snapshot in value["parts"]]
         return cls(value["stream"], value["span"], value["key"], value["rows"], parts, value.get("half", []))
 
 
@@ -145,6 +145,7 @@ class Seen:
                 self._starts.append([reading.span[1] + 1])
                 self._snapshots.append(None)
         self._whole = all(reading.span is None for reading in readings)
+        self._parts = [snapshot for reading in readings for _, snapshot in reading.parts]
         self._json = [dict(reading.position()) for reading in readings]
         self.until = max((s.lsn for s in self._snapshots if s is not None), default=0)
 
@@ -159,8 +160,7 @@ class Seen:
 
     def by_all(self, transaction: int) -> bool:
         """Tell whether every part saw a transaction, and there is a part."""
-        found = [s for s in self._snapshots if s is not None]
-        return bool(found) and all(s.saw(transaction) for s in found)
+        return bool(self._parts) and all(s is not None and s.saw(transaction) for s in self._parts)
 
     def flags(self, transactions: Numbers, keys: Sequence[Any], ranks: Ranks) -> Flags:
         """Tell which changes were seen: by the transaction of each, and the keys of their rows, as columns of Arrow.

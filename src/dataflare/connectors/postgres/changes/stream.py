@@ -249,7 +249,7 @@ class ChangeStream:
         for stream in event.streams:
             number, policy = self._caught.number(event.point.commit_lsn), self._config.cdc.truncate
             seen = self._caught.saw_truncate(stream, event.point.commit_lsn)
-            seen = seen or self.resnapshots.leaves_out_truncation(stream, number, self._place)
+            seen = seen or self.resnapshots.leaves_out_truncation(stream, self._place)
             if not seen and policy == "fail":
                 raise DataError(
                     f"{self._tables[stream].table} was truncated at {lsn_text(event.point.commit_lsn)}",

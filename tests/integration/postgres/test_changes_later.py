@@ -1,7 +1,8 @@
-"""Tables without a key are read at once, or not once more: none of their rows comes a second time."""
+"""Tables that come later while others write, read in pieces or, without a key, at once: no row comes a second time."""
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import threading
 from collections import Counter
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from tests.changes import Followed, begun, followers
+from tests.changes import KEYS, SETUP, Followed, Writer, begun, followers, there
 from tests.postgres import Place, place
 
-from dataflare.connectors.postgres.changes import following
+from dataflare.connectors.postgres.changes import following, parts
 from dataflare.errors import StateError
 
 if TYPE_CHECKING:
@@ -124,3 +125,44 @@ def test_the_first_reading_of_a_small_table_without_a_key_is_one_batch(follow: A
     one.again()
     (batch,) = one.source.read(split, None, None)
     assert batch.num_rows == 4000
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_tables_that_come_later_go_on_anywhere_while_others_write(
+    follow: Any, spot: Place, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step goes on from the position of a batch, as after a kill: in strict order, and nothing is lost."""
+    monkeypatch.setattr(parts, "PIECE_ROWS", 100)
+    for statement in SETUP.format(schema=spot.schema, rows=300).split(";"):
+        if statement.strip():
+            spot.run(statement)
+    spot.run("create table {}.a (id int primary key)")
+    rng, one = random.Random(seed), begun(follow("a"))
+    one.source.close()
+    two = follow("a", *KEYS, fetch_rows=60)
+    two.position, two.stream = one.position, one.stream
+    logs: dict[str, list[dict[str, Any]]] = {name: [] for name in ("a", *KEYS)}
+    writer, steps = Writer(spot.url, spot.schema, 300, seed), 0
+    writer.start()
+    try:
+        while steps == 0 or two.position.get("again"):
+            steps += 1
+            for batch in two.batches(rng.choice([3, 20, 100])):
+                logs[batch.stream] += batch.rows.to_pylist()
+    finally:
+        writer.stop()
+    for batch in two.batches():
+        logs[batch.stream] += batch.rows.to_pylist()
+    assert steps > 1
+    for name, key in KEYS.items():
+        assert _in_order(logs[name], key) == there(spot.url, spot.schema, name).keys()
+
+
+def _in_order(log: list[dict[str, Any]], key: tuple[str, ...]) -> set[Any]:
+    """Return the keys that a log leads to; fail for a change that cannot be the next one of its row."""
+    rows: set[Any] = set()
+    for change in log:
+        at = tuple(str(v) if isinstance(v := change[k], dt.date) else v for k in key)
+        assert (change["_op"] in ("read", "insert")) == (at not in rows), (at, change["_op"])
+        (rows.discard if change["_op"] == "delete" else rows.add)(at)
+    return rows
