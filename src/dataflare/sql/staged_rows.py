@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from dataflare.changes import OP, TX, UNCHANGED, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pyarrow as pa
 
     from dataflare.sql.dialect import Dialect, Table
 
@@ -45,6 +44,8 @@ class Told:
 
 def told_of(rows: pa.Table, key: tuple[str, ...]) -> Told:
     """Look at rows before they are staged: that costs less than asking, and than collapsing what needs none."""
+    import pyarrow.compute as pc
+
     unique = bool(key) and rows.group_by(list(key), use_threads=False).aggregate([]).num_rows == rows.num_rows
     if OP not in rows.column_names:
         return Told(unique)
