@@ -9,10 +9,12 @@ import pytest
 from tests.unit.connectors.crashes import carry_on
 from tests.unit.connectors.test_file_destination import TYPES
 
+from dataflare.batch import Batch
 from dataflare.component import Epoch
 from dataflare.connectors.file.destination import FileDestination, FileDestinationConfig
 from dataflare.connectors.file.source import FileSource, FileSourceConfig
 from dataflare.errors import StateError, UnavailableError
+from dataflare.schema import Schema
 from dataflare.testing.destination_suite import SUITE_SCHEMA, DestinationSuite, rows
 from dataflare.testing.source_suite import rows_of
 from dataflare.testing.stage import batches_of, splits_of, staged
@@ -102,6 +104,21 @@ def test_a_single_object_grows_by_later_runs_and_keeps_its_header(bucket, tmp_pa
     bucket.put("out.csv", "other,columns\n")
     with pytest.raises(UnavailableError, match=r"s3://.*out\.csv has other columns"):
         destination(bucket, tmp_path, "out.csv").open()
+
+
+def test_parts_of_other_columns_do_not_go_into_one_object(bucket, tmp_path):
+    made = destination(bucket, tmp_path, "out.csv")
+    made.open()
+    made.write(rows([1]))
+    first = made.prepare(Epoch(1, 1))
+    other = destination(bucket, tmp_path, "out.csv", attempt=2, schemas={"0": Schema.of({"id": "int64"})})
+    other.open()
+    other.commit(Epoch(1, 1), first)  # the first died between seal and commit
+    other.write(Batch(rows([2]).rows.select(["id"])))
+    with pytest.raises(UnavailableError, match="columns have changed"):
+        other.commit(Epoch(2, 2), other.prepare(Epoch(2, 2)))
+    other.finish()
+    assert bucket.get("out.csv") == b"id,name\n1,name 1\n"
 
 
 def test_an_object_of_somebody_else_is_not_replaced(bucket, tmp_path):
