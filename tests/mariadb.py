@@ -51,6 +51,18 @@ class Database:
 
 
 @contextmanager
+def guest(spot: Database, password: str) -> Iterator[tuple[str, str]]:
+    """Give a user who may do nothing yet, and the address of the database for that user."""
+    name = f"guest_{secrets.token_hex(4)}"
+    spot.run(f"create user {name}@'%' identified by '{password}'")
+    parts = urlsplit(spot.server)
+    try:
+        yield name, f"mysql://{name}@{parts.hostname}:{parts.port}/{spot.name}"
+    finally:
+        spot.run(f"drop user {name}@'%'")
+
+
+@contextmanager
 def database() -> Iterator[Database]:
     """Give a new database, removed afterwards; skip where there is no server."""
     server = os.environ.get(VARIABLE)

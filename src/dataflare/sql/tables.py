@@ -54,9 +54,11 @@ class Tables:
 
     def make_fresh(self, fresh: Table, *, renew: bool) -> None:
         """Drop the fresh table of a run that is over; else columns changed in the middle of one, and it follows too."""
+        if self._session.columns(fresh) is None:
+            return  # dropping what is not there takes a privilege as well
         if renew or not self.way.goes_beside:
             self._session.run(drop_table(self.way.dialect, fresh))
-        elif self._session.columns(fresh) is not None:
+        else:
             self._quietly(self._comparison(fresh))
 
     def complete_stage(self, stage: Table, dialect: Dialect, staged: Schema) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component import destination
 from dataflare.connectors.mariadb.catalogue import COLLATIONS, FACTS
+from dataflare.connectors.mariadb.privileges import BESIDE, STAGED, TEMPORARY, Needs, entered, refused
 from dataflare.connectors.mariadb.session import MariaSession
 from dataflare.connectors.mariadb.settings import MariaConfig, MariaDestinationConfig
 from dataflare.connectors.mariadb.values import exact, is_bytes, to_lines, tuple_lists
-from dataflare.errors import UnavailableError
+from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.plan_words import Mechanism
 from dataflare.sql.ddl import drop_table
@@ -17,12 +18,16 @@ from dataflare.sql.destination import SqlDestination
 from dataflare.sql.dialect import Table
 from dataflare.sql.maria_types import MARIADB
 from dataflare.sql.naming import stage_table
+from dataflare.sql.shape import shape_of
+from dataflare.sql.surroundings import Wishes, would_alter
+from dataflare.sql.ways import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
+    from dataflare.errors import DataFlareError
     from dataflare.schema import Column, Schema
     from dataflare.sql.dialect import Dialect
 
@@ -68,16 +73,42 @@ class MariaDestination(SqlDestination[MariaDestinationConfig]):
 
     def connect(self) -> MariaSession:
         """Connect."""
+        return self._connected(outside=False)
+
+    def looking(self) -> MariaSession:
+        """Connect, outside of the database where the user may not enter it."""
+        return entered(self._connected)
+
+    def _connected(self, outside: bool) -> MariaSession:  # noqa: FBT001 - of this file
         self._stage: Table | None = None
         self._rows = 0
         self._texts = JsonTexts()
-        session = MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}", strict=True)
+        name = f"dataflare {self.context.workflow}/{self.context.node}"
+        session = MariaSession(self.config, name, strict=True, outside=outside)
         self.dialect = session.dialect
         return session
 
     def target(self) -> Table:
         """Return the table with its database."""
         return self._maria().resolved(self.config.table)
+
+    def privileges(self, table: Table) -> Iterator[DataFlareError]:
+        """Ask the server what this user may do."""
+        context, config, session = self.context, self.config, self._maria()
+        try:
+            shape = shape_of(context, config)
+        except WorkflowError:
+            return iter(())  # told already
+        way = Way(self.dialect, table, shape, context, config, self.expression, self.comparable, session)
+        there = session.columns(table) or {}
+        straight = way.is_straight and not any(_conversion(there.get(c.name, "")) for c in shape.staged)
+        direct = context.mechanism is Mechanism.DIRECT
+        detour = TEMPORARY if (direct and not straight) or context.write_mode == "scd2" else ()
+        beside = [*dict.fromkeys((*(BESIDE if way.goes_beside else ()), *(() if direct else STAGED), *detour))]
+        deletes = shape.changes and context.write_mode == "merge" and config.deletes == "hard"
+        alters = any(a.verdict == "alter" for a in would_alter(session, self.dialect, table, Wishes(context, config)))
+        needs = Needs("deletes" if deletes else context.write_mode, beside, makes=config.create, alters=alters)
+        return refused(session, table, needs)
 
     def prepare_session(self) -> None:
         """Learn the types of the target, and how rows get there: straight, or over a temporary table."""

@@ -30,10 +30,11 @@ _DEFINITIONS = "dataflare/definitions"
 class MariaSession:
     """One connection, for one thread at a time. Outside `begin` and `commit` every statement is durable at once."""
 
-    def __init__(self, config: MariaConfig, application: str, *, strict: bool = False) -> None:
+    def __init__(self, config: MariaConfig, application: str, *, strict: bool = False, outside: bool = False) -> None:
         """Connect; raise UnavailableError where the driver is missing or the server says no.
 
-        `strict`: values that do not fit a column are refused, whatever the server is set to.
+        `strict`: values that do not fit a column are refused, whatever the server is set to. `outside`: the database is
+        not entered, which takes a privilege in it.
         """
         try:
             import pymysql
@@ -46,9 +47,10 @@ class MariaSession:
         self._error: type[Exception] = pymysql.err.MySQLError
         self._config, self._where = config, config.shown()
         self._open = self._changed = self._locked = False
+        self.outside = outside
         with self._translated():
             self._wire = Wire(
-                **config.address(),
+                **{**config.address(), **({"database": None} if outside else {})},
                 charset="utf8mb4",
                 autocommit=True,
                 local_infile=True,

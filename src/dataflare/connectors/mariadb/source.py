@@ -12,6 +12,7 @@ from dataflare.batch import RESERVED
 from dataflare.component import Stream, source
 from dataflare.component.deviations import Contract
 from dataflare.connectors.mariadb.changes.administering import Administered
+from dataflare.connectors.mariadb.privileges import entered, unread
 from dataflare.connectors.mariadb.relations import MariaRelation, relations
 from dataflare.connectors.mariadb.session import MariaSession
 from dataflare.connectors.mariadb.settings import FOLLOWING, MariaSourceConfig
@@ -81,7 +82,10 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
 
     def connected(self) -> MariaSession:
         """Connect."""
-        return MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}")
+        return self._connected(outside=False)
+
+    def _connected(self, outside: bool) -> MariaSession:  # noqa: FBT001 - of this file
+        return MariaSession(self.config, f"dataflare {self.context.workflow}/{self.context.node}", outside=outside)
 
     def groups(self, rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
         """Divide keys by their hash."""
@@ -103,14 +107,18 @@ class MariaSource(Administered, SqlSource[MariaSourceConfig, MariaSession, Maria
 
     def check(self) -> list[DataFlareError]:
         """Look at each table, and whether changes can be followed where that is the mode."""
-        if self.context.mode not in FOLLOWING:
-            return super().check()
-        session = self.connected()
+        session = entered(self._connected)
         try:
-            find_tables(self, session)
-            return _wrong(session, self.config)
+            if self.context.mode in FOLLOWING:
+                find_tables(self, session)
+                return _wrong(session, self.config)
+            denied = unread(session, self.config) if session.outside else []
         finally:
             session.close()
+        return denied or super().check()
+
+    def _wrong_with(self, session: MariaSession) -> list[DataFlareError]:
+        return unread(session, self.config) or super()._wrong_with(session)
 
     def streams(self) -> Mapping[str, Stream]:
         """Ask the database."""

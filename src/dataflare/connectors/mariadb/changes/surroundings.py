@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.mariadb.changes.tables import followed
+from dataflare.connectors.mariadb.privileges import unread
 from dataflare.connectors.mariadb.replication.places import Gtids
 from dataflare.errors import DataFlareError, UnavailableError
 from dataflare.sql.maria_types import MARIADB
@@ -68,6 +69,9 @@ def wrong(session: MariaSession, config: MariaSourceConfig) -> list[DataFlareErr
     found: list[DataFlareError] = list(server_problems(session))
     for name in config.outputs().values() if not config.query else [""]:
         one = config.model_copy(update={"table": name, "tables": [], "types": {}})
+        if denied := unread(session, one):
+            found += denied
+            continue
         try:
             for table in followed(session, one).values():
                 names = ", ".join(table.relation.columns.values())
