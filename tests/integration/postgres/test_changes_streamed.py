@@ -102,6 +102,32 @@ class Interleaved:
             writer.close()
 
 
+def test_what_a_savepoint_undid_stays_undone_where_the_server_streams_it_and_does_not_say_so(
+    made: Any, spot: Place
+) -> None:
+    """The server keeps what was done before the place where a reader begins on its disk, then streams it all the same.
+
+    Of a subtransaction that it kept so it does not tell that it was rolled back.
+    """
+    insert = f"insert into {spot.schema}.t select n, 0, repeat('x', 50) from generate_series(%s::int, %s::int) n"
+    one = begun(made, spot, streaming=True)
+    with psycopg.connect(spot.url) as writer:
+        writer.execute(insert, (1, 1))
+        writer.execute("savepoint s")
+        writer.execute(insert, (2, 20_000))
+        spot.run("insert into {}.u values (1, 0, 'x')")
+        assert [r["id"] for r in one.rows()] == [1]
+        one.source.acknowledge({CHANGES: one.position})
+        one.again()
+        writer.execute("savepoint t")
+        writer.execute(insert, (20_001, 40_000))
+        writer.execute("rollback to savepoint s")
+        writer.execute("savepoint kept")
+        writer.execute(insert, (50_000, 50_001))
+    assert [r["id"] for r in one.rows()] == [1, 50_000, 50_001]
+    assert streamed(spot) > 0
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_interleaved_transactions_come_the_same_streamed_or_not_and_lead_to_the_tables(
     made: Any, spot: Place, seed: int

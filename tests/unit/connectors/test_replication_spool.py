@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from dataflare.connectors.postgres.replication.frames import Frames
 from dataflare.connectors.postgres.replication.spool import Spool
 from dataflare.errors import StateError, UnavailableError
 from dataflare.security.codec import MAGIC
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLAIN = tempfile.TemporaryFile
 
@@ -40,7 +43,7 @@ def kept(spool: Spool, top: int, messages: list[bytes]) -> None:
 
 
 def back(spool: Spool, top: int) -> list[bytes]:
-    return [f.data[a:b] for f in spool.commit(top) for a, b in zip(f.starts, f.ends, strict=True)]
+    return [f.data[a:b] for f in spool.commit(top, lambda _: ()) for a, b in zip(f.starts, f.ends, strict=True)]
 
 
 def test_what_is_large_goes_to_disk_behind_the_codec_and_comes_back_in_order(files: list[IO[bytes]]) -> None:
@@ -105,3 +108,17 @@ def test_a_full_disk_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> N
     spool = Spool(None)
     with pytest.raises(UnavailableError, match=r"No space left.*streaming: false"):
         kept(spool, 1, [message(1, "x" * (2 << 20))])
+
+
+def test_who_commits_tells_what_else_was_undone() -> None:
+    spool, asked = Spool(None), list[int]()
+    kept(spool, 7, [message(7, "kept"), message(8, "undone"), message(9, "told"), message(10, "inner")])
+    spool.abort(7, 9)
+
+    def undone(numbers: Sequence[int]) -> list[int]:
+        asked.extend(numbers)
+        return [8]
+
+    found = [f.data[a:b] for f in spool.commit(7, undone) for a, b in zip(f.starts, f.ends, strict=True)]
+    assert asked == [8, 10]
+    assert found == [message(7, "kept"), message(10, "inner")]

@@ -14,7 +14,7 @@ from dataflare.sql.postgres_types import IDENTIFIER_BYTES_MAX, POSTGRES
 from dataflare.sql.quoting import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dataflare.component import StageContext
     from dataflare.connectors.postgres.changes.tables import FollowedTable
@@ -30,6 +30,11 @@ _SLOT = (
     "pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::int8 "
     "from pg_replication_slots where slot_name = $1::text"
 )
+_ROLLED_BACK = """
+with now as (select pg_snapshot_xmax(pg_current_snapshot())::text::int8 as next),
+whole as (select n, next - next % 4294967296 + n as guess, next from now, unnest($1::text::int8[]) n)
+select n from whole where guess - case when guess >= next then 4294967296 else 0 end > 0 and
+pg_xact_status((guess - case when guess >= next then 4294967296 else 0 end)::text::xid8) = 'aborted'"""
 _LOG_END = "select pg_current_wal_lsn()::text, (extract(epoch from clock_timestamp()) * 1000000)::int8"
 _PUBLICATION = "select pubviaroot from pg_publication where pubname = $1::text"
 _MAKE_SLOT = "select lsn::text from pg_create_logical_replication_slot($1::text, 'pgoutput')"
@@ -174,6 +179,11 @@ def prepared(session: Statements, config: ChangesConfig, names: Names, tables: I
     return lsn_number(lsn)
 
 
+def rolled_back(session: Statements, numbers: Sequence[int]) -> set[int]:
+    """Return those of some transactions, by the lower 32 bits of their numbers, that the server rolled back."""
+    return {number for (number,) in session.run(_ROLLED_BACK, ("{" + ",".join(map(str, numbers)) + "}",))}
+
+
 def dropped(session: Statements, name: str) -> None:
     """Drop a slot of which this reader has just let go; raise ExternalError where somebody still reads it."""
     for _ in range(DROP_TRIES):
@@ -223,6 +233,7 @@ __all__ = [
     "prepared",
     "refuse_slot",
     "refused",
+    "rolled_back",
     "signature",
     "signed",
     "slot_state",

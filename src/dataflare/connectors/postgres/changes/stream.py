@@ -19,7 +19,7 @@ from dataflare.connectors.postgres.changes.logical import LogicalMessages
 from dataflare.connectors.postgres.changes.place import lsn_of
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
-from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, slot_state, taken
+from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, rolled_back, slot_state, taken
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import (
@@ -37,7 +37,7 @@ from dataflare.sql.misfits import left, put_aside
 from dataflare.sql.patterns import tables_since
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 
     from dataflare.batch import Position
     from dataflare.connectors.postgres.changes.parts import Parts
@@ -159,12 +159,15 @@ class ChangeStream:
             failing.pop_all()
         self._connection, self._flushed, self._answered = connection, place.lsn, 0
         self._coming = None
-        self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead)
+        self._decoder = Decoder(self._shapes.plan, after=place.after, ahead=place.ahead, undone=self._undone)
         self._caught = Caught(place, self._source, self._tables)
         self._messages = LogicalMessages(self._config.cdc.messages, place)
         self.meter = LagMeter(place.lsn)
 
     # ---- changes ------------------------------------------------------------------------------------------------
+
+    def _undone(self, numbers: Sequence[int]) -> Collection[int]:
+        return rolled_back(self._source.session, numbers)
 
     def _taken(self) -> list[Batch]:
         """Return what has come, of a large transaction a part; wait for it for a moment; tell what is committed."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.postgres.replication.frames import Frames, Integers
     from dataflare.connectors.postgres.replication.messages import Event, Relation, TablePlan
     from dataflare.connectors.postgres.replication.spans import Flags
+    from dataflare.connectors.postgres.replication.spool import Undone
     from dataflare.sql.misfits import Misfit
 
     Part = tuple[pa.Table, Integers, dict[int, Misfit]]
@@ -96,7 +97,8 @@ class Decoder:
     changes are left out. Changes up to `after` are left out, and those of a stream up to its point in `ahead`: a
     resume in the midst of a transaction gives none of them twice. A batch has at most about `rows_max` rows and the
     bytes of the frames that were fed. Transactions that the server streams while they are open are kept in a file in
-    `folder` (default: the system's) until they commit.
+    `folder` (default: the system's) until they commit. `undone` tells which subtransactions were rolled back: of one
+    that it had to keep on disk before it could be streamed, PostgreSQL (17.12) sends all rows, and not that it is gone.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class Decoder:
         ahead: Mapping[str, Point] | None = None,
         rows_max: int = ROWS_MAX,
         folder: Path | None = None,
+        undone: Undone = lambda _: (),
     ) -> None:
         """Begin before the first message."""
+        self._undone = undone
         self._plan, self._after, self._ahead, self._rows_max = plan, after, dict(ahead or {}), rows_max
         self._relations: dict[int, Relation] = {}
         self._tables: dict[int, Table | None] = {}
@@ -159,7 +163,7 @@ class Decoder:
             if min(lsn, end_lsn) < 0 or abs(time) > _TIME_MAX:
                 raise malformed("a transaction is committed nowhere or never")
             self._now = _Transaction(lsn, time + EPOCH_MICROSECONDS, 0, is_open=True)
-            for piece in self._spool.commit(transaction):
+            for piece in self._spool.commit(transaction, self._undone):
                 yield from self._decoded(piece, 4)
             self._now.is_open = False
             yield from self._settle(Point(lsn, self._now.count), end_lsn, is_open=False)

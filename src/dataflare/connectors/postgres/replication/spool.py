@@ -14,8 +14,11 @@ from dataflare.errors import UnavailableError
 from dataflare.security.codec import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
+
+    Undone = Callable[[Sequence[int]], Collection[int]]
+    """Tells which of the transactions of these numbers (32 bits) were rolled back."""
 
 PART_BYTES = 1 << 20
 """A transaction goes to disk in parts of about so much; one that has less stays in memory."""
@@ -80,11 +83,17 @@ class Spool:
         elif transaction in self._open:
             self._open[transaction].undone.add(inner)
 
-    def commit(self, transaction: int) -> Iterator[Frames]:
-        """Yield the messages of a transaction in order, without those that were undone; then forget it."""
+    def commit(self, transaction: int, undone: Undone) -> Iterator[Frames]:
+        """Yield the messages of a transaction in order, without those that were undone; then forget it.
+
+        Which were undone beside those that the stream told of, `undone` is asked.
+        """
         if transaction not in self._open or self._current is not None:
             raise malformed("a transaction is committed that was not streamed, or is still")
-        yield from self._open[transaction].parts()
+        kept = self._open[transaction]
+        if doubtful := kept.inner - kept.undone - {transaction}:
+            kept.undone |= set(undone(sorted(doubtful)))
+        yield from kept.parts()
         self._forget(transaction)
 
     def close(self) -> None:
@@ -100,10 +109,11 @@ class Spool:
 
 
 class _Kept:
-    """One open transaction; `undone` are subtransactions of it. Its last part waits in memory."""
+    """One open transaction; `inner` are those that did something in it. Its last part waits in memory."""
 
     def __init__(self, folder: Path | None) -> None:
         self.undone: set[int] = set()
+        self.inner: set[int] = set()
         self.waiting_bytes = 0
         self._folder, self._codec = folder, Codec()
         self._waiting: list[Frames] = []
@@ -112,6 +122,7 @@ class _Kept:
 
     def add(self, frames: Frames) -> None:
         first, end = int(frames.starts[0]), int(frames.ends[-1])
+        self.inner |= set(np.unique(frames.words[frames.starts[frames.kinds != _ORIGIN] + 1]).tolist())
         data = bytes(memoryview(frames.data)[first:end])  # not the buffer of all that came with it
         self._waiting.append(Frames(data, frames.starts - first, frames.ends - first))
         self.waiting_bytes += len(data) + 16 * len(frames)
