@@ -146,9 +146,8 @@ def test_ten_random_kills_change_nothing(case: Case, schema: str, expected: dict
 
 
 def test_connections_that_are_cut_are_made_anew(case: Case, schema: str, expected: dict[str, Any]) -> None:
-    case.file.write_text(
-        HEAD.replace("retain: 3}", "retain: 3}\n  restart: {initial: 50ms}") + ALONE.format(schema=schema)
-    )
+    head = HEAD.replace("retain: 3}", "retain: 3}\n  restart: {initial: 50ms}").replace("id: kills", f"id: {schema}")
+    case.file.write_text(head + ALONE.format(schema=schema))
     cut = 0
     with (
         Forked(CHAOS, str(case.file), "--skew", "0.05") as run,
@@ -156,10 +155,8 @@ def test_connections_that_are_cut_are_made_anew(case: Case, schema: str, expecte
     ):
         while run.poll() is None and cut < 5:
             time.sleep(0.3)
-            query = (
-                "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'dataflare%'"
-            )
-            cut += admin.execute(query).fetchone()[0]
+            query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like %s"
+            cut += admin.execute(query, (f"dataflare {schema}/%",)).fetchone()[0]  # not those of other tests
         _, told = run.communicate(timeout=60)
         assert run.returncode == 0, told
 
