@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.processes import dataflare
+from tests.mariadb import database
 from tests.postgres import place
 
 from dataflare.component import Registry
@@ -16,6 +17,7 @@ from dataflare.operate.verifying import Options, verify
 from dataflare.workflow import plan_or_raise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROWS = 2000
@@ -144,3 +146,70 @@ def test_a_table_of_postgres_is_read_back_as_it_was_written(shop: Path) -> None:
         spot.run("update {}.orders set doc = '{\"a\": 2}', share = share + 1e-9 where id = 7")
         found = dataflare(shop, "verify", "pg.yaml", "table")
         assert (found.code, "different  7   share, doc" in found.out) == (1, True), found
+
+
+NESTED = """
+id: nested
+sources:
+  rows:
+    type: file
+    config:
+      path: rows.jsonl
+      columns:
+        {at: timestamp, l: list<int32>, s: "struct<a: int32, b: string>", m: "map<string, float64>",
+         d: "list<decimal(30,10)>", n: "list<struct<a: int32>>"}
+destinations:
+  table: {type: KIND, inputs: [rows], write_mode: merge, key: [at], config: CONFIG}
+"""
+NESTED_ROWS = r"""
+{"at":"2026-01-01T00:00:00Z","l":[1,null],"s":{"a":1,"b":"x\ny"},"m":{"k":0.5},"d":["12345678901234567.1234567891"],"n":[{"a":1}]}
+{"at":"2026-01-01T00:00:01Z","l":[],"s":{"a":null,"b":"[]"},"m":{},"d":[],"n":[]}
+{"at":"2026-01-01T00:00:02Z","l":null,"s":null,"m":null,"d":null,"n":null}
+"""
+
+
+@contextmanager
+def table_of(kind: str, folder: Path) -> Iterator[tuple[str, Callable[[str], object]]]:
+    """Give the settings of a table, and what executes a statement."""
+    if kind == "postgres":
+        with place() as spot:
+            yield (
+                f"{{url: '{spot.url}', table: '{spot.table('t')}'}}",
+                lambda sql: spot.run(sql.replace(" t ", " {}.t ")),
+            )
+    elif kind == "mariadb":
+        with database() as server:
+            yield f"{{url: '{server.url}', table: t}}", server.run
+    else:
+
+        def run(sql: str) -> None:
+            with closing(sqlite3.connect(folder / "t.db")) as file, file:
+                file.execute(sql)
+
+        yield "{path: t.db, table: t}", run
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ],
+)
+def test_lists_and_structs_are_compared_where_a_database_keeps_them_as_json(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(NESTED_ROWS.lstrip())
+    with table_of(kind, tmp_path) as (config, run):
+        (tmp_path / "nested.yaml").write_text(NESTED.replace("KIND", kind).replace("CONFIG", config))
+        assert dataflare(tmp_path, "run", "nested.yaml", "--json").code == 0
+        found = dataflare(tmp_path, "verify", "nested.yaml")
+        assert (found.code, found.err) == (0, ""), found
+        run('update t set s = \'{"a": 1, "b": "y"}\', n = \'[{"a": 2}]\' where at >= \'2026-01-01 00:00:02\'')
+        found = dataflare(tmp_path, "verify", "nested.yaml")
+        assert "different  2026-01-01 00:00:02+00  s, n" in found.out, found
+
+
+def test_a_destination_that_cannot_be_read_is_named(shop: Path) -> None:
+    (shop / "lake.db").unlink()
+    found = dataflare(shop, "verify", "workflow.yaml", "table", "--json")
+    assert (found.code, json.loads(found.err)["path"]) == (3, "table"), found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,11 @@ from tests.changes import forget
 from tests.postgres import Place, place
 
 from dataflare.component import Registry
+from dataflare.connectors.postgres.changes.publication import publication_problems
+from dataflare.connectors.postgres.changes.slot import Names
+from dataflare.connectors.postgres.changes.tables import followed
+from dataflare.connectors.postgres.session import PostgresSession
+from dataflare.connectors.postgres.settings import PostgresSourceConfig
 from dataflare.workflow import load
 
 if TYPE_CHECKING:
@@ -115,6 +121,18 @@ def test_what_a_publication_leaves_out_is_told_and_cured(spot: Place) -> None:
         "the publication S tells only some rows of S.b; all would be read first",
     ]
     assert len(findings(spot, tables, "cdc")) == 1
+
+
+@pytest.mark.parametrize("change", ["rename column v to w", "drop column v"])
+def test_a_column_that_goes_while_the_publication_is_looked_at_is_not_left_out(spot: Place, change: str) -> None:
+    spot.run("create table {}.a (id int primary key, v int)")
+    spot.run(f"create publication {spot.schema} for table {{}}.a")
+    config = PostgresSourceConfig(url=spot.url, table=spot.table("a"))
+    names = Names(spot.schema, spot.schema)
+    with closing(PostgresSession(config, "dataflare")) as session:
+        tables = followed(session, config).values()
+        spot.run(f"alter table {{}}.a {change}")
+        assert list(publication_problems(session, names, tables, "hybrid")) == []
 
 
 def test_a_partition_that_logs_less_than_its_table_is_told_and_cured(spot: Place) -> None:

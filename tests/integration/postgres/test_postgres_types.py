@@ -16,7 +16,7 @@ from dataflare.component import Epoch
 from dataflare.connectors.postgres.destination import PostgresDestination
 from dataflare.connectors.postgres.settings import PostgresDestinationConfig, PostgresSourceConfig
 from dataflare.connectors.postgres.source import PostgresSource
-from dataflare.errors import DataError, ExternalError, WorkflowError
+from dataflare.errors import DataError, WorkflowError
 from dataflare.plan_words import Mechanism
 from dataflare.schema import Schema
 from dataflare.testing.stage import batches_of, splits_of, staged
@@ -187,9 +187,19 @@ def test_a_value_that_arrow_lacks_is_told_and_can_be_read_as_text(
 def test_an_array_of_two_dimensions_is_never_flattened(spot: Place, column: str) -> None:
     spot.run(f"create table {{}}.t (id int primary key, c {column})")
     spot.run("insert into {}.t values (1, '{1}'), (2, '{{1,2},{3,4}}')")
-    with pytest.raises((DataError, ExternalError), match="2-dimensional array in column c"):
+    with pytest.raises(DataError, match="2-dimensional array in column c") as found:
         read(spot, table=spot.table("t"))
+    assert "types: {c: string}" in found.value.hint
     assert read(spot, table=spot.table("t"), types={"c": "json"})[1][1]["c"] == "{{1,2},{3,4}}"
+
+
+def test_a_value_that_fails_behind_the_first_rows_is_the_fault_of_the_data(spot: Place) -> None:
+    query = (
+        "select n as id, case when n < 300000 then '1' else 'private' end::int as v from generate_series(1, 300000) n"
+    )
+    with pytest.raises(DataError, match="invalid input syntax for type integer") as found:
+        read(spot, query=query)
+    assert "private" not in str(found.value)
 
 
 AS_IT_IS = {"policy": "ignore"}

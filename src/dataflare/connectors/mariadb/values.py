@@ -81,6 +81,10 @@ def incoming(values: Any, text: str, name: str) -> pa.Array:
         if is_bytes(kind):
             return values.cast(kind)
         texts = values.cast(pa.string())
+        if t.is_nested(kind):
+            from dataflare.formats.jsonl.nested import nested_values
+
+            return nested_values(texts, text, name)
         if t.is_timestamp(kind) and kind.tz:
             return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(kind)
         if t.is_time(kind):

@@ -48,10 +48,16 @@ _SIGNS: tuple[tuple[str, type[DataFlareError], str], ...] = (
         "check url: postgresql://user@host:5432/name",
     ),
     ("too many clients", ExternalError, "the server has no free connection"),
+    (
+        "division by zero|invalid input syntax|invalid byte sequence|out of range|value too long",
+        DataError,
+        "change the rows, or the query that reads them",
+    ),  # rows that come one after the other: what fails behind the first ones has no code
 )
 _ASIDE = re.compile(r"(DETAIL|CONTEXT|HINT|LINE \d+|Query was|STATEMENT):.*", re.DOTALL)
 _VALUE = re.compile(r": (\"|').*", re.DOTALL)
 _INSIDE = re.compile(r'\bvalue "[^"]*"')
+_DEEP = re.compile(r'"(\d+-dimensional array in column (.*?))"')
 _COLUMN = re.compile(r"CONTEXT:.*\bcolumn ([^\s:]+)")
 
 
@@ -59,13 +65,15 @@ def translated(error: Exception, where: str, scrubbed: Callable[[str], str]) -> 
     """Return an error of ours for one of the driver."""
     text = str(error)
     state = getattr(error, "sqlstate", None) or ""
+    if (deep := _DEEP.search(text)) is not None:  # `relations.py` makes it fail so
+        return DataError(f"{where}: {deep[1]}", hint=f"read it as text: types: {{{deep[2]}: string}}")
     for length in (5, 2):
         if state[:length] in _CURES:
             kind, hint = _CURES[state[:length]]
             return kind(f"{where}: {scrubbed(_said(text, hide=kind is DataError))}", hint=hint)
     for sign, kind, hint in _SIGNS:
         if re.search(sign, text):
-            return kind(f"{where}: {scrubbed(_said(text))}", hint=hint)
+            return kind(f"{where}: {scrubbed(_said(text, hide=kind is DataError))}", hint=hint)
     return ExternalError(f"{where}: {scrubbed(_said(text))}", hint="see whether the server runs and can be reached")
 
 

@@ -85,7 +85,11 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
     t = pa.types
-    if text.startswith("list<") and t.is_string(array.type):
+    if t.is_string(array.type) and t.is_nested(arrow_type(text)):
+        if not text.startswith("list<") or _holds_json(array):
+            from dataflare.formats.jsonl.nested import nested_values
+
+            return nested_values(array, text, name)
         from dataflare.connectors.postgres.replication.parsing import parsed
 
         return parsed(array.cast(pa.binary()), text, "", name)
@@ -95,6 +99,13 @@ def incoming(array: pa.Array, text: str, name: str) -> pa.Array:
         if is_infinite(pc.min(array)):
             raise infinite(name)
     return read_as(array, text, name)
+
+
+def _holds_json(array: pa.Array) -> bool:
+    """Tell whether lists are JSON: arrays begin with a brace, or with the bounds of their dimensions."""
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring_regex(array, r"^\[(?:[^:]*\]|[^=]*[^\]=][^=]*$)")).as_py())
 
 
 def is_infinite(value: Any) -> bool:

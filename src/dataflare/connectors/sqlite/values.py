@@ -43,7 +43,7 @@ def from_values(values: Sequence[Any], text: str, name: str) -> pa.Array:
     """Return values of a column of a type text as an Arrow array; raise DataError for one that is no such value."""
     kind = arrow_type(text)
     try:
-        return _temporal(values, kind) if pa.types.is_temporal(kind) else _plain(values, kind)
+        return _temporal(values, kind) if pa.types.is_temporal(kind) else _plain(values, kind, text, name)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         # What Arrow says shows the value, which may be private.
         raise DataError(
@@ -62,7 +62,7 @@ def inferred(values: Sequence[Any]) -> str:
     return "binary" if kinds == {bytes} else "string"
 
 
-def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def _plain(values: Sequence[Any], kind: pa.DataType, text: str, name: str) -> pa.Array:
     t = pa.types
     if t.is_string(kind):
         return _texts(values)
@@ -70,6 +70,10 @@ def _plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, pa.int64()).cast(pa.bool_())
     if t.is_decimal(kind):
         return pa.array([_digits(v) for v in values], pa.string()).cast(kind)
+    if t.is_nested(kind):
+        from dataflare.formats.jsonl.nested import nested_values
+
+        return nested_values(_texts(values), text, name)
     return pa.array(values, kind)
 
 

@@ -34,6 +34,7 @@ CANDIDATES_MAX = 100_000
 """Keys that are looked at again; where more differ, those are counted as they were first seen."""
 BUCKET_DIGITS, _BUCKETS_MAX = 5, 2000
 _PARTS = 1_000_000
+_INSTANT = "TIMESTAMP WITH TIME ZONE"
 _KIND_BY_KEY = (
     "case when w = 0 then 'missing' when s = 0 then 'surplus' when s = w then 'different' else 'repeated' end"
 )
@@ -159,8 +160,8 @@ class Comparison:
 
     def examples(self, most: int) -> list[Difference]:
         """Return the first keys that differ, with the columns in which they do."""
-        by = ", ".join(self._by)
-        first = f"select kind, {by} from differing order by {by} limit {most}"
+        order = ", ".join(f"d.{c}" for c in self._by)
+        first = f"select kind, {self._shown('d')} from differing d order by {order} limit {most}"
         columns = self._columns_that_differ()
         made = []
         for kind, *key in self._run(first).fetchall():
@@ -180,6 +181,14 @@ class Comparison:
     def _same(self, one: str, other: str) -> str:
         """Return the condition that rows of two tables have the same key, nulls too."""
         return " and ".join(f"{one}.{c} is not distinct from {other}.{c}" for c in self._by)
+
+    def _shown(self, table: str) -> str:
+        """Return what tells rows of a table apart, as it is shown: instants as texts, for Python knows no zones."""
+        kinds = self._kinds(self.key) or [""] * len(self._by)
+        return ", ".join(
+            f"{table}.{c}{'::varchar' if kind == _INSTANT else ''} as {c}"
+            for c, kind in zip(self._by, kinds, strict=True)
+        )
 
     def _kinds(self, names: Sequence[str]) -> list[str]:
         """Return the engine's types of some columns."""
@@ -227,9 +236,9 @@ class Comparison:
         """Return the columns in which both sides of a key differ, by key; of those that were looked at again."""
         if not self._again or not self.key:
             return {}
-        names, by = self._schema.names, self._by
+        names = self._schema.names
         tests = ", ".join(f"case when a.c{n} is distinct from b.c{n} then {n} end" for n in range(len(names)))
-        listed = ", ".join(f"a.{c}" for c in by)
+        listed = self._shown("a")
         different = f"list_filter([{tests}], lambda x: x is not null)"
         sql = f"select {listed}, {different} as c from source_rows a join written_rows b on {self._same('a', 'b')}"
         found: dict[str, list[str]] = {}

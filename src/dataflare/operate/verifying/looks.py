@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.clock import wait_blocking
+from dataflare.errors import DataFlareError
 from dataflare.operate.verifying.comparison import BUCKET_DIGITS, SOURCE, WRITTEN, Comparison
 from dataflare.operate.verifying.narrowing import Wanted, narrowed, told_sides
 from dataflare.operate.verifying.report import Report, Side
 from dataflare.operate.verifying.sides import (
+    READ_BACK,
     Engine,
     compared_schema,
     destination_of,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from dataflare.component import Registry
     from dataflare.operate.verifying.narrowing import Narrowed
-    from dataflare.plan import Plan
+    from dataflare.plan import Node, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,16 @@ def verify(
 def looked(plan: Plan, name: str, options: Options, engine: Engine) -> Iterator[tuple[Report, Comparison]]:
     """Verify as `verify` does; give the report and the comparison, which is gone behind the block."""
     node = destination_of(plan, name)
+    try:
+        yield from _looked(plan, node, options, engine)
+    except DataFlareError as error:
+        if error.place.path in ("", *READ_BACK):
+            error.place = replace(error.place, path=name)
+        raise
+
+
+def _looked(plan: Plan, node: Node, options: Options, engine: Engine) -> Iterator[tuple[Report, Comparison]]:
+    name = node.id
     key = options.key or tuple(node.traits.get("key") or ())
     schema = compared_schema(plan, node, options.columns, options.leave_out, key)
     sides = {SOURCE: up_to(plan, node), WRITTEN: read_back(plan, engine.registry, node, schema)}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _TAKER = "verification"
 _BACK, _CURRENT = "written", "current"
+READ_BACK = (_BACK, _CURRENT)
+"""What nodes are called that stand for a destination that is read back."""
 WHOLE = "full"
 """The mode in which sources are read."""
 
@@ -202,6 +204,7 @@ def _bare(plan: Plan, nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> Plan:
 
 
 __all__ = [
+    "READ_BACK",
     "WHOLE",
     "Engine",
     "Takes",

@@ -112,8 +112,12 @@ def publication_problems(
 
 
 def _left_out(session: Statements, names: Names, table: FollowedTable, mode: str) -> Iterator[DataFlareError]:
-    ((columns, condition),) = session.run(_PART, (names.publication, table.table.schema, table.table.name))
+    place = (table.table.schema, table.table.name)
+    columns, condition = next(iter(session.run(_PART, (names.publication, *place))), (None, None))
     lost = [c for c in table.relation.schema.names if columns is not None and c not in columns]
+    if lost:  # or dropped, or renamed, since the table was looked at: that the log tells, and it is followed
+        now = session.columns(table.table) or {}
+        lost = [c for c in lost if c in now]
     if lost:
         yield UnavailableError(
             f"the publication {names.publication} leaves out column {lost[0]} of {table.table}",
