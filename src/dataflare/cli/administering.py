@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from dataflare.cli.console import table, write, write_json
 from dataflare.cli.controlling import ask, manager_of
 from dataflare.cli.surroundings import plan_of
 from dataflare.errors import LeaseHeldError, UnavailableError, WorkflowError
+from dataflare.executor.reloading import TABLES
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dataflare.batch import Position
@@ -104,14 +107,19 @@ class Capture:
         """Give back what was taken."""
         self._closing.close()
 
-    def sources(self) -> list[tuple[Node, Administers]]:
-        """Return new components of the nodes that follow changes, which are not open."""
+    def sources(self, told: Mapping[str, Mapping[str, Any]] | None = None) -> list[tuple[Node, Administers]]:
+        """Return new components of the nodes that follow changes, which are not open.
+
+        `told`: by node what its settings say of tables instead; others are left out.
+        """
         from dataflare.component import Administers
         from dataflare.plan import NodeKind
 
         nodes = [n for n in self.plan.of_kind(NodeKind.SOURCE) if n.traits.get("mode") in FOLLOWING]
+        if told is not None:
+            nodes = [_telling(n, told[n.id]) for n in nodes if n.id in told]
         found = [(n, c) for n in nodes if isinstance(c := self._component(n), Administers)]
-        if not found:
+        if not found and told is None:
             raise WorkflowError(
                 f"no source of {self.plan.workflow} follows changes", hint="it is for sources of mode cdc or hybrid"
             )
@@ -145,6 +153,10 @@ class Capture:
         """Keep a request in the state until it is done; return its id."""
         from dataflare.state.requests import Requests
 
+        if not self._has_state():
+            raise UnavailableError(
+                f"{self.plan.workflow} has not run yet: its first run reads all tables", hint="start it: dataflare run"
+            )
         with self.where.existing_store(self.registry, self.runtime) as store:
             records = manager_of(store, self.plan.workflow).records
             return Requests(records).add(node, request, self.runtime.clock.now())
@@ -181,6 +193,11 @@ class Capture:
         nothing = cast("Any", None)  # no epoch is read or written
         job = Job(self.plan, graph, self.registry, self.runtime, nothing, 0, tenant=TENANT, resolve=Secrets(self.plan))
         return job.component(node, 0, 1, lambda: 0)
+
+
+def _telling(node: Node, tables: Mapping[str, Any]) -> Node:
+    others = {k: v for k, v in node.config.items() if k not in (*TABLES, "columns")}
+    return replace(node, config={**others, **tables})
 
 
 def _ask(words: list[str]) -> None:

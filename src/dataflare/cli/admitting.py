@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.administering import Capture
@@ -11,82 +12,126 @@ from dataflare.cli.surroundings import plan_of
 from dataflare.errors import UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dataflare.component import TableStanding, TakesTables
+    from dataflare.plan import Node
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """How a table stands to one source of the file."""
+
+    node: Node
+    source: TakesTables
+    standing: TableStanding
 
 
 def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
     """Look at a table that the file names, and let the workflow take it in: now where it runs."""
     with Capture(file) as capture:
         found = _standings(capture, name)
-        named = [one for one in found if one[2].stream is not None]
+        named = [one for one in found if one.standing.stream is not None]
         if not named:
             raise _unnamed(found)
-        node, source, standing = named[0]
+        node, standing = named[0].node, named[0].standing
         plan_of(file, capture.registry)  # raises all that is wrong with the file
-        source.admit(name)
-        runs, answer = (True, {}) if standing.followed else _reloaded(capture)
-    stream = f"{node}.{standing.stream}" if standing.stream else node
-    added = not standing.followed and (not runs or stream in answer["came"])
+        before = _answer(capture, "followed")
+        followed = standing.followed if before is None else _followed(capture, before, standing.table) is not None
+        named[0].source.admit(name)
+        now = before if before is None or followed else _answer(capture, "reload")
+        if now is not None and _followed(capture, now, standing.table) is None:
+            raise _not_by(file, capture, f"does not name {standing.table}")
     if as_json:
-        facts = {"table": standing.table, "stream": standing.stream, "added": added, "running": runs}
-        write_json({"workflow": capture.plan.workflow, "source": node, **facts})
-    elif not added:
-        write(f"{node}: {standing.table} is followed already")
+        facts = {"table": standing.table, "stream": standing.stream, "added": not followed, "running": now is not None}
+        write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
+    elif followed:
+        write(f"{node.id}: {standing.table} is followed already")
     else:
-        by = "by the run that goes on" if runs else "by the next run"
-        write(f"{node}: {standing.table} is taken in {by}")
+        by = "by the run that goes on" if now is not None else "by the next run"
+        write(f"{node.id}: {standing.table} is taken in {by}")
     return 0
 
 
 def remove_table_command(file: Path, name: str, *, as_json: bool) -> int:
     """Let the workflow follow a table no more that the file names no more: now where it runs."""
     with Capture(file) as capture:
-        found = _standings(capture, name)
-        for node, _, standing in found:
-            if standing.stream is not None:
-                raise WorkflowError(f"{file} still names {standing.table}, at {node}", hint=standing.lines)
-        known = [one for one in found if one[2].followed]
-        if not known:
+        before = _answer(capture, "followed")
+        known = _followed(capture, before, name) if before is not None else None
+        found = _standings(capture, known.table if known else name)
+        for one in found:
+            if one.standing.stream is not None:
+                what = f"{file} still names {one.standing.table}, at {one.node.id}"
+                raise WorkflowError(what, hint=one.standing.lines, place=one.node.place)
+        followed = [one for one in found if (known if before is not None else one.standing.followed)]
+        if not followed:
             raise WorkflowError(f"the workflow follows no table {name}", hint="see: dataflare cdc status")
-        node, _, standing = known[0]
-        runs, _ = _reloaded(capture)
+        node, standing = followed[0].node, followed[0].standing
+        now = _answer(capture, "reload") if before is not None else None
+        if now is not None and _followed(capture, now, standing.table) is not None:
+            raise _not_by(file, capture, f"still names {standing.table}")
     if as_json:
-        facts = {"table": standing.table, "running": runs, "statement": standing.statement}
-        write_json({"workflow": capture.plan.workflow, "source": node, **facts})
+        facts = {"table": standing.table, "running": now is not None, "statement": standing.statement}
+        write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
         return 0
-    by = "by the run that goes on" if runs else "by the next run"
-    write(f"{node}: {standing.table} is followed no more {by}")
+    by = "by the run that goes on" if now is not None else "by the next run"
+    write(f"{node.id}: {standing.table} is followed no more {by}")
     if standing.statement:
         write(f"the publication is not of this workflow; if nobody else needs it there, run: {standing.statement}")
     return 0
 
 
-def _standings(capture: Capture, name: str) -> list[tuple[str, TakesTables, TableStanding]]:
+def _standings(capture: Capture, name: str) -> list[_Found]:
     from dataflare.component import TakesTables
 
-    sources = [(node.id, source) for node, source in capture.sources() if isinstance(source, TakesTables)]
+    sources = [(node, source) for node, source in capture.sources() if isinstance(source, TakesTables)]
     if not sources:
         raise WorkflowError(
             f"no source of {capture.plan.workflow} takes tables in while it runs", hint="stop it, and run it again"
         )
-    return [(node, source, source.table_standing(name, capture.opened(node))) for node, source in sources]
+    return [_Found(n, source, source.table_standing(name, capture.opened(n.id))) for n, source in sources]
 
 
-def _unnamed(found: list[tuple[str, TakesTables, TableStanding]]) -> WorkflowError:
-    _, _, standing = found[0]
-    if not any(one[2].is_there for one in found):
-        return WorkflowError(f"there is no table {standing.table}", hint="check its name, its schema and the database")
-    return WorkflowError(f"the workflow file does not name {standing.table}", hint=standing.lines)
+def _unnamed(found: list[_Found]) -> WorkflowError:
+    first = found[0]
+    if not any(one.standing.is_there for one in found):
+        return WorkflowError(
+            f"there is no table {first.standing.table}", hint="check its name, its schema and the database"
+        )
+    what = f"the workflow file does not name {first.standing.table}"
+    return WorkflowError(what, hint=first.standing.lines, place=first.node.place)
 
 
-def _reloaded(capture: Capture) -> tuple[bool, dict[str, Any]]:
-    """Let a run go on by the file as it is now; tell whether there is one, and what it has answered."""
+def _followed(capture: Capture, told: Mapping[str, Any], name: str) -> TableStanding | None:
+    """Return how a table stands to the settings that a run goes by, where it follows it; `told` is its answer.
+
+    The state may not know yet: it is behind the run until the next epoch.
+    """
+    from dataflare.component import TakesTables
+
+    for node, source in capture.sources(told["sources"]):
+        if isinstance(source, TakesTables):
+            standing = source.table_standing(name, [])
+            output = f"{node.id}.{standing.stream}" if standing.stream else node.id
+            if standing.stream is not None and output in told["outputs"]:
+                return standing
+    return None
+
+
+def _not_by(file: Path, capture: Capture, what: str) -> WorkflowError:
+    return WorkflowError(
+        f"{capture.plan.workflow} runs by another file than {file}, which {what}",
+        hint="edit the file that it was started with, and name that one",
+    )
+
+
+def _answer(capture: Capture, verb: str) -> dict[str, Any] | None:
+    """Ask a run what it follows, or to go on by its file as it is now; None: there is no run (any more)."""
     try:
-        return True, ask(capture.where, "reload")
+        return ask(capture.where, verb)
     except UnavailableError:
-        return False, {}
+        return None
 
 
 __all__ = ["add_table_command", "remove_table_command"]

@@ -11,7 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Self
 
-from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
+from dataflare.errors import DataFlareError, Place, UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ VERBS: Mapping[str, str] = {
     "tap": "tap",
     "requests": "take_requests",
     "reload": "reload",
+    "followed": "followed",
 }
 """The closed set of verbs and the message that each sends."""
 
@@ -113,7 +114,8 @@ def request(path: Path, verb: str, *, seconds: float = ANSWER_SECONDS_MAX, **arg
             ) from error
     if "error" in answer:
         finding = answer["error"]
-        raise WorkflowError(finding["message"], hint=finding["hint"])
+        place = Place(finding["file"], finding["line"], finding["column"], finding["path"])
+        raise WorkflowError(finding["message"], hint=finding["hint"], place=place)
     if "ok" not in answer:
         raise UnavailableError(f"the workflow at {path} ended before it answered")
     value = answer["ok"]

@@ -15,7 +15,7 @@ from dataflare.executor.evolving import evolved, memory_of
 from dataflare.executor.faults import told
 from dataflare.executor.graph import TaskGraph, task_graph
 from dataflare.executor.job import Job
-from dataflare.executor.reloading import Reloaded, reloaded
+from dataflare.executor.reloading import Reloaded, followed, reloaded
 from dataflare.executor.workflow_actor import Ending, WorkflowActor
 from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
 from dataflare.security.codec import Codec
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from dataflare.plan import Plan
     from dataflare.state.checkpoint import Proposal
 
-RELOAD = "reload"
-"""The request that is answered here: another attempt follows it."""
+RELOAD, FOLLOWED = "reload", "followed"
+"""The requests that are answered here: another attempt follows the first one."""
 TAKEN_SECONDS_MAX, ASKED_SECONDS = 60.0, 0.02
 """How long a reload is waited for, and how often it is looked at: an epoch is sealed in between."""
 
@@ -91,6 +91,8 @@ class CoordinatorActor(Actor):
     async def request(self, workflow: str, verb: str, *arguments: Any) -> Any:
         """Pass a control message to the workflow's present attempt."""
         assert self._supervisor is not None
+        if verb == FOLLOWED and workflow in self._runs:
+            return followed(self._runs[workflow].plan)
         ref = await self._supervisor.ask("current", workflow) if workflow in self._runs else None
         if ref is None:
             raise Answer(WorkflowError(f"workflow {workflow!r} is not running now", hint="it may be about to restart"))
@@ -130,7 +132,7 @@ class CoordinatorActor(Actor):
             if found.plan != plan:
                 run.reloaded = found
                 await self._renewed(run)
-            return {"changed": found.plan != plan, "came": list(found.came), "gone": list(found.gone)}
+            return {"changed": found.plan != plan, **followed(found.plan)}
 
     async def _renewed(self, run: _Run) -> None:
         """Wait until an attempt has taken what was reloaded; each attempt that has not is asked to end."""

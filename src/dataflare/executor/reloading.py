@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import InvalidWorkflowError, WorkflowError
 from dataflare.executor.dead_letters import with_dead_letters
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from dataflare.plan import Plan
     from dataflare.state.checkpoint import CheckpointManager
 
+TABLES = ("table", "tables")
+"""The settings that name tables."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """Another plan, and surroundings whose `replan` is of its text from now on.
 
-    `written` is the plan without what every run adds. `came` and `gone` are outputs of sources, as inputs call them.
+    `written` is the plan without what every run adds.
     """
 
     plan: Plan
     written: Plan
     context: RunContext
-    came: tuple[str, ...]
-    gone: tuple[str, ...]
 
 
 def reloaded(plan: Plan, context: RunContext, checkpoints: CheckpointManager) -> Reloaded:
@@ -58,9 +59,16 @@ def reloaded(plan: Plan, context: RunContext, checkpoints: CheckpointManager) ->
                 f"{name} of the file is not what it was when {plan.workflow} began to run, which a run cannot follow",
                 hint="put it back as it was; or stop the workflow, and run it again",
             )
-    had, has = list(_outputs(plan)), list(_outputs(found))
-    came, gone = (n for n in has if n not in had), (n for n in had if n not in has)
-    return Reloaded(found, written, replace(context, replan=replan), tuple(came), tuple(gone))
+    return Reloaded(found, written, replace(context, replan=replan))
+
+
+def followed(plan: Plan) -> dict[str, Any]:
+    """Return the outputs of sources, as inputs call them, and what the settings of each source say of its tables."""
+    told = {
+        node.id: {name: node.config[name] for name in TABLES if node.config.get(name)}
+        for node in plan.of_kind(NodeKind.SOURCE)
+    }
+    return {"outputs": list(_outputs(plan)), "sources": told}
 
 
 def _outputs(plan: Plan) -> Iterator[str]:
@@ -70,4 +78,4 @@ def _outputs(plan: Plan) -> Iterator[str]:
                 yield f"{node.id}.{output.name}" if output.name else node.id
 
 
-__all__ = ["Reloaded", "reloaded"]
+__all__ = ["TABLES", "Reloaded", "followed", "reloaded"]

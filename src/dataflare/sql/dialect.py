@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataflare.sql.quoting import quoted
+from dataflare.sql.quoting import quoted, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,8 @@ class Table:
     schema: str = ""
 
     def __str__(self) -> str:
-        """Render as people write it."""
-        return f"{self.schema}.{self.name}" if self.schema else self.name
+        """Render as settings write it: a part with a dot in it is in double quotes."""
+        return written(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dataflare.errors import WorkflowError
 from dataflare.sql.naming import is_ours
-from dataflare.sql.quoting import split_name
+from dataflare.sql.quoting import split_name, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def matching(wanted: Sequence[str], there: There, *, dotted: bool = True) -> lis
             raise WorkflowError(f"{text} is a pattern of schemas", hint="name each schema: tables: [one.*, other.*]")
         if _ANY in pattern:
             names = [n for n in there(schema) if _like(n, pattern) and not is_ours(n)]
-            found |= {_written(schema, n) if dotted else n: (schema, n) for n in names}
+            found |= {written(schema, n) if dotted else n: (schema, n) for n in names}
         else:
             found[text] = schema, pattern
     left = [split(text.removeprefix(_NOT)) for text in wanted if text.startswith(_NOT)]
@@ -103,12 +103,6 @@ def _whole(text: str) -> tuple[str, str]:
 
 def _like(name: str, pattern: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split(_ANY))), name, re.DOTALL) is not None
-
-
-def _written(schema: str, name: str) -> str:
-    """Return a table as settings write it."""
-    parts = ['"' + p.replace('"', '""') + '"' if re.search(r'[."]', p) else p for p in (schema, name) if p]
-    return ".".join(parts)
 
 
 __all__ = ["Finds", "find_tables", "is_pattern", "matching", "tables_since"]

@@ -47,3 +47,9 @@ def split_name(text: str) -> tuple[str, str]:
     if len(plain) > 2 or not all(plain) or inside:  # noqa: PLR2004
         raise WorkflowError(f"{text!r} is not a table", hint='write schema.table, or "with.dot" in double quotes')
     return (plain[0], plain[1]) if len(plain) > 1 else ("", plain[0])
+
+
+def written(schema: str, name: str) -> str:
+    """Return a table as settings write it, which `split_name` reads."""
+    parts = ['"' + p.replace('"', '""') + '"' if "." in p or '"' in p else p for p in (schema, name) if p]
+    return ".".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ from dataflare.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.postgres
 
@@ -136,3 +136,23 @@ def test_a_workflow_that_follows_nothing_is_told_so(tmp_path: Path, capsys: pyte
         "destinations: {out: {type: file, inputs: [a], config: {path: out, format: jsonl}}}\n"
     )
     assert "follows changes" in said(capsys, "cdc", "status", str(file), code=2)["message"]
+
+
+def test_before_the_first_run_there_is_nothing_to_read_again(
+    spot: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = said(capsys, "cdc", "resnapshot", workflow(spot, tmp_path), "a", code=3)
+    assert found["message"] == f"{spot.schema} has not run yet: its first run reads all tables"
+
+
+def test_a_name_that_two_tables_have_is_not_guessed(
+    spot: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(workflow(spot, tmp_path))
+    with place() as other:
+        other.run("create table {}.a (id int primary key)")
+        text = file.read_text().replace(f"[{spot.schema}.a]", f"[{spot.schema}.a, {other.schema}.a]")
+        file.write_text(text.replace("shop.a", f"shop.{spot.schema}.a, shop.{other.schema}.a"))
+        found = said(capsys, "cdc", "resnapshot", str(file), "a", code=2)
+        assert found["message"] == "the workflow follows several tables a"
+        assert found["hint"] == f"one of {spot.schema}.a, {other.schema}.a"

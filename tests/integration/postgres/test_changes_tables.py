@@ -21,7 +21,7 @@ pytestmark = pytest.mark.postgres
 ROWS = 400
 HEAD = """
 id: {schema}
-runtime: {{parallelism: {tasks}, checkpoint: {{interval: 50ms}}{runtime}}}
+runtime: {{parallelism: {tasks}, checkpoint: {{interval: {interval}}}{runtime}}}
 sources:
   shop:
     type: postgres
@@ -52,13 +52,14 @@ class Shop:
             "runtime": "",
             "cdc": "",
             "tasks": "1",
+            "interval": "50ms",
             "schema": self.spot.schema,
             "tables": tables,
             **words,
         }
         told["url"] = words.get("url") or f"${{{VARIABLE}}}"
         ends = "".join(LOG.format(name=name, read=read) for name, read in inputs.items())
-        (self.folder / "workflow.yaml").write_text(HEAD.format(**told) + ends)
+        (self.folder / words.get("file", "workflow.yaml")).write_text(HEAD.format(**told) + ends)
 
     def begin(self, what: str = "workflow.yaml") -> None:
         """Run until something ends it, and wait for the first rows."""
@@ -344,5 +345,47 @@ def test_a_workflow_of_a_folder_takes_it_in(shop: Shop) -> None:
     shop.write("items", "more")
     assert shop.do("add", "more")["added"]
     shop.wait("more", 1, 2, 3)
+    assert shop.ops("items") == [("read", n) for n in (1, 2, 3)]
+    assert "attempt_failed" not in shop.stop().err
+
+
+def test_what_came_a_moment_ago_goes_and_comes_back(shop: Shop) -> None:
+    """The state is behind the run until its next epoch: it does not say what is followed now."""
+    shop.write("items", interval="1h")
+    shop.process = begin(shop.folder, "run", "workflow.yaml", "--log", "json")
+    slot = f"select 1 from pg_replication_slots where slot_name = '{shop.spot.schema}' and active"
+    wait_for(lambda: shop.spot.run(slot))
+    table = shop.spot.table("more")
+    shop.write("items", "more", interval="1h")
+    assert shop.do("add", table)["added"]
+    assert shop.do("add", table)["added"] is False
+    shop.write("items", interval="1h")
+    assert shop.do("remove", table)["running"]
+    assert "follows no table" in shop.do("remove", table, 2)["message"]
+    shop.write("items", "more", interval="1h")
+    assert shop.do("add", table)["added"]
+    shop.spot.run("insert into {}.more values (4, 0)")
+
+    def came() -> bool:
+        dataflare(shop.folder, "checkpoint", "now", "workflow.yaml")
+        return [r["id"] for r in shop.log("more")].count(4) == 1
+
+    wait_for(came)
+    assert "attempt_failed" not in shop.stop().err
+
+
+def test_a_file_that_the_run_does_not_go_by_is_told(shop: Shop) -> None:
+    shop.begin()
+    shop.write("items", "more")
+    (shop.folder / "workflow.yaml").rename(shop.folder / "other.yaml")
+    shop.write("items")
+    table = shop.spot.table("more")
+    for verb, words in (("add", "does not name"), ("remove", "still names")):
+        done = dataflare(shop.folder, "cdc", f"{verb}-table", "other.yaml", table, "--json")
+        told = f"{shop.spot.schema} runs by another file than other.yaml, which {words} {table}"
+        assert (done.code, done.error["message"]) == (2, told)
+        shop.write("items", "more")
+        assert shop.do("add", table)["added"] is (verb == "add")
+        shop.write("items", file="other.yaml")
     assert shop.ops("items") == [("read", n) for n in (1, 2, 3)]
     assert "attempt_failed" not in shop.stop().err

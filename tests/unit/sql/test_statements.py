@@ -18,7 +18,7 @@ from dataflare.sql.dialect import Table
 from dataflare.sql.fitting import cast_column, conformed
 from dataflare.sql.naming import Owner, attempt_of, fresh_table, stage_table
 from dataflare.sql.postgres_types import POSTGRES
-from dataflare.sql.quoting import literal, quoted, split_name
+from dataflare.sql.quoting import literal, quoted, split_name, written
 from dataflare.sql.sqlite_types import SQLITE
 from dataflare.sql.writing import Move, insert, move
 
@@ -208,3 +208,10 @@ def test_rows_are_brought_into_the_order_of_the_table() -> None:
     rows = conformed(pa.table({"b": ["x"]}), schema, Table("t"))
     assert rows.schema.equals(schema)
     assert rows.to_pylist() == [{"a": None, "b": "x"}]
+
+
+@given(NAMES, NAMES)
+def test_a_table_is_written_as_it_is_read(schema: str, name: str) -> None:
+    assert split_name(written(schema, name)) == (schema, name)
+    assert split_name(str(Table(name))) == ("", name)
+    assert str(Table("we.ird", "public")) == 'public."we.ird"'

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dataflare.sql.hashing import Text
     from dataflare.sql.predicate import Form
 
-WHOLE = ("int2", "int4", "int8")
+WHOLE = {kind: (-(1 << bits - 1), (1 << bits - 1) - 1) for kind, bits in (("int2", 16), ("int4", 32), ("int8", 64))}
+"""Types of whole numbers: the least and the greatest of each."""
 _TEXTS = ("text", "varchar")
 _COMPARED = (*WHOLE, "bool", "date", "timestamp", "timestamptz", "numeric")
 

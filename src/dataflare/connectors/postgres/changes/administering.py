@@ -13,10 +13,10 @@ from dataflare.connectors.postgres.changes.slot import PLUGIN, Names, signature,
 from dataflare.connectors.postgres.changes.tables import followed
 from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_text
-from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.errors import DataError, UnavailableError, WorkflowError
 from dataflare.sql.patterns import find_tables
 from dataflare.sql.postgres_types import POSTGRES
-from dataflare.sql.quoting import literal
+from dataflare.sql.quoting import literal, split_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +32,8 @@ _PUBLICATION = (
     "select coalesce(obj_description(oid, 'pg_publication'), ''), pg_has_role(pubowner, 'usage') "
     "from pg_publication where pubname = $1::text"
 )
+_ORDERED = ("date", "float4", "float8", "numeric", "timestamp", "timestamptz", "uuid")
+"""Types of which literals have the order of a column; texts have the one that their column says."""
 _DROP_SLOT = "select pg_drop_replication_slot($1::text)::text"
 
 
@@ -98,17 +100,25 @@ class Administering:
     def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
         """Return the request to read a table again, whole or from one key to another, or what meets a condition."""
         found = followed(self._session, self._config)
-        known = {n: t for n, t in found.items() if table in (n, str(t.table), t.table.name, t.reference)}
+        schema, name = split_name(table)
+        meant = {n: t for n, t in found.items() if t.table.name == name and schema in ("", t.table.schema)}
+        known = {table: found[table]} if table in found else meant
         if not known:
             names = ", ".join(str(t.table) for t in found.values())
             raise WorkflowError(f"the workflow follows no table {table}", hint=f"one of {names}")
-        ((stream, one),) = list(known.items())[:1]
+        if len(known) > 1:
+            names = ", ".join(str(t.table) for t in known.values())
+            raise WorkflowError(f"the workflow follows several tables {table}", hint=f"one of {names}")
+        ((stream, one),) = known.items()
         if one.whole:
             raise WorkflowError(
                 f"{one.table} has no key, so it cannot be read beside its changes",
                 hint="add a key to the table, and let its replica identity be the default",
             )
         low, high = (None if bound is None else self._keys(one, bound) for bound in bounds)
+        if low and high and self._is_behind(one, low, high):
+            told = "..".join(map(str, bounds))
+            raise WorkflowError(f"--keys {told} holds no key", hint="write the smaller one first")
         return Reread("", stream, low, high, _form(one, where) if where else None)
 
     def _keys(self, table: FollowedTable, text: str) -> list[Any]:
@@ -119,14 +129,33 @@ class Administering:
             raise WorkflowError(what, hint="write texts with commas in quotes: --keys '1,\"a, b\"..2'")
         return [self._key(table, name, value) for name, value in zip(table.key, texts, strict=False)]
 
+    def _is_behind(self, table: FollowedTable, low: Sequence[Any], high: Sequence[Any]) -> bool:
+        """Tell whether a key comes behind another; False where nothing but their column tells their order."""
+        relation = table.relation
+        for name, first, last in zip(table.key, low, high, strict=False):
+            if first == last:
+                continue
+            if relation.kinds[name] in WHOLE:
+                return bool(first > last)
+            if relation.kinds[name] not in _ORDERED:
+                return False
+            ((behind,),) = self._session.run(f"select {relation.value(name, first)} > {relation.value(name, last)}")
+            return bool(behind)
+        return False
+
     def _key(self, table: FollowedTable, name: str, text: str) -> Any:
         """Return a value of a key as the positions of its table have it; the server says whether it is one."""
         relation = table.relation
         if relation.kinds[name] not in WHOLE:
-            ((plain,),) = self._session.run(f"select ({relation.value(name, text)})::text")
+            try:
+                ((plain,),) = self._session.run(f"select ({relation.value(name, text)})::text")
+            except DataError as error:
+                what = f"{text} is no key of {table.table}: {name} is of type {relation.kinds[name]}"
+                raise WorkflowError(what, hint="write values as PostgreSQL does") from error
             return plain
-        if re.fullmatch(r"-?\d{1,18}", text) is None:
-            what = f"{text} is no key of {table.table}: {name} is a whole number"
+        least, greatest = WHOLE[relation.kinds[name]]
+        if re.fullmatch(r"\s*-?\d{1,19}\s*", text, re.ASCII) is None or not least <= int(text) <= greatest:
+            what = f"{text} is no key of {table.table}: {name} is a whole number from {least} to {greatest}"
             raise WorkflowError(what, hint="write --keys 1..99")
         return int(text)
 
@@ -137,7 +166,9 @@ def _form(table: FollowedTable, where: str) -> list[Any]:
     from dataflare.expression.predicate import predicate_of
 
     relation = table.relation
-    tree = Checker().tree(where, relation.schema.names)
+    checker = Checker()
+    checker.types([checker.read(where, relation.schema.names)], relation.schema.to_arrow())
+    tree = checker.tree(where, relation.schema.names)
     form = predicate_of(tree, relation.schema, lambda column, sign: relation.compares(column.name, sign))
     if form is None:
         raise WorkflowError(

@@ -17,6 +17,7 @@ from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.stream import ChangeStream
 from dataflare.connectors.postgres.changes.tables import refuse_large
+from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, UnavailableError
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from dataflare.schema import Schema
 
 CHANGES = "/changes"
-_RANGES = {bits: (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (16, 32, 64)}
-_BITS = {"int2": 16, "int4": 32, "int8": 64}
 _NOW = "select pg_current_wal_insert_lsn()::text"
 _MESSAGE = f"select pg_logical_emit_message(false, '{OURS}', '')"
 
@@ -108,7 +107,7 @@ class Following:
         key = relation.whole_key()
         if key is None:
             return {}
-        least, greatest = _RANGES[_BITS[relation.kinds[key]]]
+        least, greatest = WHOLE[relation.kinds[key]]
         low, high = split.data.get("keys", (least, greatest))
         return {"keys": [least if first else low, greatest if last else high]}
 

@@ -14,6 +14,7 @@ from dataflare.connectors.postgres.changes.logical import OURS
 from dataflare.connectors.postgres.changes.parts import SEARCH_SECONDS
 from dataflare.connectors.postgres.changes.resnapshot import Held, Resnapshot, with_tx
 from dataflare.connectors.postgres.changes.snapshots import Reading, Seen
+from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.errors import ExternalError
 from dataflare.monitoring.events import Noticed
 from dataflare.sql.change_source import as_read
@@ -36,7 +37,6 @@ _BARRIER = "select pg_current_xact_id()::text"
 """Takes the next number of a transaction, so that all that were begun before have smaller ones."""
 _MESSAGE = f"select pg_logical_emit_message(true, '{OURS}', '')::text"
 """Something durable behind a snapshot, so that the stream gets there."""
-_GREATEST = {"int2": (1 << 15) - 1, "int4": (1 << 31) - 1, "int8": (1 << 63) - 1}
 
 
 class Resnapshots:
@@ -198,8 +198,8 @@ class Resnapshots:
         where = {} if one.where is None else {"where": one.where}
         if (name := relation.whole_key()) is None:
             return Split(one.id, {"stream": one.stream, "between": [one.low, one.high], **where})
-        greatest = _GREATEST[relation.kinds[name]]
-        low = -greatest - 1 if one.low is None else int(one.low[0])
+        least, greatest = WHOLE[relation.kinds[name]]
+        low = least if one.low is None else int(one.low[0])
         high = greatest if one.high is None else int(one.high[0])
         return Split(one.id, {"stream": one.stream, "keys": [low, high], **where})
 
