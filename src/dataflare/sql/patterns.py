@@ -85,7 +85,7 @@ def matching(wanted: Sequence[str], there: There, *, dotted: bool = True) -> lis
         if _ANY in schema:
             raise WorkflowError(f"{text} is a pattern of schemas", hint="name each schema: tables: [one.*, other.*]")
         if _ANY in pattern:
-            names = [n for n in there(schema) if _like(n, pattern) and not is_ours(n)]
+            names = [n for n in there(schema) if like(n, pattern) and not is_ours(n)]
             found |= {written(schema, n) if dotted else n: (schema, n) for n in names}
         else:
             found[text] = schema, pattern
@@ -93,7 +93,7 @@ def matching(wanted: Sequence[str], there: There, *, dotted: bool = True) -> lis
     return [
         text
         for text, (schema, name) in found.items()
-        if not any(other in ("", schema) and _like(name, pattern) for other, pattern in left)
+        if not any(other in ("", schema) and like(name, pattern) for other, pattern in left)
     ]
 
 
@@ -101,8 +101,9 @@ def _whole(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _like(name: str, pattern: str) -> bool:
+def like(name: str, pattern: str) -> bool:
+    """Tell whether a name is as a pattern says, in which `*` is any text, and all else itself."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split(_ANY))), name, re.DOTALL) is not None
 
 
-__all__ = ["Finds", "find_tables", "is_pattern", "matching", "tables_since"]
+__all__ = ["Finds", "find_tables", "is_pattern", "like", "matching", "tables_since"]

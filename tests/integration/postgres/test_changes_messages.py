@@ -112,6 +112,52 @@ def test_each_comes_once_wherever_a_resume_begins(follow: Any, spot: Place, seed
         assert [f for f in found if f[0] == name] == [e for e in expected if e[0] == name]
 
 
+def test_one_of_no_transaction_takes_none_of_the_transaction_around_it_with_it(follow: Any, spot: Place) -> None:
+    """Where it is the last of it, it ends where the commit begins: their places in the log are the same."""
+    spot.run("create table {}.a (id int primary key)")
+    one = follow("a", cdc={"messages": ["m"]})
+    for number in range(3):
+        spot.run(
+            f"do $$ begin insert into {{}}.a values ({number}); perform pg_logical_emit_message(true, 'm', "
+            f"'within {number}'); perform pg_logical_emit_message(false, 'm', 'alone {number}'); end $$"
+        )
+    found = told(one)
+    assert [f for f in found if f[0] == "a"] == [("a", "0"), ("a", "1"), ("a", "2")]
+    assert [f[1] for f in found if f[0] == "m"] == [f"{kind} {n}" for n in range(3) for kind in ("alone", "within")]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_one_of_no_transaction_comes_once_where_a_resume_begins_within_the_one_around_it(
+    follow: Any, spot: Place, streaming: bool
+) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    one = follow("a", cdc={"messages": ["m"], "streaming": streaming})
+    expected = []
+    for number in range(3):
+        steps = [
+            f"perform pg_logical_emit_message({word}, 'm', '{number} {word} {n}'); "
+            f"insert into {{}}.a values ({number}{n});"
+            for n, word in enumerate(("false", "true", "false", "true"))
+        ]
+        spot.run(f"do $$ begin {' '.join(steps)} end $$")
+        expected += [f"{number} {word} {n}" for word, n in (("false", 0), ("false", 2), ("true", 1), ("true", 3))]
+    found: list[tuple[str, str]] = []
+    while more := told(one, 1):
+        found += more
+        one.again()
+    assert [value for name, value in found if name == "m"] == expected
+    assert [value for name, value in found if name == "a"] == [str(int(f"{t}{n}")) for t in range(3) for n in range(4)]
+
+
+def test_a_prefix_is_what_it_is_but_for_its_stars(follow: Any, spot: Place) -> None:
+    spot.run("create table {}.a (id int primary key)")
+    one = follow("a", cdc={"messages": ["[a]*", "b?", ""]})
+    for prefix in ("[a]", "[a]x", "ax", "b?", "bx", "", "x"):
+        spot.run(f"select pg_logical_emit_message(true, '{prefix}', 'm')")
+    rows = [row for b in one.batches() if b.stream == MESSAGES for row in b.rows.to_pylist()]
+    assert [r["prefix"] for r in rows] == ["[a]", "[a]x", "b?", ""]
+
+
 def test_many_messages_are_few_batches(follow: Any, spot: Place) -> None:
     spot.run("create table {}.a (id int primary key)")
     one = follow("a", cdc={"messages": ["m"]})

@@ -299,7 +299,7 @@ def test_messages_truncations_and_descriptions_are_read() -> None:
     ]
     found = [e for e in decoded(messages) if not isinstance(e, Settled)]
     assert [type(e) for e in found] == [Message, Described, Truncated], "a description that says nothing new is none"
-    assert found[0] == Message(False, 77, "beat", b"\0\1", Point(77, 77), None)
+    assert found[0] == Message(False, 77, "beat", b"\0\1", Point(77), None)
     assert isinstance(found[2], Truncated)
     assert (found[2].streams, found[2].cascade, found[2].restart) == (("t",), True, True)
     assert (found[2].point, found[2].commit_time) == (Point(5, 1), TIME)

@@ -100,9 +100,11 @@ class Administering:
     def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
         """Return the request to read a table again, whole or from one key to another, or what meets a condition."""
         found = followed(self._session, self._config)
-        schema, name = split_name(table)
-        meant = {n: t for n, t in found.items() if t.table.name == name and schema in ("", t.table.schema)}
-        known = {table: found[table]} if table in found else meant
+        if table in found:
+            known = {table: found[table]}
+        else:
+            schema, name = split_name(table)
+            known = {n: t for n, t in found.items() if t.table.name == name and schema in ("", t.table.schema)}
         if not known:
             names = ", ".join(str(t.table) for t in found.values())
             raise WorkflowError(f"the workflow follows no table {table}", hint=f"one of {names}")

@@ -2,12 +2,11 @@
 
 A message of a transaction comes in the order of the commits, as changes do; one that belongs to none comes where it
 stands in the log, also where the transaction around it is rolled back. The place of the stream keeps the last one that
-was passed on as a point: the commit (or the place, without one), and the place of the message.
+was passed on as a point: the commit, and the place of the message; of one without a commit its place, and nothing.
 """
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from dataflare.connectors.postgres.changes.place import MESSAGES, Place
 from dataflare.connectors.postgres.replication.messages import Point, lsn_text
 from dataflare.errors import WorkflowError
 from dataflare.schema import Column, Schema
+from dataflare.sql.patterns import like
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,8 +63,8 @@ class LogicalMessages:
 
     def take(self, message: Message) -> Iterator[Batch]:
         """Hold a message that is wanted and was not passed on before; yield what is held once it is much."""
-        wanted = message.prefix != OURS and any(fnmatchcase(message.prefix, p) for p in self._prefixes)
-        if wanted and message.point > self._place.ahead.get(MESSAGES, Point()):
+        wanted = message.prefix != OURS and any(like(message.prefix, p) for p in self._prefixes)
+        if wanted and message.point > max(self._place.after, self._place.ahead.get(MESSAGES, Point())):
             self._held.append(message)
             self._bytes += len(message.content)
         if len(self._held) >= HELD_MAX or self._bytes >= HELD_BYTES_MAX:

@@ -270,7 +270,7 @@ class Decoder:
         else:
             flags, lsn, prefix = message.number(1), message.number(8), message.text()
             content, commits, within = message.raw(message.number(4)), run.commits, bool(flags & 1)
-            point = Point(int(commits.lsns[at]) if within else lsn, lsn)
+            point = Point(int(commits.lsns[at]), lsn) if within else Point(lsn)
             yield Message(within, lsn, prefix, content, point, int(commits.times[at]) if within else None)
 
     def _relation(self, relation: Relation) -> Iterator[Event]:

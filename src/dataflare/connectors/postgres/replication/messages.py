@@ -144,8 +144,9 @@ class Truncated:
 class Message:
     """What somebody wrote into the log with `pg_logical_emit_message`; `lsn` is where it stands.
 
-    `point` is that of its transaction's commit, or of itself where it belongs to none, and then its own `lsn`: points
-    of messages grow in the order in which they come. `commit_time` in microseconds since 1970.
+    `point` is that of its transaction's commit, and then its own `lsn`; its `lsn` alone where it belongs to none. The
+    last one may end where the commit of the transaction around it begins, and comes before all of that: points of
+    messages grow in the order in which they come. `commit_time` in microseconds since 1970.
     """
 
     transactional: bool
