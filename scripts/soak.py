@@ -109,7 +109,7 @@ def page(given: argparse.Namespace, lines: list[dict[str, Any]], last: str, *, s
         "## Changes",
         CHANGES,
         changes(lines),
-        "One transaction of many rows, and the most memory that the run ever had (into files, 300 MB are allowed):",
+        "One transaction of many rows, and the most memory that the run ever had (300 MB are allowed):",
         large(lines),
         "## Planted bugs",
         "Bugs planted in the engine, and the first seed, from 0 on, at which the simulation found each.",

@@ -183,6 +183,14 @@ def test_all_types_come_back_as_they_were_written():
     assert found.rows.schema.types == rows.schema.types
 
 
+def test_values_that_are_all_null_open_no_session(monkeypatch):
+    monkeypatch.setattr("dataflare.formats.jsonl.encode.JsonSession", None)
+    column = pa.chunked_array([[None, None]], pa.list_(pa.string()))
+    texts = JsonTexts().values(column)
+    assert texts.type == pa.string()
+    assert texts.to_pylist() == [None, None]
+
+
 def test_every_line_is_strict_json_also_with_nan():
     rows = pa.table({"f": [1.0, float("nan"), float("-inf"), None], "l": [[float("inf"), 1.0], None, [], [None]]})
     data = encode(rows)

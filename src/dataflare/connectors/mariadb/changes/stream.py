@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.mariadb.changes.tables import FollowedTable, MariaRows
     from dataflare.sql.spans import Flags
 
-RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 4 << 20
+RECEIVE_SECONDS, RECEIVE_BYTES = 0.5, 2 << 20
 PULSE_SECONDS_MAX = 2.0
 """How often the server is asked how far its log goes."""
 _SERVER_IDS = (1 << 31, (1 << 32) - 1)

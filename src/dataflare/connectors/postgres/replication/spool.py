@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 1 << 20
 """A transaction goes to disk in parts of about so much; one that has less stays in memory."""
-MEMORY_BYTES_MAX = 16 << 20
+MEMORY_BYTES_MAX = 8 << 20
 """Of all open transactions together no more stays in memory."""
 _RELATION, _ORIGIN = b"RO"
 
