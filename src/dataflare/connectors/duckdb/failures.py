@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataflare.connectors.duckdb.conversions import MARK
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
 from dataflare.expression.explain import is_about_rows, reason
+from dataflare.sql.cures import MADE_BY_TABLE, REFERENCES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,14 +63,17 @@ def _of_its_kind(error: duckdb.Error, path: Path) -> DataFlareError | None:
         what = message.removeprefix(MARK).partition("\n")[0]
         return DataError(f"{path}: {what}", hint="change it in a mapping before, or its type in the table")
     if isinstance(error, duckdb.ConstraintException):
-        return DataError(f"{path}: {_constraint(message)}", hint="change the rows in a mapping before, or the table")
+        references = re.search("foreign key", message, re.IGNORECASE)
+        hint = REFERENCES if references else "change the rows in a mapping before, or the table"
+        return DataError(f"{path}: {_constraint(message)}", hint=hint)
     if isinstance(error, duckdb.TransactionException) and "onflict" in message:
         hint = "run again, and let no two workflows change the same rows at a time"
         return ExternalError(f"{path}: somebody else in this process changed the same table meanwhile", hint=hint)
     if isinstance(error, duckdb.PermissionException):
         return WorkflowError(f"{path}: a query reaches outside of the file", hint="read that by a source of its own")
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
-        return WorkflowError(f"{path}: {message.partition(chr(10))[0]}", hint="check table, query and columns")
+        hint = MADE_BY_TABLE if "generated column" in message else "check table, query and columns"
+        return WorkflowError(f"{path}: {message.partition(chr(10))[0]}", hint=hint)
     return None
 
 

@@ -9,11 +9,14 @@ import re
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
+from dataflare.sql.cures import MADE_BY_TABLE, REFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CURES: tuple[tuple[tuple[int, ...], type[DataFlareError], str], ...] = (
+    ((1216, 1217, 1451, 1452), DataError, REFERENCES),
+    ((1906,), WorkflowError, MADE_BY_TABLE),
     ((1045, 1698, 2061), UnavailableError, "check user and password"),
     ((1044, 1142, 1143, 1227, 1370), UnavailableError, "give the user of the connection the privilege"),
     ((1046, 1049), UnavailableError, "check the database's name"),
@@ -24,8 +27,8 @@ _CURES: tuple[tuple[tuple[int, ...], type[DataFlareError], str], ...] = (
     ((1053, 1317, 1927, 2006, 2013, 2055), ExternalError, "the connection broke; see whether the server runs"),
     (
         (
-            *(1048, 1062, 1216, 1217, 1261, 1262, 1263, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1451),
-            *(1452, 1525, 1586, 1690, 3140, 4025, 4037, 4038),
+            *(1022, 1048, 1062, 1169, 1261, 1262, 1263, 1264, 1265, 1292, 1364, 1365, 1366, 1406, 1411),
+            *(1525, 1586, 1690, 3140, 4025, 4037, 4038),
         ),
         DataError,
         "the table does not allow these rows: change them in a mapping before, or the table",

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
+from dataflare.sql.cures import MADE_BY_TABLE, REFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +18,13 @@ _CURES: dict[str, tuple[type[DataFlareError], str]] = {
     "08": (ExternalError, "the connection broke; see whether the server runs"),
     "22": (DataError, "change the rows in a mapping before, or the table"),
     "23": (DataError, "the table's constraints do not allow these rows: change them in a mapping before"),
+    "23503": (DataError, REFERENCES),
     "25006": (UnavailableError, "the server only lets this session read: write to the primary"),
     "28": (UnavailableError, "check user and password"),
     "3D": (UnavailableError, "check the database's name"),
     "3F": (WorkflowError, "check the schema's name, or make the schema"),
     "40": (ExternalError, "another transaction was in the way"),
+    "428C9": (WorkflowError, MADE_BY_TABLE),
     "42501": (UnavailableError, "give the user of the connection the privilege"),
     "42": (WorkflowError, "check tables, columns and the query"),
     "0A": (WorkflowError, "this server cannot do that"),

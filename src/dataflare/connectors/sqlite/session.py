@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
+from dataflare.sql.cures import MADE_BY_TABLE
 from dataflare.sql.dialect import Defined
 from dataflare.sql.quoting import quoted
 from dataflare.sql.sqlite_types import type_text
@@ -197,7 +198,8 @@ class SqliteSession:
             return UnavailableError(f"{self._path}: {what}", hint=hint)
         if code in _DATA or isinstance(error, sqlite3.DataError | sqlite3.InterfaceError) or "decode to UTF-8" in text:
             return DataError(f"{self._path}: {text}", hint="change the rows in a mapping before, or the table")
-        return WorkflowError(f"{self._path}: {text}", hint="check table, query and columns")
+        hint = MADE_BY_TABLE if "generated column" in text else "check table, query and columns"
+        return WorkflowError(f"{self._path}: {text}", hint=hint)
 
 
 def quoted_all(names: Sequence[str]) -> str:
