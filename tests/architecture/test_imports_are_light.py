@@ -37,6 +37,12 @@ def test_no_data_library_is_imported_before_it_is_needed(code: str) -> None:
     assert not imported_by(code) & HEAVY
 
 
+def test_sources_of_databases_do_without_numpy_until_they_follow_changes() -> None:
+    """The extras `postgres` and `mariadb` do not bring it."""
+    names = "dataflare.connectors.postgres.source", "dataflare.connectors.mariadb.source"
+    assert {*names} <= imported_by(f"import sys; sys.modules['numpy'] = None; import {', '.join(names)}")
+
+
 WORKFLOW = """
 id: light
 sources:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dataflare.batch import Batch, DataRecord, Position
 from dataflare.component.contract import C, Component, MaybeAsync
-from dataflare.errors import WorkflowError
+from dataflare.errors import DataFlareError, WorkflowError
 from dataflare.plan_words import EdgeKind
 from dataflare.schema import Column, Schema
 
@@ -108,6 +108,14 @@ class SourceConnector(Component[C]):
     def finds_streams(self) -> bool:
         """Tell whether its settings name streams by a pattern, so that some may come and go; touches nothing."""
         return False
+
+    def unfit_streams(self) -> Mapping[str, DataFlareError]:
+        """Return why streams that a pattern of the settings means cannot be had, once `streams` has looked.
+
+        They are left out of a workflow that has gone on without them; one that begins refuses those that are not among
+        its streams.
+        """
+        return {}
 
     def comes_again(self) -> bool:
         """Tell whether rows come in more runs than one though nothing about them changed; asked while planning."""

@@ -54,16 +54,21 @@ def evolved(plan: Plan, context: RunContext, checkpoints: CheckpointManager, *, 
     memory = memory_of(plan) if context.replay is None else {}
     before = remembered(checkpoints) if memory else None
     if not changed and before in (None, memory):
+        _tell(plan, context)  # of tables that cannot be read
         return plan
     if context.replan is None:
         raise WorkflowError("columns of a source have changed since the workflow was planned", hint="run it again")
     found = with_dead_letters(context.replan(before or {}), context.registry)
     if changed and memory_of(found) == memory:
         raise ExternalError("columns of a source have changed, and back again")
-    for node in found.of_kind(NodeKind.SOURCE):
-        for text in node.traits.get("changed", ()):
-            context.runtime.emit(Noticed(found.workflow, "schema.changed", text, node.id))
+    _tell(found, context)
     return found
+
+
+def _tell(plan: Plan, context: RunContext) -> None:
+    for node in plan.of_kind(NodeKind.SOURCE):
+        for text in node.traits.get("changed", ()):
+            context.runtime.emit(Noticed(plan.workflow, "schema.changed", text, node.id))
 
 
 def known_columns(traits: Mapping[str, Any]) -> dict[str, Any]:

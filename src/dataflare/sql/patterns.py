@@ -56,18 +56,18 @@ def find_tables(source: Finds[S], session: S, *, planned: bool = False) -> None:
     source.config = found
 
 
-def tables_since(source: Finds[S], session: S) -> list[str]:
-    """Return the outputs of tables that have come since the plan was made, of a source that is open.
+def tables_since(source: Finds[S], session: S) -> dict[str, str]:
+    """Return the tables that have come since the plan was made by output, of a source that is open.
 
     None where they are left out anyway.
     """
     config = source.config
     if not config.by_pattern or source.context.contract.get("tables") == "discard":
-        return []
+        return {}
     found = config.found_again(
         lambda patterns: matching(patterns, lambda schema: source.tables(session, schema), dotted=config.dotted)
     )
-    return [output for output in found.outputs() if output not in source.context.schemas]
+    return {output: name for output, name in found.outputs().items() if output not in source.context.schemas}
 
 
 def matching(wanted: Sequence[str], there: There, *, dotted: bool = True) -> list[str]:

@@ -60,6 +60,10 @@ class SqlSourceConfig(Config):
         """Whether tables are named by what they are called."""
         return bool(self._patterns) or any(map(is_pattern, self.tables))
 
+    def names(self, table: str) -> bool:
+        """Tell whether the settings name a table as it is called, of settings that `found` returned."""
+        return table in self._patterns
+
     def found(self, names: list[str]) -> Self:
         """Return the settings with these tables in the place of patterns."""
         found = self.model_copy(update={"tables": names})

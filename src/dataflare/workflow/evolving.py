@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.component.evolution import Policy, Verdict, evolve, remembered
 from dataflare.component.known import KnownColumn
-from dataflare.errors import Finding
+from dataflare.errors import DataFlareError, Finding
 from dataflare.plan_words import Ddl, NodeKind
 from dataflare.workflow.components import contract_of
 
@@ -32,16 +32,20 @@ STRICTEST = (Ddl.EXCEPTION, Ddl.IGNORE, Ddl.LENIENT, Ddl.TRY_EVOLVE, Ddl.EVOLVE)
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """A table that has come, or is gone; `left`: it is left out."""
+    """A table that has come, or is gone; `left`: it is left out, `why`: since it cannot be read."""
 
     name: str
     came: bool
     left: bool = False
     refused: bool = False
+    why: DataFlareError | None = None
 
     def __str__(self) -> str:
         """Say it in words."""
-        return f"table {self.name} is {'new' if self.came else 'gone'}{', and is left out' * self.left}"
+        said = "new, and is left out" if self.came and self.left else "new" if self.came else "gone"
+        if self.why is not None:
+            return f"table {self.name} is left out: {self.why.what}"
+        return f"table {self.name} is {said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,26 @@ class TablesFound:
     changes: tuple[TableChange, ...] = ()
 
     @classmethod
-    def of(cls, before: Sequence[str] | None, now: Sequence[str], word: str) -> Self:
-        """Compare those of the plan before (None: there was none) with those that there are, by a word of contract."""
+    def of(
+        cls, before: Sequence[str] | None, streams: Sequence[str], word: str, unfit: Mapping[str, DataFlareError]
+    ) -> Self:
+        """Compare those of the plan before (None: there was none) with those that there are, by a word of contract.
+
+        `unfit` tells why some tables cannot be read. They are left out, unless the plan before had them.
+        """
+        left, refused, known = word == "discard", word == "freeze", set(before or ())
+        now = list(dict.fromkeys([*streams, *unfit]))
         if before is None:
-            return cls(tuple(now))
-        came, gone = ([n for n in now if n not in before], [n for n in before if n not in now])
-        left, refused = word == "discard", word == "freeze"
-        changes = [TableChange(n, came=True, left=left, refused=refused) for n in came]
-        changes += [TableChange(n, came=False, refused=refused) for n in gone]
-        return cls(tuple(n for n in now if n in before or not left), tuple(changes))
+            now, known = [n for n in now if n not in streams], set()
+        changes = [
+            TableChange(n, came=True, left=not refused and (left or n in unfit), refused=refused, why=unfit.get(n))
+            for n in now
+            if n not in known
+        ]
+        if before is None:
+            return cls(tuple(streams), tuple(changes))
+        changes += [TableChange(n, came=False, refused=refused) for n in before if n not in now]
+        return cls(tuple(n for n in now if n in known or not (left or n in unfit)), tuple(changes))
 
 
 class Evolving:
@@ -95,13 +110,20 @@ class Evolving:
             return streams
         before = self._memory.get("tables", {}).get(draft.id)
         word = str(contract_of(draft.text).get("tables", "evolve"))
-        found = self.tables[draft.id] = TablesFound.of(before, list(streams), word)
+        unfit = draft.component.unfit_streams()
+        found = self.tables[draft.id] = TablesFound.of(before, list(streams), word, unfit)
         place = self._outline.place(draft, "config", key=True)
+        for name in (n for n in found.names if n not in streams):
+            error = unfit[name]
+            self._findings.add(Finding("error", error.code, f"{draft.id}: {error.what}", error.hint, place))
         for change in found.changes:
-            what = f"{draft.id}: {change}"
+            what, cure = f"{draft.id}: {change}", f"{change.why.hint}; or " if change.why is not None else ""
             if change.refused:
-                hint = "leave it out of `tables`, or let it be: schema: {contract: {tables: evolve}}"
+                hint = f"{cure}leave it out of `tables`, or let it be: schema: {{contract: {{tables: evolve}}}}"
                 self._findings.add(Finding("error", "schema.changed", f"{what}, which is refused", hint, place))
+            elif cure:
+                hint = f'{cure}leave it out, such as "!{change.name}"'
+                self._findings.add(Finding("warning", "schema.changed", what, hint, place))
             else:
                 self._findings.add(Finding("info", "schema.changed", what, "", place))
         return {name: streams[name] for name in found.names if name in streams}

@@ -84,7 +84,9 @@ def _guarantee(draft: Draft, mechanism: Mechanism, outline: Outline, flow: Flow)
     reasons = [_WHY[mechanism]]
     reasons += [_REPLAY[replay].format(name) for name, replay in inexact]
     reasons += [f"source {name!r} is not known" for name in unknown]
-    if not inexact and not unknown:
+    if not sources:
+        reasons.append("what feeds it is found once sources are asked")
+    elif not inexact and not unknown:
         names = ", ".join(s.id for s in sources)
         reasons.append(
             f"all sources ({names}) replay exactly" if len(sources) > 1 else f"source {names} replays exactly"

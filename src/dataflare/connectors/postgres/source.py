@@ -13,7 +13,7 @@ from dataflare.component.deviations import Contract
 from dataflare.connectors.postgres.changes.administering import Administered
 from dataflare.connectors.postgres.changes.looking import wrong
 from dataflare.connectors.postgres.changes.settling import settled_place
-from dataflare.connectors.postgres.changes.tables import followed, planned_schema, refuse_problems
+from dataflare.connectors.postgres.changes.tables import planned_schema
 from dataflare.connectors.postgres.copying import CODEC, CopySession
 from dataflare.connectors.postgres.passing import CopyReader
 from dataflare.connectors.postgres.relations import PostgresRelation, relations
@@ -103,8 +103,7 @@ class PostgresSource(Administered, SqlSource[PostgresSourceConfig, Statements, P
         contract = Contract(self.context, "table")
         gently = contract.puts_aside() or contract.empties()
         if self.context.mode in FOLLOWING:
-            tables = followed(session, self.config, gently=gently)
-            refuse_problems(tables)
+            tables = self.fit(session, gently=gently)
             self._following = _following()(self, tables)
             return {name: table.relation for name, table in tables.items()}
         return relations(session, self.config, gently=gently)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dataflare.component import Reread
 from dataflare.connectors.postgres.changes.admitting import Admitting
 from dataflare.connectors.postgres.changes.slot import PLUGIN, Names, signature, slot_state, taken
-from dataflare.connectors.postgres.changes.tables import followed
+from dataflare.connectors.postgres.changes.tables import followed, refuse_problems
+from dataflare.connectors.postgres.changes.unfit import fit_tables, late_tables
 from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_text
 from dataflare.errors import DataError, UnavailableError, WorkflowError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dataflare.connectors.postgres.changes.tables import FollowedTable
     from dataflare.connectors.postgres.settings import PostgresSourceConfig
     from dataflare.connectors.postgres.statements import Statements
+    from dataflare.errors import DataFlareError
 
 _TABLES = "select schemaname || '.' || tablename from pg_publication_tables where pubname = $1::text order by 1"
 _PUBLICATION = (
@@ -99,19 +101,7 @@ class Administering:
 
     def reread(self, table: str, bounds: tuple[str | None, str | None], where: str = "") -> Reread:
         """Return the request to read a table again, whole or from one key to another, or what meets a condition."""
-        found = followed(self._session, self._config)
-        if table in found:
-            known = {table: found[table]}
-        else:
-            schema, name = split_name(table)
-            known = {n: t for n, t in found.items() if t.table.name == name and schema in ("", t.table.schema)}
-        if not known:
-            names = ", ".join(str(t.table) for t in found.values())
-            raise WorkflowError(f"the workflow follows no table {table}", hint=f"one of {names}")
-        if len(known) > 1:
-            names = ", ".join(str(t.table) for t in known.values())
-            raise WorkflowError(f"the workflow follows several tables {table}", hint=f"one of {names}")
-        ((stream, one),) = known.items()
+        stream, one = self._meant(table)
         if one.whole:
             raise WorkflowError(
                 f"{one.table} has no key, so it cannot be read beside its changes",
@@ -122,6 +112,24 @@ class Administering:
             told = "..".join(map(str, bounds))
             raise WorkflowError(f"--keys {told} holds no key", hint="write the smaller one first")
         return Reread("", stream, low, high, _form(one, where) if where else None)
+
+    def _meant(self, table: str) -> tuple[str, FollowedTable]:
+        """Return the table that a name means, and its output."""
+        told = self._config.outputs()
+        found = {output: self._session.resolved(*split_name(name)) for output, name in told.items()}
+        if table in found:
+            known = [table]
+        else:
+            schema, name = split_name(table)
+            known = [o for o, t in found.items() if t.name == name and schema in ("", t.schema)]
+        if len(known) != 1:
+            names = ", ".join(str(found[o]) for o in known or found)
+            raise WorkflowError(
+                f"the workflow follows {'several tables' if known else 'no table'} {table}", hint=f"one of {names}"
+            )
+        types = {} if len(told) > 1 else self._config.types
+        one = self._config.model_copy(update={"table": told[known[0]], "tables": [], "types": types})
+        return known[0], next(iter(followed(self._session, one).values()))
 
     def _keys(self, table: FollowedTable, text: str) -> list[Any]:
         """Return a key, or its first columns: values of several are separated by commas."""
@@ -185,6 +193,23 @@ class Administered:
 
     config: PostgresSourceConfig
     context: StageContext
+    _unfit: Mapping[str, DataFlareError] = {}
+
+    def fit(self, session: Statements, *, gently: bool) -> Mapping[str, FollowedTable]:
+        """Return the tables that are followed; while planning without those that a pattern finds and that cannot be."""
+        if not self.config.by_pattern or self.context.schemas:
+            tables = followed(session, self.config, gently=gently)
+            refuse_problems(tables)
+            return tables
+        told = self.config.outputs()
+        tables, unfit = fit_tables(session, self.config, gently=gently)
+        self.config = self.config.found([told[name] for name in tables])
+        self._unfit = {**unfit, **late_tables(session, self.config, self.context, tables)}
+        return tables
+
+    def unfit_streams(self) -> Mapping[str, DataFlareError]:
+        """Return why tables that a pattern finds cannot be followed."""
+        return self._unfit
 
     def connected(self) -> Statements:
         """Return a new connection."""

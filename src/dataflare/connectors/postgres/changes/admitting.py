@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataflare.component import TableStanding
-from dataflare.connectors.postgres.changes.parts import WHOLE_BYTES
 from dataflare.connectors.postgres.changes.publication import (
     refuse_publication,
     refuse_tables,
@@ -13,7 +12,7 @@ from dataflare.connectors.postgres.changes.publication import (
     told_by_others,
 )
 from dataflare.connectors.postgres.changes.slot import Names
-from dataflare.connectors.postgres.changes.tables import exists, followed, refuse_large
+from dataflare.connectors.postgres.changes.tables import WHOLE_BYTES, exists, followed, refuse_large
 from dataflare.sql.dialect import Table
 from dataflare.sql.postgres_types import POSTGRES
 from dataflare.sql.quoting import split_name

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from dataflare.component import Split
 from dataflare.connectors.postgres.changes.logical import OURS, message_stream
-from dataflare.connectors.postgres.changes.parts import WHOLE_BYTES, Parts
+from dataflare.connectors.postgres.changes.parts import Parts
 from dataflare.connectors.postgres.changes.place import Place
 from dataflare.connectors.postgres.changes.publication import refuse_publication, republished
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.stream import ChangeStream
-from dataflare.connectors.postgres.changes.tables import refuse_large
+from dataflare.connectors.postgres.changes.tables import WHOLE_BYTES, refuse_large
 from dataflare.connectors.postgres.relations import WHOLE
 from dataflare.connectors.postgres.replication.messages import lsn_number, lsn_text
 from dataflare.errors import ExternalError, UnavailableError

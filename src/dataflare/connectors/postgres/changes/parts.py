@@ -11,7 +11,7 @@ from dataflare.batch import Batch
 from dataflare.component.bad_rows import with_bad_rows
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.snapshots import Reading, Snapshot
-from dataflare.connectors.postgres.changes.tables import Rows
+from dataflare.connectors.postgres.changes.tables import WHOLE_BYTES, Rows
 from dataflare.connectors.postgres.copying import CopySession
 from dataflare.errors import StateError
 from dataflare.sql.change_source import as_read
@@ -28,8 +28,6 @@ SNAPSHOT_SECONDS = 60.0
 """How long one snapshot is held: the server keeps all dead rows meanwhile."""
 PIECE_ROWS, PIECE_BYTES, PIECE_SECONDS = 50_000, 16 << 20, 1.0
 """About how much is read at once while the stream waits."""
-WHOLE_BYTES = 64 << 20
-"""So much of a table without a key is one batch, which an epoch has as a whole or not at all."""
 SEARCH_SECONDS = 20
 """How long the server may look for rows by a condition: it hears nothing of us meanwhile (wal_sender_timeout)."""
 _SEARCH = f"set local statement_timeout = {SEARCH_SECONDS * 1000}"

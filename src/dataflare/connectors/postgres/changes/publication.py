@@ -197,6 +197,25 @@ def table_problems(
             yield UnavailableError(f"the user may not read {table.table}", hint=f"run: {grant}")
 
 
+def late_problems(
+    session: Statements, config: ChangesConfig, names: Names, tables: Iterable[FollowedTable], mode: str
+) -> Iterator[tuple[FollowedTable, DataFlareError]]:
+    """Yield why this user may not follow tables that come later, to a publication that is there."""
+    comments, name = session.run(_COMMENT, (names.publication,)), POSTGRES.quote(names.publication)
+    if not comments:
+        return
+    there, mine = set(session.run(_TABLES, (names.publication,))), config.create and _is_ours(comments, names)
+    for table in tables:
+        ((owned, readable),) = session.run(_OWNED, (table.table.schema, table.table.name))
+        if (table.table.schema, table.table.name) not in there and not (mine and owned):
+            what = f"the publication {names.publication} does not hold {table.table}, and this user may not add it"
+            cure = f"run as the owner of both: alter publication {name} add table {table.reference}"
+            yield table, UnavailableError(what, hint=cure)
+        elif mode == "hybrid" and not readable:
+            grant = f"run: grant select on {table.reference} to ..."
+            yield table, UnavailableError(f"the user may not read {table.table}", hint=grant)
+
+
 def refuse_tables(
     session: Statements, config: ChangesConfig, names: Names, tables: Sequence[FollowedTable], mode: str
 ) -> None:
@@ -206,6 +225,7 @@ def refuse_tables(
 
 
 __all__ = [
+    "late_problems",
     "publication_problems",
     "refuse_publication",
     "refuse_tables",

@@ -20,6 +20,7 @@ from dataflare.connectors.postgres.changes.place import lsn_of
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, rolled_back, slot_state, taken
+from dataflare.connectors.postgres.changes.unfit import fit_tables, late_tables
 from dataflare.connectors.postgres.replication.connection import ReplicationConnection
 from dataflare.connectors.postgres.replication.decoder import Decoder
 from dataflare.connectors.postgres.replication.messages import (
@@ -32,6 +33,7 @@ from dataflare.connectors.postgres.replication.messages import (
     lsn_text,
 )
 from dataflare.errors import DataError, ExternalError, SchemaChangedError, UnavailableError
+from dataflare.monitoring.events import Noticed
 from dataflare.sql.change_source import emptied
 from dataflare.sql.misfits import left, put_aside
 from dataflare.sql.patterns import tables_since
@@ -73,6 +75,7 @@ class ChangeStream:
         self._asked = False
         self._change: SchemaChangedError | None = None
         self._look_next = 0.0
+        self._told = set[str]()
         self.bytes_read = 0
         self.meter = LagMeter(0)
 
@@ -301,9 +304,24 @@ class ChangeStream:
         now = self._context.runtime.clock.monotonic()
         if now < self._look_next:
             return
-        self._look_next = now + self._config.cdc.heartbeat
-        if (new := tables_since(self._source, self._source.session)) and self._change is None:
-            self._change = SchemaChangedError(f"table {new[0]} is new")
+        first, self._look_next = not self._look_next, now + self._config.cdc.heartbeat
+        new = tables_since(self._source, self._source.session)
+        fit = self._fitting(new, silently=first) if new else []  # what was there before, the plan has told
+        if fit and self._change is None:
+            self._change = SchemaChangedError(f"table {fit[0]} is new")
+
+    def _fitting(self, new: Mapping[str, str], *, silently: bool) -> list[str]:
+        """Return the outputs of tables that can be followed; tell once of each of the others."""
+        session, context = self._source.session, self._context
+        found = self._config.found([*new.values()])
+        tables, unfit = fit_tables(session, found, alone=False)
+        unfit |= late_tables(session, found, context, tables)
+        for output, error in unfit.items():
+            if output not in self._told and not silently:
+                what = f"table {output} is left out: {error.what}"
+                context.emit(Noticed(context.workflow, "schema.changed", what, context.node))
+        self._told |= unfit.keys()
+        return [output for output in tables if output not in unfit]
 
     def _answer(self) -> None:
         if self._connection is not None and self._flushed > self._answered:

@@ -46,6 +46,8 @@ _SIZE = (
     "select greatest(pg_table_size($1::text::regclass), sum(pg_table_size(relid)))::int8 "
     "from pg_partition_tree($1::text::regclass)"
 )
+WHOLE_BYTES = 64 << 20
+"""So much of a table without a key is one batch, which an epoch has as a whole or not at all."""
 _DEFAULT, _INDEX, _FULL, _NOTHING = "d", "i", "f", "n"
 
 
@@ -229,6 +231,7 @@ def planned_schema(schema: Schema) -> Schema:
 
 
 __all__ = [
+    "WHOLE_BYTES",
     "FollowedTable",
     "Rows",
     "exists",
