@@ -144,6 +144,25 @@ class SameForAllServers:
         assert told(said, "schema.left_out") == ["column note is new (string), which is left out"]
         assert "note" not in shop.log()[-1]
 
+    def test_what_is_left_out_is_told_once_by_each_run_that_comes_upon_it(self, shop: ChangingShop) -> None:
+        shop.workflow("{contract: {columns: discard}}")
+        assert shop.run().code == 0
+        shop.change("alter table {}.orders add note text; insert into {}.orders values (3, 'three', 3, 'new')")
+        shop.change("alter table {}.orders drop qty; insert into {}.orders values (4, 'four', 'new')")
+        said = events(shop.run())
+        assert told(said) == ["column qty is gone, which is left out"]
+        assert told(said, "schema.left_out") == ["column note is new (string), which is left out"]
+        said = events(shop.run())
+        assert (told(said), told(said, "schema.left_out")) == ([], [])
+
+    def test_a_value_of_another_type_is_told_with_the_setting_that_reads_it(self, shop: ChangingShop) -> None:
+        shop.workflow()
+        assert shop.run().code == 0
+        change = "modify qty text" if shop.kind == "mariadb" else "alter qty type text"
+        shop.change(f"alter table {{}}.orders {change}; insert into {{}}.orders values (3, 'three', 'private')")
+        done = shop.run()
+        assert (done.code, "types: {qty: string}" in done.err, "private" in done.err) == (1, True, False)
+
     def test_a_plan_that_does_not_go_with_the_columns_any_more_ends_the_run_with_its_findings(
         self, shop: ChangingShop
     ) -> None:

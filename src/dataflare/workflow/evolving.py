@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dataflare.component.evolution import Policy, Verdict, evolve, remembered
 from dataflare.component.known import KnownColumn
 from dataflare.errors import DataFlareError, Finding
-from dataflare.plan_words import Ddl, NodeKind
+from dataflare.plan_words import Change, Ddl, NodeKind
 from dataflare.workflow.components import contract_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STRICTEST = (Ddl.EXCEPTION, Ddl.IGNORE, Ddl.LENIENT, Ddl.TRY_EVOLVE, Ddl.EVOLVE)
 """Where several sources feed a destination, the first of these that one of them has counts."""
+_LEFT = ", which is left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,12 @@ class Evolving:
         found: dict[str, dict[str, Any]] = {}
         for node, streams in self.evolved.items():
             known = {name: [c.to_json() for c in e.known] for name, e in streams.items()}
-            changes = [f"{node}{'.' * bool(n)}{n}: {c}" for n, e in streams.items() for c in e.changes]
+            changes = [
+                f"{node}{'.' * bool(n)}{n}: {c}{_LEFT if c.verdict is Verdict.LEAVE else ''}"
+                for n, e in streams.items()
+                for c in e.changes
+                if c.verdict is Verdict.TAKE or c.kind in (Change.DROP, Change.RENAME)
+            ]  # what is left out each time, the source tells when it comes upon it
             found[node] = {"known": known} | ({"changed": changes} if changes else {})
         for node, tables in self.tables.items():
             told = [*map(str, tables.changes), *found.get(node, {}).get("changed", ())]
@@ -172,7 +178,7 @@ class Evolving:
             self._findings.add(replace(error.as_finding(), code="schema.changed", place=place))
         for change in evolved.changes:
             if change.verdict is not Verdict.REFUSE:
-                left = "" if change.verdict is Verdict.TAKE else ", which is left out"
+                left = "" if change.verdict is Verdict.TAKE else _LEFT
                 self._findings.add(Finding("info", "schema.changed", f"{what}: {change}{left}", "", place))
 
 

@@ -74,7 +74,10 @@ def exact(column: pa.ChunkedArray, declared: str, name: str) -> pa.ChunkedArray:
 
 
 def incoming(values: Any, text: str, name: str) -> pa.Array:
-    """Return texts of a column of the server as a type text says; raise DataError for one that is no such value."""
+    """Return texts of a column of the server as a type text says; raise DataError for one that is no such value.
+
+    `name` may be that of the column alone, or behind its table and a point.
+    """
     kind, t = arrow_type(text), pa.types
     values = values.cast(pa.binary()) if isinstance(values, pa.Array) else pa.array(values, pa.binary())
     try:
@@ -94,7 +97,7 @@ def incoming(values: Any, text: str, name: str) -> pa.Array:
         no_day = "; zero_dates: null reads days that no calendar has as null" if t.is_temporal(kind) else ""
         raise DataError(
             f"a value of {name} is no {text}",
-            hint=f"say what the column holds, such as types: {{{name}: string}}{no_day}",
+            hint=f"say what the column holds, such as types: {{{name.rpartition('.')[2]}: string}}{no_day}",
         ) from None
 
 

@@ -24,7 +24,7 @@ def nested_values(texts: pa.Array, text: str, name: str) -> pa.Array:
     if found is None:
         raise DataError(
             f"a value of {name} is no {text}",
-            hint=f"say what the column holds, such as types: {{{name}: string}}",
+            hint=f"say what the column holds, such as types: {{{name.rpartition('.')[2]}: string}}",
         )
     return found
 
