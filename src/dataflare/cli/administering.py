@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from dataflare.cli.console import table, write, write_json
 from dataflare.cli.controlling import ask, manager_of
 from dataflare.cli.surroundings import plan_of
-from dataflare.errors import LeaseHeldError, UnavailableError, WorkflowError
+from dataflare.errors import DataFlareError, LeaseHeldError, UnavailableError, WorkflowError
 from dataflare.executor.reloading import TABLES
 from dataflare.executor.surroundings import TENANT, Secrets, StateOf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from dataflare.batch import Position
@@ -30,7 +30,8 @@ def status_command(file: Path, *, as_json: bool) -> int:
     """Say of each source that follows changes what it keeps on its server, and where its reading stands."""
     with Capture(file) as capture:
         for node, source in capture.sources():
-            facts = {**source.standing(capture.opened(node.id)), "requests": capture.asked(node.id)}
+            with _named(node):
+                facts = {**source.standing(capture.opened(node.id)), "requests": capture.asked(node.id)}
             if as_json:
                 write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
             else:
@@ -43,18 +44,30 @@ def drop_command(file: Path, *, yes: bool, as_json: bool) -> int:
     """Remove from servers what runs of a workflow made there; asks before, on a terminal, unless `yes`."""
     with Capture(file) as capture:
         capture.refuse_a_run()
-        found = {node.id: source.leftovers() for node, source in capture.sources()}
-        words = [word for leftovers in found.values() for word in leftovers]
+        words: list[str] = []
+        for node, source in capture.sources():
+            with _named(node):
+                words += source.leftovers()
         if words and not yes:
             _ask(words)
         for node, source in capture.sources():
-            dropped = source.drop()
+            with _named(node):
+                dropped = source.drop()
             if as_json:
                 write_json({"workflow": capture.plan.workflow, "source": node.id, "dropped": list(dropped)})
             else:
                 told = f"dropped {', '.join(dropped)}" if dropped else "there is nothing to drop"
                 write(f"{node.id}: {told}")
     return 0
+
+
+@contextmanager
+def _named(node: Node) -> Iterator[None]:
+    """Let errors tell of which source they are."""
+    try:
+        yield
+    except DataFlareError as error:
+        raise error.in_node(node.id) from error.__cause__
 
 
 def resnapshot_command(file: Path, name: str, keys: str, where: str, *, as_json: bool) -> int:

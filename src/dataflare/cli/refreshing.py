@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
 
 from dataflare.cli.console import GREEN, painted, write, write_json
 from dataflare.errors import LeaseHeldError, WorkflowError
@@ -110,17 +111,27 @@ def _between(plan: Plan, name: str, keys: str) -> str:
             hint="write --keys 1000..2000 for a key of one column, else --where",
         )
     kind = plan.input_outputs(name)[0].schema[key[0]].type
-    parts = [(">=", low), ("<=", high)]
-    return " and ".join(f"{quoted(key[0])} {sign} {_value(end, kind, literal)}" for sign, end in parts if end)
-
-
-def _value(text: str, kind: str, literal: Any) -> str:
     if not kind.startswith(("int", "uint", "decimal", "float")):
-        return str(literal(text))
+        ends = [str(literal(end)) if end else "" for end in (low, high)]
+    else:
+        numbers = [_number(end, kind) if end else None for end in (low, high)]
+        first, last = numbers
+        if first is not None and last is not None and first > last:
+            raise WorkflowError(f"--keys {keys} is empty: {low} is above {high}", hint=f"write --keys {high}..{low}")
+        ends = ["" if n is None else f"{n:f}" for n in numbers]
+    parts = zip((">=", "<="), ends, strict=True)
+    return " and ".join(f"{quoted(key[0])} {sign} {end}" for sign, end in parts if end)
+
+
+def _number(text: str, kind: str) -> Decimal:
+    """Return the end of a range, digit by digit."""
     try:
-        return str(int(text)) if "int" in kind else str(float(text))
-    except ValueError:
-        raise WorkflowError(f"{text!r} is no {kind}", hint="write --keys 1000..2000") from None
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or ("int" in kind and number != number.to_integral_value()):
+        raise WorkflowError(f"{text!r} is no {kind}", hint="write --keys 1000..2000")
+    return number
 
 
 def _text(done: Refreshed) -> str:

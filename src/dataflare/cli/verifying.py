@@ -53,11 +53,14 @@ def options_of(names: tuple[str, str, str], where: str, sample: str, numbers: tu
     from dataflare.operate.verifying import Options
 
     key, columns, leave_out = (tuple(n for n in text.split(",") if n) for text in names)
+    option = "--sample"
     try:
         share = rate_of(sample) if sample else 1.0
+        option = "--pause"
         seconds = seconds_of(pause)
     except ValueError as error:
-        raise WorkflowError(str(error)) from None
+        hint = "write --sample 5%" if option == "--sample" else "write --pause 10s"
+        raise WorkflowError(f"{option}: {error}", hint=hint) from None
     if not 0 < share <= 1:
         raise WorkflowError(f"--sample {sample} is no share of the keys", hint="write --sample 5%")
     return Options(key, columns, leave_out, where, share, numbers[0], numbers[1], seconds)

@@ -85,7 +85,8 @@ class Comparison:
             self._insertable(SOURCE, self._arrow.empty_table())
         except duckdb.Error as error:
             what = str(error).splitlines()[0]
-            raise WorkflowError(f"the condition {where!r} cannot be used: {what}", hint="write it as SQL") from None
+            hint = f"write it in SQL, of the columns {', '.join(self._schema.names)}"
+            raise WorkflowError(f"the condition {where!r} cannot be used: {what}", hint=hint) from None
 
     def take(self, side: str, rows: pa.Table) -> None:
         """Take rows of one side, as many as there are; whole rows of what differs, once `look_again` was called."""
