@@ -9,7 +9,7 @@ from dataflare.cli.administering import Capture
 from dataflare.cli.console import write, write_json
 from dataflare.cli.controlling import ask
 from dataflare.cli.surroundings import plan_of
-from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,10 @@ def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
         plan_of(file, capture.registry)  # raises all that is wrong with the file
         before = _answer(capture, "followed")
         followed = standing.followed if before is None else _followed(capture, before, standing.table) is not None
-        named[0].source.admit(name)
+        try:
+            named[0].source.admit(name)
+        except DataFlareError as error:
+            raise error.at(node.place) from None
         now = before if before is None or followed else _answer(capture, "reload")
         if now is not None and _followed(capture, now, standing.table) is None:
             raise _not_by(file, capture, f"does not name {standing.table}")

@@ -16,7 +16,7 @@ from tests.postgres import Place, place
 from dataflare.component import Reread
 from dataflare.connectors.postgres.changes import parts
 from dataflare.connectors.postgres.changes.following import CHANGES
-from dataflare.errors import WorkflowError
+from dataflare.errors import UnavailableError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -206,9 +206,104 @@ def test_a_table_that_comes_while_the_others_are_read_the_first_time_is_read_as_
     for split in rest:
         for batch in two.source.read(split, None, None):
             ends[split.id] = json.loads(json.dumps(batch.position))
-    assert list(two.source.read(first, None, None)) == []
+    assert [batch.num_rows for batch in two.source.read(first, None, None)] == [0]
     two.position = {"splits": {**ends, first.id: None}}
     assert ops(two) == [("read", 1)]
+
+
+def three_tables(spot: Place) -> None:
+    for name in "abc":
+        spot.run(f"create table {{}}.{name} (id int primary key)")
+        spot.run(f"insert into {{}}.{name} values (1), (2)")
+
+
+def read_parts(one: Followed, splits: list[Any]) -> dict[str, Any]:
+    """Return the last positions of splits as the state keeps them."""
+    ends = {}
+    for split in splits:
+        for batch in one.source.read(split, None, None):
+            ends[split.id] = json.loads(json.dumps(batch.position))
+    return ends
+
+
+def test_a_table_that_was_left_out_while_the_parts_were_found_is_read_when_it_comes_back(
+    follow: Any, spot: Place
+) -> None:
+    three_tables(spot)
+    one = follow("a", "b", "c")
+    first = next(iter(one.source.splits(None)))
+    ends = read_parts(one, [first])
+    one.source.close()
+    two = follow("a", "c")
+    last, _ = list(two.source.splits(json.loads(json.dumps(first.resume))))
+    ends |= read_parts(two, [last])
+    two.source.close()
+    three = follow("a", "b", "c")
+    (three.stream,) = list(three.source.splits(json.loads(json.dumps(last.resume))))
+    three.position = {"splits": ends}
+    assert ops(three) == [("read", 1), ("read", 2)]
+    spot.run("insert into {}.b values (3)")
+    assert ops(three) == [("insert", 3)]
+
+
+def test_a_table_that_was_left_out_while_its_part_was_to_be_read_is_read_when_it_comes_back(
+    follow: Any, spot: Place
+) -> None:
+    three_tables(spot)
+    one = follow("a", "b", "c")
+    *parts, stream = list(one.source.splits(None))
+    ends = read_parts(one, parts[:1])
+    one.source.close()
+    two = follow("a", "c")
+    ends |= read_parts(two, parts[1:])
+    two.source.close()
+    three = follow("a", "b", "c")
+    three.stream, three.position = stream, {"splits": ends}
+    assert ops(three) == [("read", 1), ("read", 2)]
+    spot.run("delete from {}.b where id = 1")
+    assert ops(three) == [("delete", 1)]
+
+
+def test_a_table_that_left_the_publication_before_a_kill_is_read_when_it_comes_back(follow: Any, spot: Place) -> None:
+    """The run that took it out was killed before its epoch was committed: the state still follows the table."""
+    three_tables(spot)
+    one = begun(follow("a", "b"))
+    one.source.close()
+    two = follow("a")
+    two.stream, two.position = one.stream, one.position
+    spot.run("insert into {}.a values (3)")
+    assert ops(two) == [("insert", 3)]
+    two.source.close()
+    spot.run("insert into {}.b values (3)")
+    three = follow("a", "b")
+    three.stream, three.position = one.stream, one.position
+    assert sorted(ops(three)) == [("insert", 3), ("read", 1), ("read", 2), ("read", 3)]
+    spot.run("insert into {}.b values (4)")
+    assert ops(three) == [("insert", 4)]
+
+
+@pytest.mark.parametrize("held", ["for table {}.p", "for all tables", "for tables in schema {}"])
+def test_a_table_that_is_held_in_another_way_is_not_read_again(follow: Any, spot: Place, held: str) -> None:
+    spot.run("create table {}.p (id int primary key) partition by list (id)")
+    spot.run("create table {}.a partition of {}.p for values in (1, 2)")
+    spot.run("insert into {}.a values (1)")
+    spot.run(f"create publication {spot.schema} {held}")
+    one = begun(follow("a"))
+    spot.run("insert into {}.p values (2)")
+    one.again()
+    assert ops(one) == [("insert", 2)]
+
+
+def test_a_table_that_others_took_out_of_their_publication_is_told(follow: Any, spot: Place) -> None:
+    three_tables(spot)
+    spot.run(f"create publication {spot.schema} for table {{}}.a, {{}}.b")
+    one = begun(follow("a", "b"))
+    one.source.close()
+    spot.run(f"alter publication {spot.schema} drop table {{}}.b")
+    two = follow("a", "b", cdc={"create": False})
+    two.stream, two.position = one.stream, one.position
+    with pytest.raises(UnavailableError, match=rf"does not hold {spot.table('b')}"):
+        ops(two)
 
 
 def test_what_cannot_be_read_again_is_said(follow: Any, spot: Place) -> None:

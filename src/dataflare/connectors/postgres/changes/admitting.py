@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.component import TableStanding
 from dataflare.connectors.postgres.changes.publication import (
+    late_problems,
     refuse_publication,
     refuse_tables,
     republished,
@@ -61,6 +62,8 @@ class Admitting:
             refuse_large(self._session, tables, WHOLE_BYTES)
         refuse_tables(self._session, config.cdc, self._names, tables, mode)
         if republished(self._session, config.cdc, self._names, tables, []):
+            for _, error in late_problems(self._session, config.cdc, self._names, tables, mode):
+                raise error
             refuse_publication(self._session, self._names, tables, mode)
 
     def _lines(self, name: str, stream: str | None) -> str:

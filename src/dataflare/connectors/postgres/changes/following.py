@@ -12,7 +12,7 @@ from dataflare.component import Split
 from dataflare.connectors.postgres.changes.logical import OURS, message_stream
 from dataflare.connectors.postgres.changes.parts import Parts
 from dataflare.connectors.postgres.changes.place import Place
-from dataflare.connectors.postgres.changes.publication import refuse_publication, republished
+from dataflare.connectors.postgres.changes.publication import refuse_publication, republished, unpublished
 from dataflare.connectors.postgres.changes.resnapshot import Resnapshot
 from dataflare.connectors.postgres.changes.slot import Names, prepared, refuse_slot, slot_state, taken
 from dataflare.connectors.postgres.changes.stream import ChangeStream
@@ -74,7 +74,7 @@ class Following:
             new = [t for t in tables if t.name not in since.get("names", self.tables)]
             republished(session, self._source.config.cdc, self.names, new, [])
         refuse_publication(session, self.names, tables, mode)
-        names = (since or {}).get("names") or list(self.tables)  # others come later, beside the stream
+        names = list((since or {}).get("names") or self.tables)  # others come later, beside the stream
         if mode == "hybrid":
             self._refuse_a_reader()
             yield from self._parts(since, begin, names)
@@ -92,6 +92,7 @@ class Following:
         start = since["table"] if since else 0
         for number in range(start, len(names)):
             if (name := names[number]) not in self.tables:
+                names[number] = ""  # if it comes back, it is new: nothing of it is read here
                 continue
             going_on = since if since and number == start and "low" in since else None
             splits = list(self._source.ranges(name, number, going_on)) or [Split(name, {"stream": name})]
@@ -99,7 +100,7 @@ class Following:
                 first, last = going_on is None and split is splits[0], split is splits[-1]
                 data = {**split.data, "tx": tx, **self._widened(name, split, first=first, last=last)}
                 resume = {"table": number + 1} if last else dict(split.resume or {})
-                yield Split(f"table {split.id}", data, {**resume, "begin": begin, "names": names}, before=CHANGES)
+                yield Split(f"table {split.id}", data, {**resume, "begin": begin, "names": [*names]}, before=CHANGES)
 
     def _widened(self, name: str, split: Split, *, first: bool, last: bool) -> dict[str, Any]:
         """Return the range of a part: together they hold every number that there may be, also of rows that are gone."""
@@ -151,11 +152,12 @@ class Following:
         known = before
         if is_begun:  # parts of tables that are still to be read go by the names that they had
             before = place.renamed(before, now)
-        new = [name for name in now if name not in before or before[name] not in (None, now[name])]
+        session, config = self._source.session, self._source.config.cdc
+        lost = self._lost() - place.left  # it left the publication, and its changes since then were told to nobody
+        new = [n for n in now if n not in before or n in place.left | lost or before[n] not in (None, now[n])]
         place.only([name for name in now if name not in new])
         left = [full for name, full in before.items() if full is not None and full not in now.values()]
         hybrid = self._source.context.mode == "hybrid"
-        session, config = self._source.session, self._source.config.cdc
         refuse_large(session, [self.tables[name] for name in new if hybrid], WHOLE_BYTES)
         if new or left:  # to look at a publication takes locks of its tables
             republished(session, config, self.names, [self.tables[name] for name in new], left)
@@ -164,6 +166,10 @@ class Following:
         place.answered = [i for i in place.answered if i in {r.id for r in self._requests}]
         if known != now:
             place.tables = now
+
+    def _lost(self) -> set[str]:
+        """Return the outputs of tables that the publication does not hold; looks without a lock."""
+        return {t.name for t in unpublished(self._source.session, self.names, self.tables.values())}
 
     def ask(self, requests: Sequence[Reread]) -> None:
         """Let tables be read again beside the stream, now or as soon as there is one."""

@@ -69,7 +69,9 @@ class Parts:
     def whole(self, split: Split, since: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part; its position tells what each range of it was read under."""
         source, name = self._source, split.data["stream"]
-        if name not in self._tables:  # it was taken out of the workflow meanwhile
+        if name not in self._tables:  # it was taken out of the workflow meanwhile; if it comes back, it is new
+            other, position = next(iter(self._tables)), since or Reading(name, split.data.get("keys")).position()
+            yield Batch(source.context.schemas[other].to_arrow().empty_table(), other, {**position, "left": True})
             return
         self._table, schema = self._tables[name], source.context.schemas[name]
         reading = Reading.from_json(since) if since is not None else Reading(name, split.data.get("keys"))

@@ -26,7 +26,7 @@ class Place:
     `ahead`: streams of which more was passed. `told`: streams of which rows that do not fit were put aside up to a
     point, before the others. `seen`: what the first reading of tables had in it already. `again`: what is to be read
     beside the stream; `answered` are the names of what was. `tables` are those that are followed, by stream: schema and
-    name; None: those that the split names.
+    name; None: those that the split names. `left`: streams of which parts were not read, since they were left out then.
     """
 
     lsn: int
@@ -38,6 +38,7 @@ class Place:
     answered: list[str] = field(default_factory=list)
     tables: dict[str, list[str]] | None = None
     is_open: bool = False
+    left: frozenset[str] = frozenset()
 
     @classmethod
     def at(cls, position: Position | None, begin: int) -> Self:
@@ -46,10 +47,12 @@ class Place:
             return cls(begin)
         if "splits" in position:
             by_stream: dict[str, list[Reading]] = {}
-            for value in filter(None, position["splits"].values()):
+            values = [value for value in position["splits"].values() if value]
+            for value in values:
                 reading = Reading.from_json(value)
                 by_stream.setdefault(reading.stream, []).append(reading)
-            return cls(begin, seen={name: Seen(readings) for name, readings in by_stream.items()})
+            left = frozenset(value["stream"] for value in values if value.get("left"))
+            return cls(begin, seen={name: Seen(readings) for name, readings in by_stream.items()}, left=left)
         opened = Point(lsn_number(position["tx"]), position["rows"]) if "tx" in position else None
         ahead, told = (_points(position.get(name, {})) for name in ("ahead", "told"))
         seen = {name: Seen.from_json(value) for name, value in position.get("seen", {}).items()}

@@ -25,6 +25,17 @@ _PUBLICATION = (
     "from pg_publication where pubname = $1::text"
 )
 _TABLES = "select schemaname::text, tablename::text from pg_publication_tables where pubname = $1::text"
+_NAMED = (
+    "with recursive held as (select r.prrelid as oid from pg_publication p join pg_publication_rel r "
+    "on r.prpubid = p.oid where p.pubname = $1::text union select i.inhrelid from held h "
+    "join pg_inherits i on i.inhparent = h.oid join pg_class c on c.oid = i.inhrelid where c.relispartition) "
+    "select n.nspname::text, c.relname::text from held join pg_class c on c.oid = held.oid "
+    "join pg_namespace n on n.oid = c.relnamespace "
+    "union all select n.nspname::text, '' from pg_publication p join pg_publication_namespace s on s.pnpubid = p.oid "
+    "join pg_namespace n on n.oid = s.pnnspid where p.pubname = $1::text "
+    "union all select '', '' from pg_publication p where p.puballtables and p.pubname = $1::text"
+)
+"""The tables that a publication names, with their partitions; a schema stands for all of it, nothing for all."""
 _PART = (
     "select attnames::text[], rowfilter from pg_publication_tables where pubname = $1::text and schemaname = $2::text "
     "and tablename = $3::text"
@@ -161,6 +172,12 @@ def republished(
     return True
 
 
+def unpublished(session: Statements, names: Names, tables: Iterable[FollowedTable]) -> list[FollowedTable]:
+    """Return tables that a publication does not name; takes no lock of theirs, which to ask what it tells would do."""
+    held = {tuple(row) for row in session.run(_NAMED, (names.publication,))}
+    return [t for t in tables if not {(t.table.schema, t.table.name), (t.table.schema, ""), ("", "")} & held]
+
+
 def told_by_others(session: Statements, names: Names, table: Table) -> bool:
     """Tell whether a publication holds a table that is not ours, so that it is not for us to take it out."""
     held = (table.schema, table.name) in session.run(_TABLES, (names.publication,))
@@ -234,4 +251,5 @@ __all__ = [
     "slot_problems",
     "table_problems",
     "told_by_others",
+    "unpublished",
 ]

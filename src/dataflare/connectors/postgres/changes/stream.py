@@ -17,6 +17,7 @@ from dataflare.connectors.postgres.changes.budget import LogBudget
 from dataflare.connectors.postgres.changes.caught import Caught
 from dataflare.connectors.postgres.changes.logical import LogicalMessages
 from dataflare.connectors.postgres.changes.place import lsn_of
+from dataflare.connectors.postgres.changes.publication import unpublished
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, rolled_back, slot_state, taken
@@ -304,11 +305,23 @@ class ChangeStream:
         now = self._context.runtime.clock.monotonic()
         if now < self._look_next:
             return
+        self._look_for_lost()
         first, self._look_next = not self._look_next, now + self._config.cdc.heartbeat
         new = tables_since(self._source, self._source.session)
         fit = self._fitting(new, silently=first) if new else []  # what was there before, the plan has told
         if fit and self._change is None:
             self._change = SchemaChangedError(f"table {fit[0]} is new")
+
+    def _look_for_lost(self) -> None:
+        """Tell once of tables that the publication holds no more, as where one was dropped and made anew."""
+        lost = unpublished(self._source.session, self._names, self._tables.values())
+        for table in (t for t in lost if t.name not in self._told):
+            self._told.add(table.name)
+            what = (
+                f"the publication {self._names.publication} does not hold {table.table} any more: no change of it "
+                "comes until the workflow is stopped and run again"
+            )
+            self._context.emit(Noticed(self._context.workflow, "publication.lacks", what, self._context.node))
 
     def _fitting(self, new: Mapping[str, str], *, silently: bool) -> list[str]:
         """Return the outputs of tables that can be followed; tell once of each of the others."""
