@@ -390,26 +390,3 @@ def test_a_file_that_the_run_does_not_go_by_is_told(shop: Shop) -> None:
         shop.write("items", file="other.yaml")
     assert shop.ops("items") == [("read", n) for n in (1, 2, 3)]
     assert "attempt_failed" not in shop.stop().err
-
-
-def test_a_table_that_is_made_anew_is_told_and_read_by_the_next_run(shop: Shop) -> None:
-    shop.write("items", "more")
-    shop.begin()
-    shop.wait("more", 1, 2, 3)
-    shop.spot.run("drop table {}.more")
-    shop.spot.run("create table {}.more (id bigint primary key, v int)")
-    shop.spot.run("insert into {}.more values (7, 0)")
-    shop.spot.run("insert into {}.items values (4, 0)")
-    shop.wait("items", 4)
-    passed = "select confirmed_flush_lsn >= '{}' from pg_replication_slots where slot_name = '{}'"
-    for _ in range(3):  # so many heartbeats have gone by
-        ((end,),) = shop.spot.run("select pg_logical_emit_message(true, 'other', '')::text")
-        wait_for(lambda end=end: shop.spot.run(passed.format(end, shop.spot.schema)) == [(True,)])  # type: ignore[misc]
-    done = shop.stop()
-    told = [json.loads(line) for line in done.err.splitlines() if '"publication.lacks"' in line]
-    assert [f"does not hold {shop.spot.table('more')} any more" in e["message"] for e in told] == [True]
-    assert run(shop.folder, "--until", "now").code == 0
-    assert shop.ops("more")[3:] == [("read", 7)]
-    shop.spot.run("insert into {}.more values (8, 0)")
-    assert run(shop.folder, "--until", "now").code == 0
-    assert shop.ops("more")[3:] == [("read", 7), ("insert", 8)]
