@@ -19,7 +19,7 @@ from dataflare.errors import StateError, UnavailableError
 from dataflare.sql.first_reading import Reading, ReadUnder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from dataflare.batch import Position
     from dataflare.component import StageContext
@@ -110,22 +110,26 @@ class Following(ABC, Generic[T, S]):
 
     # ---- splits -------------------------------------------------------------------------------------------------
 
-    def parts(self, since: Position | None, told: Mapping[str, Any], begin: Mapping[str, Any]) -> Iterator[Split]:
+    def parts(
+        self, since: Position | None, told: Mapping[str, Any], begin: Mapping[str, Any], names: list[str]
+    ) -> Iterator[Split]:
         """Yield the parts of all tables; their data has what is `told`, enumeration goes on from what is `begin`.
 
         What is told has `tx`: the place of the log behind which all changes come, which is the `_tx` of what is read.
+        `names` are the tables with which enumeration began; in it "" stands for one that is followed no more.
         """
-        names = list(self.tables)
         start = since["table"] if since else 0
         for number in range(start, len(names)):
-            name = names[number]
+            if (name := names[number]) not in self.tables:
+                names[number] = ""
+                continue
             going_on = since if since and number == start and "low" in since else None
             splits = list(self._rows.ranges(name, number, going_on)) or [Split(name, {"stream": name})]
             for split in splits:
                 first, last = going_on is None and split is splits[0], split is splits[-1]
                 data = {**split.data, **told, **self._widened(name, split, first=first, last=last)}
                 resume = {"table": number + 1} if last else dict(split.resume or {})
-                yield Split(f"table {split.id}", data, {**resume, **begin}, before=CHANGES)
+                yield Split(f"table {split.id}", data, {**resume, **begin, "names": [*names]}, before=CHANGES)
 
     def _widened(self, name: str, split: Split, *, first: bool, last: bool) -> dict[str, Any]:
         """Return the range of a part: together they hold every number that there may be, also of rows that are gone."""
@@ -136,13 +140,19 @@ class Following(ABC, Generic[T, S]):
         low, high = split.data.get("keys", (least, greatest))
         return {"keys": [least if first else low, greatest if last else high]}
 
-    def refuse_new_tables(self, split: Split) -> None:
-        """Refuse tables that the stream was not begun with: their rows were never read."""
+    def refuse_new_tables(self, split: Split, left: Collection[str]) -> None:
+        """Refuse tables that the stream was not begun with, or that were left out: of them rows, or changes, lack."""
         new = [name for name in self.tables if name not in split.data["tables"]]
         if new and self._rows.context.mode == "hybrid":
             raise StateError(
                 f"{self.tables[new[0]].table} is new in the workflow, and its rows were not read with the others",
                 hint="leave it out of `tables`, and read it by a workflow of its own",
+            )
+        back = [name for name in self.tables if name in left]
+        if back and self._rows.context.mode == "hybrid":
+            raise StateError(
+                f"{self.tables[back[0]].table} was left out of the workflow, and its changes were not followed",
+                hint=f"leave it out of `tables`, and read it by a workflow of its own; or {self.anew}",
             )
 
     # ---- the first reading --------------------------------------------------------------------------------------
@@ -150,6 +160,11 @@ class Following(ABC, Generic[T, S]):
     def part(self, split: Split, since: Position | None) -> Iterator[Batch]:
         """Yield the rows of a part; its position tells what each range of it was read under."""
         source, name = self._rows, split.data["stream"]
+        if name not in self.tables:  # it was taken out of the workflow meanwhile
+            other, position = next(iter(self.tables)), since or Reading(name, split.data.get("keys")).position()
+            empty = source.context.schemas[other].to_arrow().empty_table()
+            yield Batch(empty, other, {**position, "left": True})
+            return
         self._table, schema = self.tables[name], source.context.schemas[name]
         reading: Reading[S]
         if since is not None:

@@ -239,6 +239,46 @@ def test_a_table_that_is_new_in_the_workflow_is_refused(follow: Any, spot: Datab
         two.batches()
 
 
+def test_a_table_that_goes_while_the_others_are_read_takes_none_of_them_with_it(follow: Any, spot: Database) -> None:
+    for name in "abc":
+        spot.run(f"create table {name} (id int primary key)")
+        spot.run(f"insert into {name} values (1), (2)")
+    run = Run(follow("a", "b", "c"))
+    first, second, _ = run.parts
+    run.read(first)
+    two = follow("b", "c")
+    *rest, _ = list(two.source.splits(json.loads(json.dumps(first.resume))))
+    assert [split.data["stream"] for split in rest] == ["b", "c"]
+    three = follow("a", "c")
+    assert [b.num_rows for b in batches_of(three.source, second, None)] == [0]
+    *rest, three.stream = list(three.source.splits(json.loads(json.dumps(first.resume))))
+    assert [split.data["stream"] for split in rest] == ["c"]
+    assert three.stream.data["tables"] == ["a", "c"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_table_that_was_left_out_for_a_while_is_refused(follow: Any, spot: Database, begun: bool) -> None:
+    for name in "ab":
+        spot.run(f"create table {name} (id int primary key)")
+        spot.run(f"insert into {name} values (1), (2)")
+    run = Run(follow("a", "b"))
+    if begun:
+        run.read_all()
+        run.follow()
+    two = follow("a")
+    run.one = two
+    run.read_all()
+    two.position = json.loads(json.dumps(run.one.position)) if run.one.position else {"splits": run.ends}
+    two.stream = run.changes
+    spot.run("insert into b values (3)")
+    spot.run("insert into a values (3)")
+    assert [r["id"] for r in two.rows() if r["_op"] == "insert"] == [3]
+    three = follow("a", "b")
+    three.stream, three.position = run.changes, two.position
+    with pytest.raises(StateError, match="was left out of the workflow, and its changes were not followed"):
+        three.batches()
+
+
 def test_a_table_that_others_write_to_is_read_and_followed_without_a_gap(
     follow: Any, spot: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,11 +60,12 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
             told["row_keys"] = {name: None if t.whole else list(t.key) for name, t in self.tables.items()}
         else:
             told = {name: since[name] for name in _TOLD if name in since}
+        names = list((since or {}).get("names") or self.tables)
         if self._source.context.mode == "hybrid":
             domain = told["domain"]
             tx = f"{Gtids.read(told['begin']).number(domain):016x}"
-            yield from self.parts(since, {"domain": domain, "tx": tx}, told)
-        yield Split(CHANGES, {"tables": list(self.tables), **told}, {"changes": True})
+            yield from self.parts(since, {"domain": domain, "tx": tx}, told, names)
+        yield Split(CHANGES, {"tables": [n for n in self.tables if n in names], **told}, {"changes": True})
 
     def read(self, split: Split, since: Position | None, until: Position | None) -> Any:
         """Yield the rows of a part as they are read, or the changes."""
@@ -101,7 +102,9 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
     # ---- changes ------------------------------------------------------------------------------------------------
 
     async def _changes(self, split: Split, since: Position | None, until: Position | None) -> AsyncIterator[Batch]:
-        self.refuse_new_tables(split)
+        place = Place.at(since, split.data)
+        self.refuse_new_tables(split, place.left)
+        place.left |= {name for name in split.data["tables"] if name not in self.tables}
         for name, key in split.data.get("row_keys", {}).items():
             if name in self.tables:
                 self.tables[name].refuse_other_key(key)
@@ -109,7 +112,7 @@ class MariaFollowing(Following[FollowedTable, Snapshot]):
         source = self._source
         stream = ChangeStream(source, self.tables, self._shapes)
         self._stream, before = stream, source.bytes_read
-        reading = stream.read(Place.at(since, split.data), until, known="gtid" in (since or {}))
+        reading = stream.read(place, until, known="gtid" in (since or {}))
         try:
             async for batch in reading:
                 source.bytes_read = before + stream.bytes_read

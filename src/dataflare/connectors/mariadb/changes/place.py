@@ -24,6 +24,7 @@ class Place:
     that one. `seen`: what the first reading of tables had in it already. `kinds`: types of columns at this place that
     the log does not tell, by stream. `log` is the place in the files of the server, which only says how far it is.
     `told`: up to which change of a stream rows that do not fit were put aside, though not all before it was passed.
+    `left`: streams that were left out of the workflow, so that something of them was not passed.
     """
 
     gtids: Gtids
@@ -34,6 +35,7 @@ class Place:
     log: LogPlace | None = None
     told: dict[str, tuple[int, int]] = field(default_factory=dict)
     is_open: bool = False
+    left: set[str] = field(default_factory=set)
 
     @classmethod
     def at(cls, position: Position | None, begun: Mapping[str, Any]) -> Self:
@@ -42,12 +44,15 @@ class Place:
         if position is None or "splits" in position:
             seen = Seen.by_stream(position["splits"], Snapshot.from_json) if position is not None else {}
             log = LogPlace(*begun["log"]) if "log" in begun else None
-            return cls(Gtids.read(begun["begin"]), domain, seen=seen, kinds=kinds, log=log)
+            values = [value for value in position["splits"].values() if value] if position is not None else []
+            left = {value["stream"] for value in values if value.get("left")}
+            return cls(Gtids.read(begun["begin"]), domain, seen=seen, kinds=kinds, log=log, left=left)
         ahead = _points(position.get("ahead", {}))
         seen = {name: Seen.from_json(value, Snapshot.from_json) for name, value in position.get("seen", {}).items()}
         log = LogPlace(*position["log"]) if "log" in position else None
         kinds, told = _copied(position.get("kinds", {})), _points(position.get("told", {}))
-        return cls(gtids_of(position), domain, ahead, seen, kinds, log, told)
+        left = set(position.get("left", ()))
+        return cls(gtids_of(position), domain, ahead, seen, kinds, log, told, left=left)
 
     def position(self) -> Position:
         """Return it as JSON values."""
@@ -60,6 +65,8 @@ class Place:
             found["seen"] = {name: seen.to_json() for name, seen in self.seen.items()}
         if kinds := _copied(self.kinds):
             found["kinds"] = kinds
+        if self.left:
+            found["left"] = sorted(self.left)
         if self.log is not None:
             found["log"] = list(self.log)
         return found
