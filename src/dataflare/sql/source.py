@@ -22,6 +22,7 @@ from dataflare.component.judging import ERRORS, errors_of
 from dataflare.errors import DataError, DataFlareError
 from dataflare.schema import Column, Schema, arrow_type
 from dataflare.sql.deleting import Deleting, as_stream, unheeded
+from dataflare.sql.enumerating import each_table
 from dataflare.sql.incremental import Conditions, Deletes, Finding, Incremental, check_incremental, windows
 from dataflare.sql.patterns import find_tables
 from dataflare.sql.predicate import comparisons
@@ -193,11 +194,7 @@ class SqlSource(SourceConnector[C], Generic[C, S, R]):
         if self.context.mode == "incremental":
             yield from self._windows(since)
             return
-        names = list(self._relations)
-        begin = since["table"] if since else 0
-        for number in range(begin, len(names)):
-            going_on = since if since and number == begin and "low" in since else None
-            yield from self.ranges(names[number], number, going_on)
+        yield from each_table(self._relations, since, self.ranges)
 
     def close(self) -> None:
         """Disconnect."""

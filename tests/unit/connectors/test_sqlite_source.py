@@ -199,3 +199,17 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         staged(source, tmp_path)
     assert not (tmp_path / "none.db").exists()
     settled(source.close())
+
+
+def test_a_table_that_comes_or_goes_takes_none_of_the_others_with_it(make: Any, tmp_path: Path) -> None:
+    """A run that was interrupted goes on by a file that has changed, or finds another table by a pattern."""
+    script(tmp_path, "".join(f"create table {n} (id integer); insert into {n} values (1);" for n in "abcd"))
+    first, *_ = splits_of(make(tables=["b", "c", "d"]), None)
+    assert first.data["stream"] == "b"
+    since = plain(first.resume)
+    assert [s.data["stream"] for s in splits_of(make(tables=["a", "b", "c", "d"]), since)] == ["c", "d", "a"]
+    assert [s.data["stream"] for s in splits_of(make(tables=["c", "d"]), since)] == ["c", "d"]
+    assert [s.data["stream"] for s in splits_of(make(tables=["d", "b"]), since)] == ["d"]
+    _, second, *_ = splits_of(make(tables=["a", "b", "c", "d"]), since)
+    assert [s.data["stream"] for s in splits_of(make(tables=["a", "c"]), plain(second.resume))] == ["a"]
+    assert [s.data["stream"] for s in splits_of(make(tables=["b", "c", "d"]), {"table": 1})] == ["c", "d"]
