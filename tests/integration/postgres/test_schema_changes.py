@@ -98,6 +98,17 @@ def test_what_changed_while_it_was_stopped_is_followed(shop: Shop) -> None:
     assert "name" not in {n for (n,) in shop.spot.run(COLUMNS, (shop.spot.schema,))}
 
 
+def test_a_column_that_nobody_planned_with_is_found_beside_computed_and_dropped_ones(shop: Shop) -> None:
+    shop.workflow("{ddl: evolve}")
+    assert shop.run().code == 0
+    shop.change("alter table {}.orders add computed int generated always as (id * 3) stored, add note text")
+    shop.change("insert into {}.orders (id, note) values (3, 'first')")
+    shop.change("alter table {}.orders rename note to label; alter table {}.orders add later int")
+    shop.change("alter table {}.orders drop later; insert into {}.orders (id, label) values (4, 'second')")
+    assert shop.run().code == 0
+    assert shop.copy("id, label") == [(1, None), (2, None), (3, "first"), (4, "second")]
+
+
 def test_state_of_nodes_goes_on_under_other_columns(shop: Shop) -> None:
     shop.workflow("{ddl: evolve}")
     text = (shop.folder / "workflow.yaml").read_text()

@@ -39,7 +39,7 @@ _FACTS = (
     "(select min(p.relid::regclass::text) from pg_partition_tree(c.oid) p join pg_class l on l.oid = p.relid "
     "where p.isleaf and l.relreplident not in (c.relreplident, 'f')), "
     "coalesce((select json_object_agg(a.attname, c.oid || '/' || a.attnum)::text from pg_attribute a "
-    "where a.attrelid = c.oid and a.attnum > 0), '{}') "
+    "where a.attrelid = c.oid and a.attnum > 0 and a.attgenerated = ''), '{}') "
     "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1::text and c.relname = $2::text"
 )
 _SIZE = (
@@ -83,7 +83,8 @@ class FollowedTable:
     `key` tells rows apart; `whole`: by all columns, for want of a key. `identity` is the replica identity, `d`, `i`,
     `f` or `n`; `told` are the columns whose values a delete tells. `toasts`: an update may leave values out.
     `unlike` is a partition that has another identity. `marks` are the numbers of columns in the catalogue, which stay
-    whatever they are called; those of dropped ones too.
+    whatever they are called; those of dropped ones too, but of no generated
+    ones, which the log leaves out.
     """
 
     name: str
