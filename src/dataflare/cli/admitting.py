@@ -39,10 +39,11 @@ def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
         plan_of(file, capture.registry)  # raises all that is wrong with the file
         before = _answer(capture, "followed")
         followed = standing.followed if before is None else _followed(capture, before, standing.table) is not None
-        try:
-            named[0].source.admit(name)
-        except DataFlareError as error:
-            raise error.at(node.place) from None
+        if not followed:  # a table that was lost meanwhile is for the run to find
+            try:
+                named[0].source.admit(name)
+            except DataFlareError as error:
+                raise error.at(node.place) from None
         now = before if before is None or followed else _answer(capture, "reload")
         if now is not None and _followed(capture, now, standing.table) is None:
             raise _not_by(file, capture, f"does not name {standing.table}")

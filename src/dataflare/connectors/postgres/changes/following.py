@@ -52,6 +52,7 @@ class Following:
         self._rows = Parts(source, tables)
         self._requests: list[Reread] = []
         self._answers: list[str] = []
+        self._leaving: list[list[str]] = []
         self._stream: ChangeStream | None = None
 
     def streams(self, schemas: Mapping[str, Schema]) -> dict[str, Stream]:
@@ -148,7 +149,7 @@ class Following:
         before: Mapping[str, Any] = dict.fromkeys(planned) if place.tables is None else place.tables
         if place.tables is None and isinstance(planned, dict):
             before = planned
-        now = {name: [t.table.schema, t.table.name] for name, t in self.tables.items()}
+        now = self._now()
         known = before
         if is_begun:  # parts of tables that are still to be read go by the names that they had
             before = place.renamed(before, now)
@@ -159,13 +160,17 @@ class Following:
         left = [full for name, full in before.items() if full is not None and full not in now.values()]
         hybrid = self._source.context.mode == "hybrid"
         refuse_large(session, [self.tables[name] for name in new if hybrid], WHOLE_BYTES)
-        if new or left:  # to look at a publication takes locks of its tables
-            republished(session, config, self.names, [self.tables[name] for name in new], left)
+        if new:  # to look at a publication takes locks of its tables
+            republished(session, config, self.names, [self.tables[name] for name in new], [])
             refuse_publication(session, self.names, self.tables.values(), self._source.context.mode)
         place.again += [Resnapshot(f"table {name}", name, new=True) for name in new if hybrid]
         place.answered = [i for i in place.answered if i in {r.id for r in self._requests}]
         if known != now:
             place.tables = now
+        self._leaving = left  # the server tells of them until that is committed: a kill before it puts them back
+
+    def _now(self) -> dict[str, list[str]]:
+        return {name: [t.table.schema, t.table.name] for name, t in self.tables.items()}
 
     def _lost(self) -> set[str]:
         """Return the outputs of tables that the publication does not hold; looks without a lock."""
@@ -196,6 +201,8 @@ class Following:
         """Pass on what is committed of the stream."""
         if self._stream is not None and (position := positions.get(CHANGES)) is not None:
             self._stream.acknowledge(position)
+            if self._leaving and position.get("tables") == self._now():
+                self._stream.leaving, self._leaving = self._leaving, []
             self._answers = list(position.get("answered", ()))
 
     def lag(self) -> Lag | None:

@@ -17,7 +17,7 @@ from dataflare.connectors.postgres.changes.budget import LogBudget
 from dataflare.connectors.postgres.changes.caught import Caught
 from dataflare.connectors.postgres.changes.logical import LogicalMessages
 from dataflare.connectors.postgres.changes.place import lsn_of
-from dataflare.connectors.postgres.changes.publication import unpublished
+from dataflare.connectors.postgres.changes.publication import republished, unpublished
 from dataflare.connectors.postgres.changes.resnapshots import Resnapshots
 from dataflare.connectors.postgres.changes.shapes import Shapes
 from dataflare.connectors.postgres.changes.slot import dropped, log_end, refuse_slot, rolled_back, slot_state, taken
@@ -57,6 +57,7 @@ PULSE_SECONDS_MAX = 2.0
 how far its log goes.
 """
 WAIT_SECONDS, WAIT_SECONDS_MAX = 0.1, 2.0
+LEAVE_MILLISECONDS = 500
 
 
 class ChangeStream:
@@ -77,6 +78,7 @@ class ChangeStream:
         self._change: SchemaChangedError | None = None
         self._look_next = 0.0
         self._told = set[str]()
+        self.leaving: Sequence[list[str]] = ()
         self.bytes_read = 0
         self.meter = LagMeter(0)
 
@@ -126,6 +128,7 @@ class ChangeStream:
         if connection is not None:
             with suppress(ExternalError):  # the server tells these changes again then, and they are left out
                 self._answer()
+                self._let_go()
             self._connection = None
             connection.close()
             self._decoder.close()
@@ -291,7 +294,22 @@ class ChangeStream:
             self.meter.looked(*log_end(self._source.session))
             if (state := slot_state(self._source.session, self._names.slot)) is not None:
                 self._budget.look(state, self._drop)
+            self._let_go()
             self._look_for_tables()
+
+    def _let_go(self) -> None:
+        """Take tables that are followed no more out of the publication; later, where others hold them for now."""
+        if not (leaving := self.leaving):
+            return
+        session = self._source.session
+        try:
+            session.run("begin")
+            session.run(f"set local lock_timeout = {LEAVE_MILLISECONDS}")  # the stream waits meanwhile
+            republished(session, self._config.cdc, self._names, [], leaving)
+            session.run("commit")
+            self.leaving = []
+        except ExternalError:
+            session.run("rollback")
 
     def _drop(self) -> None:
         """Give the slot up: the server needs the room."""
