@@ -1,0 +1,1 @@
+"""Plugins: users' code in WebAssembly, sandboxed, with limits; decision 0046 tells how they are run."""

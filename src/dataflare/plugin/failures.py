@@ -1,0 +1,55 @@
+"""How a call into a plugin fails."""
+
+from __future__ import annotations
+
+import re
+
+_FRAMES = re.compile(r"^\s*\d+:\s+0x|wasm backtrace|^Caused by|^\s*$|^note:|error while executing")
+_WORDS = (
+    ("wasm trap: interrupt", "it took longer than it may"),
+    ("all fuel consumed", "it used more fuel than it may"),
+    ("call stack exhausted", "its calls are nested too deeply"),
+    ("wasm `unreachable` instruction executed", "it gave up"),
+    ("out of bounds memory access", "it reached beyond its memory"),
+    ("incomplete utf-8", "what it returned is no Unicode text"),
+    ("invalid utf-8", "what it returned is no Unicode text"),
+)
+
+
+class PluginError(Exception):
+    """A plugin said so itself; it can be called again. `what` is its own text."""
+
+    def __init__(self, what: str) -> None:
+        """Keep the text."""
+        super().__init__(what)
+        self.what = what
+
+
+class BadRecordError(PluginError):
+    """The record is bad."""
+
+
+class TransientError(PluginError):
+    """The same call may succeed later."""
+
+
+class FatalError(PluginError):
+    """The plugin cannot go on."""
+
+
+class TrappedError(PluginError):
+    """The instance was stopped in the middle of a call: it is dead, and a new one takes its place."""
+
+
+def trapped(text: str, denied: str = "") -> TrappedError:
+    """Make an error of what wasmtime says; `denied` is what a host function refused in that call."""
+    if denied:
+        return TrappedError(denied)
+    for word, meaning in _WORDS:
+        if word in text.lower():
+            return TrappedError(meaning)
+    lines = [line.strip() for line in text.splitlines() if not _FRAMES.search(line)]
+    return TrappedError(lines[-1].split(": ", 1)[-1] if lines else "it ended")
+
+
+__all__ = ["BadRecordError", "FatalError", "PluginError", "TransientError", "TrappedError", "trapped"]

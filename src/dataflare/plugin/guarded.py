@@ -1,0 +1,95 @@
+"""An instance that is replaced where it was stopped in the middle of a call, with the state that it had before."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from dataflare.errors import DataError, Place, WorkflowError
+from dataflare.plugin.failures import PluginError, TrappedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.plugin.host import Host
+    from dataflare.plugin.limits import Limits
+    from dataflare.plugin.program import Instance, Program
+
+_CHANGING = ("process", "process-batch", "import-state")
+
+
+class GuardedInstance:
+    """One instance of a program, for one thread at a time. Open it before the first call, and close it.
+
+    A call that was stopped has no effect, neither on the plugin's own state nor on that of keys.
+    """
+
+    def __init__(self, program: Program, settings: Mapping[str, Any], host: Host, limits: Limits) -> None:
+        """Start nothing yet."""
+        self._program, self._settings, self._host, self._limits = program, settings, host, limits
+        self._stack = ExitStack()
+        self._instance: Instance | None = None
+        self._traps = 0
+        self._keeps = True
+
+    def open(self, *, stateful: bool) -> Self:
+        """Start an instance; `stateful`: it has state of its own, to be asked for before each call that changes it."""
+        self._stack.enter_context(self._program.engine.ticking())
+        self._keeps = stateful
+        self._instance = self._program.opened(self._settings, self._host, self._limits)
+        return self
+
+    def close(self) -> None:
+        """Let the plugin clean up, which may fail, and drop it."""
+        instance, self._instance = self._instance, None
+        try:
+            if instance is not None:
+                instance.call("close")
+        except PluginError:
+            self._host.settle(kept=False)
+        finally:
+            self._stack.close()
+
+    def call(self, name: str, *given: Any) -> Any:
+        """Call a function of the interface.
+
+        Raises PluginError as the plugin says, TrappedError where it was stopped and there is another one now, DataError
+        where that has come too often.
+        """
+        instance = self._instance
+        assert instance is not None, "the plugin is not open"
+        before = instance.call("export-state") if self._keeps and name in _CHANGING else None
+        try:
+            found = instance.call(name, *given)
+        except TrappedError as error:
+            self._host.settle(kept=False)
+            self._replace(before, error)
+            raise
+        except PluginError:
+            self._host.settle(kept=False)
+            raise
+        self._host.settle(kept=True)
+        return found
+
+    def _replace(self, state: str | None, why: TrappedError) -> None:
+        self._traps += 1
+        self._instance = None
+        if self._traps > self._limits.traps_max:
+            raise DataError(
+                f"the plugin had to be stopped {self._traps} times, at last because {why.what}",
+                hint="correct it, or raise its limits",
+                place=Place(self._program.file),
+            ) from why
+        instance = self._program.opened(self._settings, self._host, self._limits)
+        if state is not None:
+            try:
+                instance.call("import-state", state)
+            except PluginError as error:
+                raise WorkflowError(
+                    f"the plugin does not take the state back that it gave: {error.what}",
+                    place=Place(self._program.file),
+                ) from error
+        self._instance = instance
+
+
+__all__ = ["GuardedInstance"]

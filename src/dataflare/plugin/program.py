@@ -1,0 +1,147 @@
+"""The code of a plugin, whatever it is written in, and how instances are made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wasmtime.component import Component
+
+from dataflare.errors import Place, UnavailableError, WorkflowError
+from dataflare.plugin.component import ComponentInstance
+from dataflare.plugin.failures import FatalError, PluginError
+from dataflare.plugin.loader import transformed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.host import Host
+    from dataflare.plugin.limits import Limits
+
+SCRIPTS = {".js": False, ".mjs": False, ".ts": True, ".mts": True}
+"""Endings of files that the runtime of JavaScript evaluates, and whether there are types in them."""
+SOURCE_BYTES_MAX, CODE_BYTES_MAX = 8 << 20, 256 << 20
+_PLACED = re.compile(r"(?P<what>.*) \((?P<line>\d+)(:(?P<column>\d+))?\)", re.DOTALL)
+
+
+class Instance(Protocol):
+    """What a program is run in: functions of the interface by name."""
+
+    def call(self, name: str, *given: Any) -> Any:
+        """Call a function; raise PluginError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output by its columns, names and types; None: those that came in. `adds`: they come beside those."""
+
+    columns: tuple[tuple[str, str], ...] | None
+    adds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a plugin says of itself. `outputs` by name, "" the default one, which may be missing.
+
+    `input`: the columns that it is given; None: all. `format` is the one that it is quickest with.
+    """
+
+    name: str
+    version: str
+    settings_schema: Mapping[str, Any]
+    stateful: bool
+    input: tuple[str, ...] | None
+    format: str
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plugin that is loaded and compiled. `file` is what errors call it; `code` what a runtime evaluates, if any."""
+
+    file: str
+    engine: WasmEngine
+    component: Component
+    code: str | None = None
+
+    @classmethod
+    def load(cls, path: Path, engine: WasmEngine, shown: str = "") -> Program:
+        """Read a file: a script in JavaScript or TypeScript, or a component.
+
+        Raises UnavailableError where it cannot be read, WorkflowError, with the place, where it is not what it should
+        be.
+        """
+        shown = shown or str(path)
+        script = path.suffix.lower() in SCRIPTS
+        data = _read(path, shown, SOURCE_BYTES_MAX if script else CODE_BYTES_MAX)
+        if not script:
+            compiled = engine.compiled(data)
+            if not isinstance(compiled, Component):
+                raise WorkflowError("this is a core module, no component", place=Place(shown))
+            return cls(shown, engine, compiled)
+        try:
+            source = data.decode()
+        except UnicodeDecodeError as error:
+            raise WorkflowError(f"byte {error.start} is no UTF-8", place=Place(shown)) from None
+        try:
+            code = transformed(engine, source, typescript=SCRIPTS[path.suffix.lower()])
+        except FatalError as error:
+            raise _placed(error, shown) from None
+        return cls(shown, engine, engine.shipped("javascript"), code)
+
+    @property
+    def digest(self) -> str:
+        """What tells one program from another."""
+        return hashlib.sha256((self.code or "").encode()).hexdigest()
+
+    def opened(self, settings: Mapping[str, Any], host: Host, limits: Limits) -> Instance:
+        """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
+        instance = ComponentInstance(self.engine, self.component, host, limits)
+        config = dict(settings) if self.code is None else {"code": self.code, "settings": dict(settings)}
+        try:
+            instance.call("open", json.dumps(config))
+        except PluginError as error:
+            raise _placed(error, self.file) from None
+        return instance
+
+    def described(self, settings: Mapping[str, Any], host: Host, limits: Limits) -> Described:
+        """Return what the plugin says of itself with these settings."""
+        name, version, schema, stateful, wanted, form, outputs = self.opened(settings, host, limits).call("describe")
+        found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
+        return Described(
+            name or Path(self.file).stem,
+            version,
+            json.loads(schema or "{}"),
+            stateful,
+            tuple(wanted) if wanted is not None else None,
+            form,
+            found,
+        )
+
+
+def _read(path: Path, shown: str, bytes_max: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except OSError as error:
+        raise UnavailableError(f"the plugin cannot be read: {error.strerror}", place=Place(shown)) from error
+    if len(data) > bytes_max:
+        raise WorkflowError(f"the plugin has more than {bytes_max >> 20} MB", place=Place(shown))
+    return data
+
+
+def _placed(error: PluginError, file: str) -> WorkflowError:
+    """Return what a plugin says about its own file, at its place there."""
+    found = _PLACED.fullmatch(error.what)
+    if not found:
+        return WorkflowError(error.what, place=Place(file))
+    return WorkflowError(found["what"], place=Place(file, int(found["line"]), int(found["column"] or 0)))
+
+
+__all__ = ["SCRIPTS", "Described", "Instance", "Output", "Program"]
