@@ -74,6 +74,10 @@ def resnapshot_command(file: Path, name: str, keys: str, where: str, *, as_json:
     """Write down that a table is to be read again, and let the workflow know where it runs."""
     with Capture(file) as capture:
         node, request = capture.request(name, _bounds(keys), where)
+        told, output = capture.answer("followed"), f"{node}.{request.stream}" if request.stream else node
+        if told is not None and output not in told["outputs"]:
+            what = f"the run of {capture.plan.workflow} does not follow {name} yet"
+            raise WorkflowError(what, hint=f"let it take the table in first: dataflare cdc add-table {file} {name}")
         identity = capture.write_down(node, request)
     try:
         ask(capture.where, "requests")
@@ -137,6 +141,24 @@ class Capture:
                 f"no source of {self.plan.workflow} follows changes", hint="it is for sources of mode cdc or hybrid"
             )
         return found
+
+    def answer(self, verb: str) -> dict[str, Any] | None:
+        """Ask a run what it follows, or to go on by its file as it is now; None: there is no run (any more)."""
+        try:
+            return ask(self.where, verb)
+        except UnavailableError:
+            return None
+
+    def reader(self, node: str) -> str:
+        """Say who reads what a source keeps on its server, where no run of this state is known; "" if nobody does."""
+        (source,) = (source for n, source in self.sources() if n.id == node)
+        process = source.standing([]).get("reader")
+        if process is None:
+            return ""
+        return (
+            f"no run with the state of this file answers, but process {process} of the server reads the slot now: a "
+            "run with another state, or on another machine, goes on as it did"
+        )
 
     def opened(self, node: str) -> list[tuple[Split, Position | None]]:
         """Return the splits of a source that are open in the newest epoch, and where they stand."""

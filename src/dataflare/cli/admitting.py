@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.administering import Capture
 from dataflare.cli.console import write, write_json
-from dataflare.cli.controlling import ask
 from dataflare.cli.surroundings import plan_of
-from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
+from dataflare.errors import DataFlareError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,16 +36,17 @@ def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
             raise _unnamed(found)
         node, standing = named[0].node, named[0].standing
         plan_of(file, capture.registry)  # raises all that is wrong with the file
-        before = _answer(capture, "followed")
+        before = capture.answer("followed")
         followed = standing.followed if before is None else _followed(capture, before, standing.table) is not None
         if not followed:  # a table that was lost meanwhile is for the run to find
             try:
                 named[0].source.admit(name)
             except DataFlareError as error:
                 raise error.at(node.place) from None
-        now = before if before is None or followed else _answer(capture, "reload")
+        now = before if before is None or followed else capture.answer("reload")
         if now is not None and _followed(capture, now, standing.table) is None:
             raise _not_by(file, capture, f"does not name {standing.table}")
+        reader = capture.reader(node.id) if now is None else ""
     if as_json:
         facts = {"table": standing.table, "stream": standing.stream, "added": not followed, "running": now is not None}
         write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
@@ -55,13 +55,14 @@ def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
     else:
         by = "by the run that goes on" if now is not None else "by the next run"
         write(f"{node.id}: {standing.table} is taken in {by}")
+        _note(reader)
     return 0
 
 
 def remove_table_command(file: Path, name: str, *, as_json: bool) -> int:
     """Let the workflow follow a table no more that the file names no more: now where it runs."""
     with Capture(file) as capture:
-        before = _answer(capture, "followed")
+        before = capture.answer("followed")
         known = _followed(capture, before, name) if before is not None else None
         found = _standings(capture, known.table if known else name)
         for one in found:
@@ -72,18 +73,25 @@ def remove_table_command(file: Path, name: str, *, as_json: bool) -> int:
         if not followed:
             raise WorkflowError(f"the workflow follows no table {name}", hint="see: dataflare cdc status")
         node, standing = followed[0].node, followed[0].standing
-        now = _answer(capture, "reload") if before is not None else None
+        now = capture.answer("reload") if before is not None else None
         if now is not None and _followed(capture, now, standing.table) is not None:
             raise _not_by(file, capture, f"still names {standing.table}")
+        reader = capture.reader(node.id) if now is None else ""
     if as_json:
         facts = {"table": standing.table, "running": now is not None, "statement": standing.statement}
         write_json({"workflow": capture.plan.workflow, "source": node.id, **facts})
         return 0
     by = "by the run that goes on" if now is not None else "by the next run"
     write(f"{node.id}: {standing.table} is followed no more {by}")
+    _note(reader)
     if standing.statement:
         write(f"the publication is not of this workflow; if nobody else needs it there, run: {standing.statement}")
     return 0
+
+
+def _note(text: str) -> None:
+    if text:
+        write(text)
 
 
 def _standings(capture: Capture, name: str) -> list[_Found]:
@@ -128,14 +136,6 @@ def _not_by(file: Path, capture: Capture, what: str) -> WorkflowError:
         f"{capture.plan.workflow} runs by another file than {file}, which {what}",
         hint="edit the file that it was started with, and name that one",
     )
-
-
-def _answer(capture: Capture, verb: str) -> dict[str, Any] | None:
-    """Ask a run what it follows, or to go on by its file as it is now; None: there is no run (any more)."""
-    try:
-        return ask(capture.where, verb)
-    except UnavailableError:
-        return None
 
 
 __all__ = ["add_table_command", "remove_table_command"]

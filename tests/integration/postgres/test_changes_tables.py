@@ -29,6 +29,7 @@ sources:
     config: {{url: "{url}", {tables}, fetch_rows: 100, cdc: {{slot_name: {schema}, heartbeat: 100ms{cdc}}}}}
 destinations:
 """
+DEFAULTS = {"mode": "hybrid", "runtime": "", "cdc": "", "tasks": "1", "interval": "50ms"}
 LOG = "  {name}: {{type: file, inputs: [{read}], config: {{path: {name}, format: jsonl}}}}\n"
 
 
@@ -47,16 +48,7 @@ class Shop:
 
     def write_text(self, tables: str, inputs: dict[str, str], **words: str) -> None:
         """Write the workflow file with some words for tables, and what each log reads."""
-        told = {
-            "mode": "hybrid",
-            "runtime": "",
-            "cdc": "",
-            "tasks": "1",
-            "interval": "50ms",
-            "schema": self.spot.schema,
-            "tables": tables,
-            **words,
-        }
+        told = {**DEFAULTS, "schema": self.spot.schema, "tables": tables, **words}
         told["url"] = words.get("url") or f"${{{VARIABLE}}}"
         ends = "".join(LOG.format(name=name, read=read) for name, read in inputs.items())
         (self.folder / words.get("file", "workflow.yaml")).write_text(HEAD.format(**told) + ends)
@@ -389,4 +381,19 @@ def test_a_file_that_the_run_does_not_go_by_is_told(shop: Shop) -> None:
         assert shop.do("add", table)["added"] is (verb == "add")
         shop.write("items", file="other.yaml")
     assert shop.ops("items") == [("read", n) for n in (1, 2, 3)]
+    assert "attempt_failed" not in shop.stop().err
+
+
+def test_a_run_with_another_state_is_told(shop: Shop) -> None:
+    shop.begin()
+    (other := shop.folder / "other").mkdir()
+    shop.write("items", "more", file="other/workflow.yaml")
+    done = dataflare(other, "cdc", "add-table", "workflow.yaml", "more")
+    assert done.code == 0
+    assert "no run with the state of this file answers, but process" in done.out
+    shop.write("items", "more")
+    asked = dataflare(shop.folder, "cdc", "resnapshot", "workflow.yaml", "more", "--json").error["message"]
+    assert asked == f"the run of {shop.spot.schema} does not follow more yet"
+    assert shop.do("add", "more")["added"]
+    assert dataflare(shop.folder, "cdc", "resnapshot", "workflow.yaml", "more").code == 0
     assert "attempt_failed" not in shop.stop().err
