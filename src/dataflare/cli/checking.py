@@ -48,6 +48,7 @@ def validate_command(file: Path, level: str, *, as_json: bool) -> int:
 
 def plan_command(file: Path, level: str, picture_file: Path | None, *, as_json: bool) -> int:
     """Print the plan, as text or JSON; draw it into a file where one is named. Warnings go to stderr."""
+    from dataflare.cli.hiding import shown_plan
     from dataflare.component import Registry
     from dataflare.executor.graph import task_graph, told_stages
     from dataflare.workflow import describe, picture
@@ -67,7 +68,7 @@ def plan_command(file: Path, level: str, picture_file: Path | None, *, as_json: 
         except OSError as error:
             raise UnavailableError(f"the picture {picture_file} cannot be written: {error.strerror}") from error
     if as_json:
-        write_json({**loaded.plan.to_json(), "stages": stages})
+        write_json({**shown_plan(loaded.plan.to_json()), "stages": stages})
     elif picture_file is None:
         write(describe(loaded.plan, [_stage_row(stage) for stage in stages]).rstrip("\n"))
     return 0
