@@ -101,6 +101,15 @@ def _bounds(keys: str) -> tuple[str | None, str | None]:
     return low or None, high or None
 
 
+@contextmanager
+def placed(node: Node) -> Iterator[None]:
+    """Give errors of a source its place in the file, where they have none."""
+    try:
+        yield
+    except DataFlareError as error:
+        raise error.at(node.place) from None
+
+
 class Capture:
     """The sources of a workflow that follow changes, and what is around them."""
 
@@ -179,7 +188,8 @@ class Capture:
         for node, source in self.sources():
             if isinstance(source, Rereads):
                 try:
-                    return node.id, source.reread(name, bounds, where)
+                    with placed(node):
+                        return node.id, source.reread(name, bounds, where)
                 except WorkflowError as refused:
                     error = refused
         raise error

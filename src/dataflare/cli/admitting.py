@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.administering import Capture
+from dataflare.cli.administering import Capture, placed
 from dataflare.cli.console import write, write_json
 from dataflare.cli.surroundings import plan_of
-from dataflare.errors import DataFlareError, WorkflowError
+from dataflare.errors import WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +39,8 @@ def add_table_command(file: Path, name: str, *, as_json: bool) -> int:
         before = capture.answer("followed")
         followed = standing.followed if before is None else _followed(capture, before, standing.table) is not None
         if not followed:  # a table that was lost meanwhile is for the run to find
-            try:
+            with placed(node):
                 named[0].source.admit(name)
-            except DataFlareError as error:
-                raise error.at(node.place) from None
         now = before if before is None or followed else capture.answer("reload")
         if now is not None and _followed(capture, now, standing.table) is None:
             raise _not_by(file, capture, f"does not name {standing.table}")
@@ -71,7 +69,9 @@ def remove_table_command(file: Path, name: str, *, as_json: bool) -> int:
                 raise WorkflowError(what, hint=one.standing.lines, place=one.node.place)
         followed = [one for one in found if (known if before is not None else one.standing.followed)]
         if not followed:
-            raise WorkflowError(f"the workflow follows no table {name}", hint="see: dataflare cdc status")
+            raise WorkflowError(
+                f"the workflow follows no table {name}", hint="see: dataflare cdc status", place=found[0].node.place
+            )
         node, standing = followed[0].node, followed[0].standing
         now = capture.answer("reload") if before is not None else None
         if now is not None and _followed(capture, now, standing.table) is not None:
@@ -102,14 +102,20 @@ def _standings(capture: Capture, name: str) -> list[_Found]:
         raise WorkflowError(
             f"no source of {capture.plan.workflow} takes tables in while it runs", hint="stop it, and run it again"
         )
-    return [_Found(n, source, source.table_standing(name, capture.opened(n.id))) for n, source in sources]
+    found = []
+    for node, source in sources:
+        with placed(node):
+            found.append(_Found(node, source, source.table_standing(name, capture.opened(node.id))))
+    return found
 
 
 def _unnamed(found: list[_Found]) -> WorkflowError:
     first = found[0]
     if not any(one.standing.is_there for one in found):
         return WorkflowError(
-            f"there is no table {first.standing.table}", hint="check its name, its schema and the database"
+            f"there is no table {first.standing.table}",
+            hint="check its name, its schema and the database",
+            place=first.node.place,
         )
     what = f"the workflow file does not name {first.standing.table}"
     return WorkflowError(what, hint=first.standing.lines, place=first.node.place)

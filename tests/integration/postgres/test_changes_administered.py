@@ -156,3 +156,13 @@ def test_a_name_that_two_tables_have_is_not_guessed(
         found = said(capsys, "cdc", "resnapshot", str(file), "a", code=2)
         assert found["message"] == "the workflow follows several tables a"
         assert found["hint"] == f"one of {spot.schema}.a, {other.schema}.a"
+        assert (Path(found["file"]).name, found["line"], found["path"]) == ("workflow.yaml", 5, "sources.shop")
+
+
+@pytest.mark.parametrize("verb", ["add-table", "remove-table", "resnapshot"])
+def test_what_is_wrong_is_told_with_its_place(
+    spot: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    file = workflow(spot, tmp_path)
+    found = said(capsys, "cdc", verb, file, "nowhere", code=2)
+    assert (found["file"], found["line"]) == (file, 5), found
