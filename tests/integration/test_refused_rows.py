@@ -83,3 +83,14 @@ def test_rows_that_break_a_reference_are_told_with_the_order_that_helps(kind: st
         code, said = refused(tmp_path, kind, mode, config, "3,9" if mode == "merge" else "1,")
     assert code == 1
     assert "write rows that others refer to before those" in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["merge", "insert_only"])
+def test_a_row_without_its_key_is_refused_where_a_unique_index_lets_it_in(kind: str, mode: str, tmp_path: Path) -> None:
+    with table_of(kind, tmp_path) as (config, run):
+        run("create table {t} (id int unique, other int)")
+        code, said = refused(tmp_path, kind, mode, config, "1,1\n,2\n,3")
+    assert code == 1
+    assert "2 of 3 rows" in said
+    assert "have no id, which is in their key" in said

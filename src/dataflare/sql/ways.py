@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dataflare.sql.shape import Shape
 
 _KEYED = ("merge", "insert_only", "update", "delete_insert")
+_NEED_KEYS = ("merge", "insert_only", "delete_insert")
+"""In these modes rows without a key would be added anew by each run, where a unique index lets them in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Way:
             return staged_changes(timely, self.shape, schema, self.table, self.context.epoch_time())
         logged = as_log(rows, self.config.changes.named()) if OP in rows.column_names else rows
         found = conformed(logged, schema, self.table)
-        if self.context.write_mode == "delete_insert":
+        if self.context.write_mode in _NEED_KEYS:
             check_keys(found, self.shape.key, self.table)
         return found
 
