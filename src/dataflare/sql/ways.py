@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dataflare.sql.shape import Shape
 
 _KEYED = ("merge", "insert_only", "update", "delete_insert")
-_NEED_KEYS = ("merge", "insert_only", "delete_insert")
+NEED_KEYS = ("merge", "insert_only", "delete_insert")
 """In these modes rows without a key would be added anew by each run, where a unique index lets them in."""
 
 
@@ -85,7 +85,7 @@ class Way:
             return staged_changes(timely, self.shape, schema, self.table, self.context.epoch_time())
         logged = as_log(rows, self.config.changes.named()) if OP in rows.column_names else rows
         found = conformed(logged, schema, self.table)
-        if self.context.write_mode in _NEED_KEYS:
+        if self.context.write_mode in NEED_KEYS:
             check_keys(found, self.shape.key, self.table)
         return found
 
@@ -149,4 +149,4 @@ class Way:
         )
 
 
-__all__ = ["Way"]
+__all__ = ["NEED_KEYS", "Way"]

@@ -242,6 +242,20 @@ def test_rows_are_merged_the_last_of_a_key_wins(spot: Place, source: Any, target
     assert found == [(0, "v50"), *((n, f"v{n + 40}") for n in range(1, 10)), (77, "other")]
 
 
+@pytest.mark.parametrize("mechanism", [Mechanism.DIRECT, Mechanism.STAGED])
+@pytest.mark.parametrize("mode", ["merge", "insert_only"])
+def test_a_row_without_its_key_is_refused(
+    spot: Place, source: Any, target: Any, mechanism: Mechanism, mode: str
+) -> None:
+    spot.run("create table {}.t (id int, v text)")
+    spot.run("insert into {}.t values (1, 'a'), (null, 'b')")
+    spot.run("create table {}.out (id int unique, v text)")
+    read = source()
+    with pytest.raises(DataError, match='null value in column "id"'):
+        load(target(read, write_mode=mode, key=("id",), mechanism=mechanism), *(b for _, b in parts(read)))
+    assert rows(spot, "out") == []
+
+
 def test_overwrite_takes_the_place_of_the_table(spot: Place, source: Any, target: Any) -> None:
     spot.run("create table {}.t (id int primary key)")
     spot.run("insert into {}.t select generate_series(1, 9)")

@@ -27,6 +27,7 @@ from dataflare.sql.naming import stage_table
 from dataflare.sql.postgres_types import POSTGRES, POSTGRES_STAGING
 from dataflare.sql.quoting import split_name
 from dataflare.sql.staged_rows import Told, told_of
+from dataflare.sql.ways import NEED_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +109,8 @@ class PostgresDestination(SqlDestination[PostgresDestinationConfig]):
         session.run(_PLANNING)
         self._there = session.columns(self.table) or {}
         if isinstance(session, CopySession):
-            self._staging = Schema(tuple(replace(c, nullable=True) for c in self.schema))
+            needed = self.way.key if self.context.write_mode in NEED_KEYS else ()  # nobody looks at the rows before
+            self._staging = Schema(tuple(replace(c, nullable=c.name not in needed) for c in self.schema))
             self._make_detour(needed=any(self._expression(c, c.name) for c in self._staging))
             return
         session = self._postgres()
