@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache" / "xdg")  # plugins are compiled once for all
+
 EXPECTED = Path(__file__).with_name("expected_skips.txt")
 
 

@@ -12,7 +12,8 @@ export const processed = (plugin, { format, rows, data }) => {
   if (plugin.processColumns) return whole(plugin, columns, rows);
   const given = Object.keys(columns);
   const wanted = memo((output) => (typesOf(plugin, output) ? Object.keys(typesOf(plugin, output)) : given));
-  const allowed = memo((output) => othersRefused(wanted(output)));
+  const adds = (output) => output === "" && !plugin.output && Boolean(plugin.adds); // what it was given may come back
+  const allowed = memo((output) => othersRefused(wanted(output), adds(output) ? given : []));
   return each(plugin.process, recordsOf(columns, rows), (records, output) => columnsOf(records, wanted(output)), allowed);
 };
 

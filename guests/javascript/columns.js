@@ -29,15 +29,15 @@ export const columnsOf = (records, names) =>
     return new Function("records", `return "{" + ${lists.join(' + "," + ') || '""'} + "}";`);
   })(records);
 
-// Returns what refuses records that have other names than these: their values would be lost.
-export const othersRefused = (names) => {
+// Returns what refuses records that have other names than these, or those: their values would be lost.
+export const othersRefused = (names, others) => {
   const plain = made("o", names, (texts) => {
     const all = texts.map((name) => ` && record[${name}] !== undefined`).join("");
     return new Function("record", `return Object.keys(record).length === ${texts.length}${all};`);
   });
   return (record) => {
     if (plain(record)) return;
-    const other = Object.keys(record).find((name) => !names.includes(name));
+    const other = Object.keys(record).find((name) => !names.includes(name) && !others.includes(name));
     if (other !== undefined) {
       throw new BadRecord(`process returned ${JSON.stringify(other)}, which is no column of the output`);
     }

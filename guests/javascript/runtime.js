@@ -37,8 +37,9 @@ export const lifecycle = {
   describe: () => described(plugin),
   open(config) {
     attempted(() => {
-      const { code, settings } = JSON.parse(config);
+      const { code, settings, output } = JSON.parse(config);
       plugin = evaluated(code);
+      if (output) plugin = { ...plugin, output }; // that of the workflow goes before its own
       plugin.open?.(settings);
     }, fatal);
   },

@@ -9,11 +9,9 @@ from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.plugin.failures import PluginError, TrappedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
-    from dataflare.plugin.program import Instance, Program
+    from dataflare.plugin.program import Instance, Program, Settings
 
 _CHANGING = ("process", "process-batch", "import-state")
 
@@ -24,9 +22,10 @@ class GuardedInstance:
     A call that was stopped has no effect, neither on the plugin's own state nor on that of keys.
     """
 
-    def __init__(self, program: Program, settings: Mapping[str, Any], host: Host, limits: Limits) -> None:
+    def __init__(self, program: Program, settings: Settings, host: Host, limits: Limits) -> None:
         """Start nothing yet."""
         self._program, self._settings, self._host, self._limits = program, settings, host, limits
+        self.file = program.file
         self._stack = ExitStack()
         self._instance: Instance | None = None
         self._traps = 0

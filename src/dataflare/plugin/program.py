@@ -62,6 +62,14 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """What a plugin is opened with. `output`: columns of its default output, by type, that go before its own."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A plugin that is loaded and compiled. `file` is what errors call it; `code` what a runtime evaluates, if any."""
 
@@ -100,17 +108,19 @@ class Program:
         """What tells one program from another."""
         return hashlib.sha256((self.code or "").encode()).hexdigest()
 
-    def opened(self, settings: Mapping[str, Any], host: Host, limits: Limits) -> Instance:
+    def opened(self, settings: Settings, host: Host, limits: Limits) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
         instance = ComponentInstance(self.engine, self.component, host, limits)
-        config = dict(settings) if self.code is None else {"code": self.code, "settings": dict(settings)}
+        config = dict(settings.values)
+        if self.code is not None:
+            config = {"code": self.code, "settings": config, "output": settings.output}
         try:
             instance.call("open", json.dumps(config))
         except PluginError as error:
             raise _placed(error, self.file) from None
         return instance
 
-    def described(self, settings: Mapping[str, Any], host: Host, limits: Limits) -> Described:
+    def described(self, settings: Settings, host: Host, limits: Limits) -> Described:
         """Return what the plugin says of itself with these settings."""
         name, version, schema, stateful, wanted, form, outputs = self.opened(settings, host, limits).call("describe")
         found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
@@ -144,4 +154,4 @@ def _placed(error: PluginError, file: str) -> WorkflowError:
     return WorkflowError(found["what"], place=Place(file, int(found["line"]), int(found["column"] or 0)))
 
 
-__all__ = ["SCRIPTS", "Described", "Instance", "Output", "Program"]
+__all__ = ["SCRIPTS", "Described", "Instance", "Output", "Program", "Settings"]

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from dataflare.plugin.compiled import CompiledFiles
+from dataflare.plugin.compiled import CompiledFiles, usual_folder
 from dataflare.plugin.engine import WasmEngine
 from dataflare.plugin.guarded import GuardedInstance
 from dataflare.plugin.host import QuietHost
 from dataflare.plugin.limits import Limits
-from dataflare.plugin.program import Program
+from dataflare.plugin.program import Program, Settings
 
-COMPILED = Path(__file__).parents[3] / ".cache" / "compiled"
-"""Runtimes are compiled once for all tests: that takes seconds."""
 EPOCH_MICROSECONDS = 1_700_000_000_000_000
 
 
 @pytest.fixture(scope="session")
 def engine():
-    return WasmEngine(fuel=False, files=CompiledFiles(COMPILED))
+    return WasmEngine(fuel=False, files=CompiledFiles(usual_folder()))
 
 
 @pytest.fixture(scope="session")
 def counting_engine():
-    return WasmEngine(fuel=True, files=CompiledFiles(COMPILED))
+    return WasmEngine(fuel=True, files=CompiledFiles(usual_folder()))
 
 
 @pytest.fixture
@@ -74,7 +71,7 @@ def opened(tmp_path, engine, host):
             path = tmp_path / name
             path.write_text(source, encoding="utf-8")
             program = Program.load(path, of, name)
-            instance = GuardedInstance(program, settings or {}, host, limits or Limits())
+            instance = GuardedInstance(program, Settings(settings or {}), host, limits or Limits())
             stack.callback(instance.close)
             return Opened(instance.open(stateful=stateful), program)
 

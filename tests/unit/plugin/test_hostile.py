@@ -8,7 +8,7 @@ from dataflare.errors import DataError
 from dataflare.plugin.failures import BadRecordError, FatalError, PluginError, TrappedError
 from dataflare.plugin.limits import Limits
 
-QUICK = Limits(seconds_max=0.2, memory_bytes_max=32 << 20, traps_max=3)
+QUICK = Limits(seconds_max=0.5, memory_bytes_max=32 << 20, traps_max=3)
 LOOPING = """let n = 0;
 export function process(r) {
   n++;

@@ -8,7 +8,7 @@ from tests.unit.plugin.conftest import EPOCH_MICROSECONDS
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.plugin.failures import BadRecordError, FatalError, TransientError
 from dataflare.plugin.limits import Limits
-from dataflare.plugin.program import Output, Program
+from dataflare.plugin.program import Output, Program, Settings
 
 
 def test_a_record_becomes_another(opened):
@@ -151,15 +151,15 @@ def test_a_plugin_describes_itself(opened, host):
         export const exportState = () => 1;
         export const process = (r) => r;"""
     )
-    told = plugin.program.described({}, host, Limits())
+    told = plugin.program.described(Settings(), host, Limits())
     assert (told.name, told.version, told.settings_schema) == ("pricing", "1.2.0", {"type": "object"})
     assert (told.stateful, told.input, told.format) == (True, ("amount",), "json-columns")
     assert told.outputs == {"": Output((("total", "decimal(12,2)"),)), "big": Output(None)}
     told = opened("export const adds = { a: 'int64' }; export const process = (r) => r;").program.described(
-        {}, host, Limits()
+        Settings(), host, Limits()
     )
     assert told.outputs == {"": Output((("a", "int64"),), adds=True)}
-    told = opened("export const process = (r) => r;").program.described({}, host, Limits())
+    told = opened("export const process = (r) => r;").program.described(Settings(), host, Limits())
     assert (told.name, told.stateful, told.input, told.format, told.outputs) == ("rules", False, None, "json-lines", {})
 
 

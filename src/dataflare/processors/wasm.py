@@ -1,0 +1,283 @@
+"""The `wasm` processor: a plugin in JavaScript, TypeScript or any language that makes components, in a sandbox.
+
+Delivery stays exactly once because a plugin changes nothing outside: its state is part of the epoch, and a run that
+resumes gives it back. A call that was stopped has no effect.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pydantic import field_validator
+
+from dataflare.component import Config, Duration, Field, Processor, Size, processor
+from dataflare.component.processor import Port
+from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
+from dataflare.expression.fit import fit
+from dataflare.monitoring.events import RowsRejected
+from dataflare.plan_words import EdgeKind
+from dataflare.processors.python_lines import is_plain
+from dataflare.processors.python_rejects import Telling
+from dataflare.processors.wasm_calls import Calls, Returned
+from dataflare.processors.wasm_host import WorkflowHost
+from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
+from dataflare.schema import REJECTED, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from dataflare.batch import Batch
+    from dataflare.plugin.guarded import GuardedInstance
+    from dataflare.plugin.program import Described, Program
+
+
+class WasmConfig(Config):
+    """A file, and what its code is told and allowed."""
+
+    module: str = Field(
+        description="A file in JavaScript (.js) or TypeScript (.ts), or a component (.wasm); relative \
+to the workflow file."
+    )
+    settings: dict[str, Any] = Field({}, description="What the plugin is opened with.")
+    columns: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Columns that it is given; default: those that it asks for."
+    )
+    output: dict[str, str] | None = Field(
+        None, description="Columns that come out, with their types; default: what it says, or those that came in."
+    )
+    timeout: Duration = Field(5.0, gt=0, description="The longest time that a call may take: some thousand rows.")
+    memory: Size = Field(128 << 20, ge=1 << 20, description="Most memory that an instance may use.")
+    fuel: int | None = Field(
+        None, ge=1, description="Most instructions of a call; to count them takes a third more time."
+    )
+
+    @field_validator("output")
+    @classmethod
+    def _typed(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        try:
+            Schema.of(value or {})
+        except WorkflowError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+@processor(
+    "wasm",
+    accepts=(EdgeKind.APPEND,),
+    counts=("filtered", "dead", "expanded"),
+    examples=[{"module": "rules.js"}, {"module": "rules.ts", "settings": {"rate": 1.2}, "timeout": "1s"}],
+)
+class WasmProcessor(Processor[WasmConfig]):
+    """Calls a plugin, which runs in WebAssembly: no files, no network, bounded time and memory.
+
+    A file in JavaScript or TypeScript exports `process(record)`, which returns a record, null (the row is filtered), or
+    several; or `processColumns(columns)`. It may say by `input` which columns it is given, by `output` which come out,
+    and by `adds` which come beside those that came in. The plugin must be deterministic: rows come again on a resume.
+
+    A row on which it throws, or whose result does not fit, is handled by `on_error`: fail, skip or dead_letter. So is
+    a row that makes it exceed its time or stops it otherwise: it is found by halving the batch. The output `errors` has
+    the columns `error`, `node` and `row`.
+    """
+
+    tells_tags = True
+    _instance: GuardedInstance | None = None
+    _texts: Texts | None = None
+    _told: Described | None = None
+    _program: Program | None = None
+
+    # ---- planning -----------------------------------------------------------------------------------------------
+
+    def declared(self) -> bool:
+        """What comes out is what the plugin says."""
+        return self._told is not None
+
+    def look(self) -> None:
+        """Load the plugin and ask it."""
+        try:
+            from dataflare.plugin.engine import shared_engine
+            from dataflare.plugin.program import Program
+        except ImportError as error:
+            raise UnavailableError("plugins need wasmtime", hint="pip install 'dataflare[wasm]'") from error
+        engine = shared_engine(fuel=self.config.fuel is not None)
+        self._program = Program.load(self.context.path(self.config.module), engine, self.config.module)
+        with engine.ticking():
+            self._told = self._program.described(self._settings(), WorkflowHost(self.context), self._limits())
+
+    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
+        """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""
+        (given,) = inputs[:1]
+        if self._told is None:
+            raise WorkflowError("what a plugin returns is known once it is loaded")
+        return {n: self._planned(given, n) for n in {"", *self._told.outputs}} | {"errors": REJECTED}
+
+    def ports(self, count: int) -> Sequence[Port]:
+        """State that is not by key is in one place."""
+        return [Port(together=self._told is not None and self._told.stateful)] * count
+
+    def reads(
+        self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None
+    ) -> Sequence[AbstractSet[str] | None] | None:
+        """Return the columns that it is given, and those that pass it by."""
+        if self._told is None or (self._told.input is None and self.config.columns is None):
+            return None
+        seen = set(self._seen(inputs[0]))
+        passing = {n for n in {"", *self._told.outputs} if self._passes(n)}
+        if not passing:
+            return [seen]
+        return None if wanted is None or passing != {""} else [seen | (set(wanted) & set(inputs[0].names))]
+
+    # ---- running ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the plugin."""
+        from dataflare.plugin.guarded import GuardedInstance
+
+        self.look()
+        assert self._told is not None
+        assert self._program is not None
+        given = self.context.schemas["0"]
+        self._given = given.to_arrow()
+        self._planned_outputs = {n: s for n, s in self.outputs([given]).items() if n != "errors"}
+        self._sent = self._seen(given)
+        self._telling = Telling(self.context.node, given, self._sent)
+        returned = {n: self._returned(given, n) for n in self._planned_outputs}
+        columns = [*given.select(self._sent), *(c for s in returned.values() for c in s)]
+        form = COLUMNS if self._told.format == COLUMNS and all(map(is_plain, columns)) else LINES
+        self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=self._told.stateful)
+        self._instance = GuardedInstance(self._program, self._settings(), self._host, self._limits())
+        self._instance.open(stateful=self._told.stateful)
+        self._texts = Texts(
+            given.select(self._sent), self.context.budget.memory_bytes_max, scripts=self._program.code is not None
+        )
+        adding = [n for n in returned if self._passes(n) and self._made(n) is not None]
+        self._calls = Calls(self._instance, self._texts, form, returned, dict.fromkeys(adding, self._sent))
+        self._used = False
+
+    def close(self) -> None:
+        """Drop the plugin."""
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            instance.close()
+        if self._texts is not None:
+            self._texts.close()
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
+        """Call the plugin with the rows; those that it cannot handle come out first, as `errors`."""
+        del port
+        self._used = True
+        rows = fit(batch.rows, self._given)
+        found = self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
+        if found.rejected:
+            yield from self._reject(batch.replace(rows), dict(sorted(found.rejected.items())))
+        for name, schema in self._planned_outputs.items():
+            joined = self._joined(rows, found, name, schema)
+            if joined.num_rows or not name:
+                yield batch.replace(joined, name)
+
+    def snapshot(self) -> Mapping[int, bytes]:
+        """Return the plugin's state, its own and that of keys."""
+        if self._told is None or not self._told.stateful or not self._used or self._instance is None:
+            return {}
+        state = {"own": self._instance.call("export-state"), "keys": dict(self._host.state)}
+        return {self.context.key_group: json.dumps(state).encode()}
+
+    def restore(self, state: Mapping[int, bytes]) -> None:
+        """Give it back."""
+        assert self._instance is not None
+        for data in state.values():
+            found = json.loads(data)
+            self._instance.call("import-state", found["own"])
+            self._host.restore(found["keys"])
+            self._used = True
+
+    # ---- schemas ------------------------------------------------------------------------------------------------
+
+    def _seen(self, given: Schema) -> list[str]:
+        assert self._told is not None
+        wanted = self.config.columns or self._told.input
+        if wanted is None:
+            return given.names
+        unknown = [n for n in wanted if n not in given]
+        if unknown:
+            raise WorkflowError(
+                f"the plugin is to be given {unknown[0]!r}, and there is no such column",
+                hint=f"there are: {', '.join(given.names)}",
+            )
+        return list(dict.fromkeys(wanted))
+
+    def _made(self, output: str) -> tuple[tuple[str, str], ...] | None:
+        """Return the columns that the plugin makes for an output; None: those that it is given."""
+        assert self._told is not None
+        if not output and self.config.output is not None:
+            return tuple(self.config.output.items())
+        found = self._told.outputs.get(output)
+        return found.columns if found is not None else None
+
+    def _passes(self, output: str) -> bool:
+        """Tell whether columns pass the plugin by on the way to an output."""
+        assert self._told is not None
+        if not output and self.config.output is not None:
+            return False
+        found = self._told.outputs.get(output)
+        return found is None or found.columns is None or found.adds
+
+    def _returned(self, given: Schema, output: str) -> Schema:
+        """Return the columns that the plugin returns for an output."""
+        made = self._made(output)
+        return given.select(self._seen(given)) if made is None else Schema.of(dict(made))
+
+    def _planned(self, given: Schema, output: str) -> Schema:
+        """Return the columns of an output; what the plugin returns may be made of all that it is given."""
+        seen = given.select(self._seen(given))
+        spread = tuple(dict.fromkeys(tag for column in seen for tag in column.tags))
+        returned = {c.name: replace(c, tags=spread) for c in self._returned(given, output)}
+        if not self._passes(output):
+            return Schema(tuple(returned.values()))
+        kept = [returned.pop(c.name, c) for c in given]
+        return Schema((*kept, *returned.values()))
+
+    def _joined(self, rows: pa.Table, found: Returned, output: str, schema: Schema) -> pa.Table:
+        """Return the plugin's rows beside the columns that pass it by."""
+        arrow = schema.to_arrow()
+        tables = found.rows.get(output)
+        if not tables:
+            return arrow.empty_table()
+        made = pa.concat_tables(tables)
+        passing = [n for n in arrow.names if n not in made.column_names]
+        others = rows.select(passing).take(pa.array(found.sources[output], pa.int64())) if passing else made
+        columns = [(made if f.name in made.column_names else others).column(f.name) for f in arrow]
+        return pa.Table.from_arrays(columns, schema=arrow)
+
+    # ---- small things -------------------------------------------------------------------------------------------
+
+    def _settings(self) -> Any:
+        from dataflare.plugin.program import Settings
+
+        return Settings(self.config.settings, self.config.output)
+
+    def _limits(self) -> Any:
+        from dataflare.plugin.limits import Limits
+
+        config = self.config
+        return Limits(memory_bytes_max=config.memory, seconds_max=config.timeout, fuel_max=config.fuel)
+
+    def _reject(self, batch: Batch, rejected: Mapping[int, str]) -> Iterable[Batch]:
+        context = self.context
+        row, why = next(iter(rejected.items()))
+        first = self._telling.reason(why, batch.rows, row)
+        if context.on_error == "fail":
+            raise DataError(
+                f"{first} (row {row} of its batch)",
+                hint="correct the plugin or the data, or set on_error: {action: dead_letter} on the node",
+                place=Place(self.config.module, path=context.node),
+            )
+        context.emit(RowsRejected(context.workflow, context.node, len(rejected), first))
+        if context.on_error == "dead_letter":
+            yield batch.replace(self._telling.errors_table(batch.rows, rejected), "errors")
+
+
+__all__ = ["WasmConfig", "WasmProcessor"]

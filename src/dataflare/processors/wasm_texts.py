@@ -1,0 +1,154 @@
+"""Rows as the JSON that plugins take and give: lines, or lists by column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflare.errors import DataError
+from dataflare.formats.jsonl.decode import JsonlDecoder
+from dataflare.formats.jsonl.encode import JsonTexts
+from dataflare.processors.python_lines import is_plain
+from dataflare.processors.python_modes import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from dataflare.schema import Schema
+
+COLUMNS, LINES = "json-columns", "json-lines"
+WHOLE_NUMBERS_MAX = 1 << 53
+"""Beyond it not every whole number is one of JavaScript."""
+
+Unfit = dict[int, str]
+"""Why a row does not fit, by its number."""
+
+
+class Texts:
+    """Writes rows and reads what came of them. `scripts`: for JavaScript, whose numbers are all floats; close it."""
+
+    def __init__(self, given: Schema, memory_bytes_max: int, *, scripts: bool) -> None:
+        """`given` are the columns that are written."""
+        self._texts = JsonTexts(memory_bytes_max)
+        self._memory, self._scripts = memory_bytes_max, scripts
+        self._json = [c.name for c in given if c.type == "json"]
+        self._decoders: dict[str, JsonlDecoder] = {}
+
+    def close(self) -> None:
+        """Free what was opened."""
+        self._texts.close()
+
+    def inexact(self, rows: pa.Table) -> Unfit:
+        """Return the rows with a whole number that JavaScript would round."""
+        found: Unfit = {}
+        if not self._scripts:
+            return found
+        import pyarrow.compute as pc
+
+        for field, column in zip(rows.schema, rows.columns, strict=True):
+            if str(field.type) not in ("int64", "uint64"):
+                continue
+            beyond = pc.greater(column, WHOLE_NUMBERS_MAX)
+            if field.type == pa.int64():
+                beyond = pc.or_(beyond, pc.less(column, -WHOLE_NUMBERS_MAX))
+            why = f"column {field.name!r} is a whole number beyond 2^53, which JavaScript would round"
+            if pc.any(beyond).as_py():
+                found |= dict.fromkeys(pc.indices_nonzero(beyond.combine_chunks()).to_pylist(), why)
+        return found
+
+    def written(self, rows: pa.Table, form: str) -> str:
+        """Return rows as text. For scripts decimals are texts, which lose no digit."""
+        if self._scripts:
+            for n, field in enumerate(rows.schema):
+                if pa.types.is_decimal(field.type):
+                    rows = rows.set_column(n, field.name, rows.column(n).cast(pa.string()))
+        if form == COLUMNS:
+            return self._columns(rows)
+        lines = self._texts.lines(rows, self._json).combine_chunks()
+        return b"".join(memoryview(line.as_buffer()) for line in lines).decode().rstrip("\n")
+
+    def read(self, text: str, form: str, schema: Schema, ignored: Collection[str] = ()) -> tuple[pa.Table, Unfit]:
+        """Return rows that a plugin returned, without those that do not fit, and why these do not.
+
+        `ignored` columns may be there. Raises DataError where it is no such text.
+        """
+        import msgspec
+
+        arrow = schema.to_arrow()
+        try:
+            if form == COLUMNS:
+                columns = msgspec.json.decode(text, type=dict[str, list[Any]])
+                return _of_columns(_without(columns, arrow, ignored), arrow)
+            records = msgspec.json.decode(f"[{text.replace(chr(10), ',')}]", type=list[dict[str, Any]])
+            records = [_without(r, arrow, ignored) for r in records] if ignored else records
+        except msgspec.DecodeError as error:
+            raise DataError(f"what the plugin returned is no {form}: {error}") from None
+        if all(map(is_plain, schema)):
+            return _of_records(records, arrow)
+        known = set(arrow.names)
+        others = {n: min(r.keys() - known) for n, r in enumerate(records) if not r.keys() <= known}
+        unfit = {n: f"TypeError: the output has no column {name!r}" for n, name in others.items()}
+        key = repr(schema.to_json())
+        decoder = self._decoders.setdefault(key, JsonlDecoder(schema, self._memory))
+        found = decoder.decode(text.encode() + b"\n")
+        lost = {r.line: r.reason for r in found.rejected}
+        kept = [n for n in range(len(records)) if n not in lost]
+        if unfit:
+            found_rows = found.rows.take([at for at, n in enumerate(kept) if n not in unfit])
+            return found_rows.cast(arrow), lost | unfit
+        return found.rows.cast(arrow), lost
+
+    def _columns(self, rows: pa.Table) -> str:
+        import pyarrow.compute as pc
+
+        parts = []
+        for name, column in zip(rows.column_names, rows.columns, strict=True):
+            kind = column.type
+            plain = pa.types.is_integer(kind) or (pa.types.is_floating(kind) and pc.all(pc.is_finite(column)).as_py())
+            texts = column.cast(pa.string()) if plain else self._texts.values(column)
+            values = pc.fill_null(texts, "null").combine_chunks()
+            whole = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+            listed = pc.binary_join(whole, ",")[0].as_py()
+            parts.append(f"{_quoted(name)}:[{listed}]")
+        return f"{{{','.join(parts)}}}"
+
+
+def _quoted(name: str) -> str:
+    import msgspec
+
+    return msgspec.json.encode(name).decode()
+
+
+def _without(values: dict[str, Any], schema: pa.Schema, ignored: Collection[str]) -> dict[str, Any]:
+    return {n: v for n, v in values.items() if n not in ignored or n in schema.names} if ignored else values
+
+
+def _of_records(records: list[dict[str, Any]], schema: pa.Schema) -> tuple[pa.Table, Unfit]:
+    table, unfit = encode(records, schema)
+    if table is not None:
+        return table, {}
+    table, again = encode([r for n, r in enumerate(records) if n not in unfit], schema)
+    if table is None:
+        raise DataError(f"what the plugin returned does not fit: {next(iter(again.values()))}")
+    return table, unfit
+
+
+def _of_columns(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> tuple[pa.Table, Unfit]:
+    unknown = sorted(columns.keys() - set(schema.names))
+    if unknown:
+        raise DataError(f"the plugin returned {unknown[0]!r}, which is no column of the output")
+    count = max(map(len, columns.values()), default=0)
+    if any(len(values) != count for values in columns.values()):
+        raise DataError("the plugin returned columns of different lengths")
+    lists = [columns.get(name) or [None] * count for name in schema.names]
+    try:
+        arrays = [pa.array(values, field.type) for values, field in zip(lists, schema, strict=True)]
+        if not any(a.null_count and not f.nullable for a, f in zip(arrays, schema, strict=True)):
+            return pa.Table.from_arrays(arrays, schema=schema), {}
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        pass  # looked at row by row
+    return _of_records([dict(zip(schema.names, row, strict=True)) for row in zip(*lists, strict=True)], schema)
+
+
+__all__ = ["COLUMNS", "LINES", "Texts", "Unfit"]
