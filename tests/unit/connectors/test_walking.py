@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def test_the_files_are_those_of_glob_in_order_and_any_tail_of_them(tmp_path_fact
     folder = made(tmp_path_factory.mktemp("walked"), sorted(paths))
     pattern = "/".join(parts)
     found = glob.glob(f"{glob.escape(str(folder))}/{pattern}", recursive=True)  # noqa: PTH207 - the reference
-    expected = sorted({str(Path(p).relative_to(folder)) for p in found if Path(p).is_file()})
+    found = [p for p in found if os.path.isfile(p)]  # noqa: PTH113 - Path drops the "/" with which glob ends a file
+    expected = sorted({str(Path(p).relative_to(folder)) for p in found})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walking, "WINDOW", window)
         assert below(folder, pattern) == expected
