@@ -37,7 +37,7 @@ services: setup ## Install and start the private test servers (stop: python scri
 bench: setup ## Measure the workloads against their bounds and peers (BENCH="W1 W3" chooses)
 	@$(bin)/python -m benchmarks $(BENCH)
 
-soak: setup ## Kill, restart and compare for 25 minutes, then write docs/soak.md (SOAK="--kills 5 ..." for less)
+soak: setup ## Kill, restart and compare for an hour, then write docs/soak.md (SOAK="--kills 5 ..." for less)
 	@$(bin)/python scripts/soak.py $(SOAK)
 
 docs: setup ## Write docs/reference from the descriptions of components and of the workflow file
