@@ -42,6 +42,7 @@ else
     echo "the test servers do not start: tests that need them will be skipped"
 fi
 
+scripts/toolchains.sh
 suite all .venv/bin/python -n 2 tests "$@"
 
 recap=()

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from wasmtime import Store, WasiConfig, WasmtimeError
+from wasmtime import WasmtimeError
 from wasmtime.component import Linker, Record
 
 from dataflare.errors import WorkflowError
-from dataflare.plugin.engine import TICK_SECONDS
-from dataflare.plugin.failures import BadRecordError, FatalError, TransientError, trapped
+from dataflare.plugin.failures import ERRORS, trapped
+from dataflare.plugin.imports import (
+    FALLIBLE,
+    FUNCTIONS,
+    HOST,
+    PACKAGE,
+    Offers,
+    allow,
+    exported,
+    interface_of,
+    limited,
+    refuse_import,
+)
 from dataflare.plugin.values import Function, check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from wasmtime.component import Component
 
@@ -23,15 +33,6 @@ if TYPE_CHECKING:
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
-PACKAGE, MAJOR = "dataflare:plugin", 1
-_FUNCTIONS = {
-    "lifecycle": ("describe", "open", "close", "export-state", "import-state"),
-    "processor": ("process", "process-batch"),
-}
-_FALLIBLE = ("open", "import-state", "process", "process-batch")
-_ERRORS = {"bad-record": BadRecordError, "transient": TransientError, "fatal": FatalError}
-_VERSIONED = re.compile(r"(?P<interface>[^@]+)@(?P<version>(?P<major>\d+)\..*)")
-_INSTANCES, _MEMORIES, _TABLES = 50, 20, 100
 _NANOSECONDS = 1000
 
 
@@ -41,114 +42,73 @@ class ComponentInstance:
     def __init__(self, engine: WasmEngine, component: Component, host: Host, limits: Limits) -> None:
         """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
         check()
-        self._engine, self._limits, self._host, self._denied = engine, limits, host, ""
-        self._store = store = Store(engine.engine)
-        store.set_wasi(WasiConfig())
-        store.set_limits(
-            memory_size=limits.memory_bytes_max,
-            table_elements=limits.table_elements_max,
-            instances=_INSTANCES,
-            tables=_TABLES,
-            memories=_MEMORIES,
-        )
-        self._allow()
+        self._engine, self._limits = engine, limits
+        self._offers = Offers(host)
+        self._store = limited(engine, limits)
         linker = self._linker(engine, component)
         try:
-            instance = linker.instantiate(store, component)
+            instance = linker.instantiate(self._store, component)
         except WasmtimeError as error:
-            raise WorkflowError(f"the plugin cannot be started: {trapped(str(error), self._denied).what}") from None
-        self._functions: dict[str, Function] = {}
-        exported = component.type.exports(engine.engine)
-        for interface, names in _FUNCTIONS.items():
-            full = _found(exported, interface)
-            for name in names:
-                self._functions[name] = Function.of(instance, store, name, full)
+            why = trapped(str(error), self._offers.denied).what
+            raise WorkflowError(f"the plugin cannot be started: {why}") from None
+        there = component.type.exports(engine.engine)
+        self._functions = {
+            name: Function.of(instance, self._store, name, exported(there, interface))
+            for interface, names in FUNCTIONS.items()
+            for name in names
+        }
 
     def call(self, name: str, *given: Any) -> Any:
         """Call a function and return what it returns; raise PluginError as the plugin says, or where it trapped."""
-        self._allow()
-        self._denied = ""
+        allow(self._engine, self._store, self._limits)
+        self._offers.denied = ""
         try:
             found = self._functions[name](*given)
         except WasmtimeError as error:
-            raise trapped(str(error), self._denied) from None
-        if name not in _FALLIBLE:
+            raise trapped(str(error), self._offers.denied) from None
+        if name not in FALLIBLE:
             return found
         good, value = found
         if not good:
             case, what = value
-            raise _ERRORS[case](what)
+            raise ERRORS[case](what)
         return value
-
-    def _allow(self) -> None:
-        """Set how much the next call may take; deadlines count from now on, in ticks."""
-        self._store.set_epoch_deadline(max(1, round(self._limits.seconds_max / TICK_SECONDS)) + 1)
-        if self._limits.fuel_max is not None:
-            self._engine.refuel(self._store, self._limits.fuel_max)
-
-    # ---- what it imports ----------------------------------------------------------------------------------------
 
     def _linker(self, engine: WasmEngine, component: Component) -> Linker:
         linker = Linker(engine.engine)
         linker.allow_shadowing = True
         linker.add_wasip2()
-        offers = self._offers()
+        offers = self._interfaces()
         for name in component.type.imports(engine.engine):
-            found = _VERSIONED.fullmatch(name)
-            interface = found["interface"] if found else name
+            interface = interface_of(name)
             functions = offers.get(interface)
             if functions is not None:
                 with ExitStack() as stack:
                     root = stack.enter_context(linker.root())
                     into = stack.enter_context(root.add_instance(name))
                     for word, function in functions.items():
-                        into.add_func(word, self._guarded(function))
+                        into.add_func(word, self._offers.guarded(_without_store(function)))
             elif not interface.startswith("wasi:") and interface != f"{PACKAGE}/types":
-                raise WorkflowError(
-                    f"the plugin imports {name}, which no host of this version has",
-                    hint=f"plugins may import {PACKAGE}/host@{MAJOR}.x and wasi:*",
-                )
+                raise refuse_import(name)
         return linker
 
-    def _offers(self) -> dict[str, dict[str, Callable[..., Any]]]:
+    def _interfaces(self) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
         """Return the functions by interface that are this host's own; time stands still in an epoch."""
-        host = self._host
-        own: dict[str, Callable[..., Any]] = {
-            "log": host.log,
-            "metric": host.metric,
-            "now": host.now,
-            "get-state": host.get_state,
-            "set-state": host.set_state,
-        }
-        wait: dict[str, Callable[..., Any]] = {
-            "subscribe-instant": self._refuse_to_wait,
-            "subscribe-duration": self._refuse_to_wait,
-        }
-        monotonic: dict[str, Callable[..., Any]] = {
-            "now": lambda: host.now() * _NANOSECONDS,
-            "resolution": lambda: _NANOSECONDS,
-        }
-        wall: dict[str, Callable[..., Any]] = {"now": lambda: _moment(host.now()), "resolution": lambda: _moment(1)}
+        now, wait = self._offers.host.now, self._offers.refuse_to_wait
         return {
-            f"{PACKAGE}/host": own,
-            "wasi:clocks/monotonic-clock": {**monotonic, **wait},
-            "wasi:clocks/wall-clock": wall,
+            HOST: self._offers.functions,
+            "wasi:clocks/monotonic-clock": {
+                "now": lambda: now() * _NANOSECONDS,
+                "resolution": lambda: _NANOSECONDS,
+                "subscribe-instant": wait,
+                "subscribe-duration": wait,
+            },
+            "wasi:clocks/wall-clock": {"now": lambda: _moment(now()), "resolution": lambda: _moment(1)},
         }
 
-    def _refuse_to_wait(self, *_: Any) -> None:
-        raise WaitingError("a plugin may not wait: a waiting call cannot be stopped")
 
-    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Keep what a host function raises here: wasmtime has one place for it for all threads."""
-
-        def called(_: Any, *given: Any) -> Any:
-            try:
-                return function(*given)
-            except Exception as error:  # noqa: BLE001 - told by the call that it ends
-                self._denied = str(error)
-                raise WasmtimeError("refused") from None
-
-        return called
+def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda _, *given: function(*given)
 
 
 def _moment(microseconds: int) -> Record:
@@ -159,24 +119,4 @@ def _moment(microseconds: int) -> Record:
     return moment
 
 
-class WaitingError(Exception):
-    """A plugin wants to wait."""
-
-
-def _found(exported: Any, interface: str) -> str:
-    """Return the full name of an exported interface of this major version."""
-    versions = []
-    for name in exported:
-        found = _VERSIONED.fullmatch(name)
-        if found and found["interface"] == f"{PACKAGE}/{interface}":
-            if int(found["major"]) == MAJOR:
-                return str(name)
-            versions.append(found["version"])
-    if versions:
-        raise WorkflowError(f"the plugin speaks version {versions[0]} of {PACKAGE}; this host speaks {MAJOR}.x")
-    raise WorkflowError(
-        f"the component exports no {PACKAGE}/{interface}", hint="build it for the world `plugin` of dataflare.wit"
-    )
-
-
-__all__ = ["MAJOR", "PACKAGE", "ComponentInstance"]
+__all__ = ["ComponentInstance"]

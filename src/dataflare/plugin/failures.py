@@ -41,6 +41,14 @@ class TrappedError(PluginError):
     """The instance was stopped in the middle of a call: it is dead, and a new one takes its place."""
 
 
+ERRORS: dict[str, type[PluginError]] = {
+    "bad-record": BadRecordError,
+    "transient": TransientError,
+    "fatal": FatalError,
+}
+"""By the cases of `plugin-error`, in their order."""
+
+
 def trapped(text: str, denied: str = "") -> TrappedError:
     """Make an error of what wasmtime says; `denied` is what a host function refused in that call."""
     if denied:
@@ -52,4 +60,4 @@ def trapped(text: str, denied: str = "") -> TrappedError:
     return TrappedError(lines[-1].split(": ", 1)[-1] if lines else "it ended")
 
 
-__all__ = ["BadRecordError", "FatalError", "PluginError", "TransientError", "TrappedError", "trapped"]
+__all__ = ["ERRORS", "BadRecordError", "FatalError", "PluginError", "TransientError", "TrappedError", "trapped"]

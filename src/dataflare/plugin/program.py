@@ -13,11 +13,14 @@ from wasmtime.component import Component
 
 from dataflare.errors import Place, UnavailableError, WorkflowError
 from dataflare.plugin.component import ComponentInstance
+from dataflare.plugin.core import CoreInstance
 from dataflare.plugin.failures import FatalError, PluginError
 from dataflare.plugin.loader import transformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from wasmtime import Module
 
     from dataflare.plugin.engine import WasmEngine
     from dataflare.plugin.host import Host
@@ -75,12 +78,12 @@ class Program:
 
     file: str
     engine: WasmEngine
-    component: Component
+    compiled: Component | Module
     code: str | None = None
 
     @classmethod
     def load(cls, path: Path, engine: WasmEngine, shown: str = "") -> Program:
-        """Read a file: a script in JavaScript or TypeScript, or a component.
+        """Read a file: a script in JavaScript or TypeScript, a component, or a core module.
 
         Raises UnavailableError where it cannot be read, WorkflowError, with the place, where it is not what it should
         be.
@@ -89,10 +92,7 @@ class Program:
         script = path.suffix.lower() in SCRIPTS
         data = _read(path, shown, SOURCE_BYTES_MAX if script else CODE_BYTES_MAX)
         if not script:
-            compiled = engine.compiled(data)
-            if not isinstance(compiled, Component):
-                raise WorkflowError("this is a core module, no component", place=Place(shown))
-            return cls(shown, engine, compiled)
+            return cls(shown, engine, engine.compiled(data))
         try:
             source = data.decode()
         except UnicodeDecodeError as error:
@@ -110,7 +110,7 @@ class Program:
 
     def opened(self, settings: Settings, host: Host, limits: Limits) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
-        instance = ComponentInstance(self.engine, self.component, host, limits)
+        instance = self._instance(host, limits)
         config = dict(settings.values)
         if self.code is not None:
             config = {"code": self.code, "settings": config, "output": settings.output}
@@ -119,6 +119,11 @@ class Program:
         except PluginError as error:
             raise _placed(error, self.file) from None
         return instance
+
+    def _instance(self, host: Host, limits: Limits) -> Instance:
+        if isinstance(self.compiled, Component):
+            return ComponentInstance(self.engine, self.compiled, host, limits)
+        return CoreInstance(self.engine, self.compiled, host, limits)
 
     def described(self, settings: Settings, host: Host, limits: Limits) -> Described:
         """Return what the plugin says of itself with these settings."""

@@ -1,0 +1,250 @@
+"""An instance of a core module: the functions of the interface, called through the module's own memory.
+
+Values lie there as the canonical ABI of the component model has them, so the same module can be made a component of.
+Texts are copied once each way.
+
+Source: https://github.com/WebAssembly/component-model/blob/main/design/mvp/CanonicalABI.md
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from wasmtime import Func, FuncType, Linker, Memory, Trap, ValType, WasmtimeError, _bindings, _ffi
+
+from dataflare.errors import WorkflowError
+from dataflare.plugin.failures import ERRORS, TrappedError, trapped
+from dataflare.plugin.host import LEVELS
+from dataflare.plugin.imports import (
+    FALLIBLE,
+    FUNCTIONS,
+    HOST,
+    Offers,
+    allow,
+    exported,
+    interface_of,
+    limited,
+    refuse_import,
+)
+from dataflare.plugin.layouts import FORMATS, Reader, batch_result, described, outcome, result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wasmtime import Module
+
+    from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.host import Host
+    from dataflare.plugin.limits import Limits
+
+_ARGUMENTS_MAX = 8
+_WORD, _NANOSECONDS = 0xFFFFFFFF, 1000
+_WASI = "wasi_snapshot_preview1"
+_I32, _I64, _F64 = ValType.i32, ValType.i64, ValType.f64
+_SIGNATURES: Mapping[str, tuple[tuple[Callable[[], ValType], ...], tuple[Callable[[], ValType], ...]]] = {
+    "log": ((_I32, _I32, _I32), ()),
+    "metric": ((_I32, _I32, _F64), ()),
+    "now": ((), (_I64,)),
+    "get-state": ((_I32, _I32, _I32), ()),
+    "set-state": ((_I32,) * 5, ()),
+    "poll_oneoff": ((_I32,) * 4, (_I32,)),
+    "clock_time_get": ((_I32, _I64, _I32), (_I32,)),
+}
+_RESULTS: Mapping[str, Callable[[Reader, int], Any]] = {
+    "describe": described,
+    "open": partial(result, good=None),
+    "import-state": partial(result, good=None),
+    "export-state": Reader.text,
+    "process": partial(result, good=outcome),
+    "process-batch": partial(result, good=batch_result),
+}
+
+
+class CoreInstance:
+    """One instance, for one thread at a time."""
+
+    def __init__(self, engine: WasmEngine, module: Module, host: Host, limits: Limits) -> None:
+        """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
+        self._engine, self._limits = engine, limits
+        self._offers = Offers(host)
+        self._store = limited(engine, limits)
+        self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()
+        self._memory: Memory | None = None
+        linker = self._linker(engine, module)
+        try:
+            found = linker.instantiate(self._store, module).exports(self._store)
+        except (WasmtimeError, Trap) as error:
+            why = trapped(str(error), self._offers.denied).what
+            raise WorkflowError(f"the plugin cannot be started: {why}") from None
+        exports = {e.name: found[e.name] for e in module.exports}
+        memory = exports.get("memory")
+        if not isinstance(memory, Memory):
+            raise WorkflowError("the module exports no memory", hint="link it with what its SDK says")
+        self._memory = memory
+        self._realloc = self._found(exports, "cabi_realloc")
+        interfaces = {name: exported((n.partition("#")[0] for n in exports), name) for name in FUNCTIONS}
+        names = {f: f"{interfaces[i]}#{f}" for i, functions in FUNCTIONS.items() for f in functions}
+        self._functions = {name: self._found(exports, full) for name, full in names.items()}
+        after = {name: f"cabi_post_{full}" for name, full in names.items()}
+        self._after = {name: self._found(exports, full) for name, full in after.items() if full in exports}
+        if "_initialize" in exports:
+            self._raw(self._found(exports, "_initialize"))
+
+    def call(self, name: str, *given: Any) -> Any:
+        """Call a function and return what it returns; raise PluginError as the plugin says, or where it trapped."""
+        allow(self._engine, self._store, self._limits)
+        self._offers.denied = ""
+        at = self._raw(self._functions[name], *self._lowered(name, given))
+        if name not in _RESULTS:
+            return None
+        found = _RESULTS[name](self._reader(), at)
+        if name in self._after:
+            self._raw(self._after[name], at)
+        if name not in FALLIBLE:
+            return found
+        good, value = found
+        if not good:
+            case, what = value
+            raise ERRORS[case](what)
+        return value
+
+    # ---- calling ------------------------------------------------------------------------------------------------
+
+    def _lowered(self, name: str, given: tuple[Any, ...]) -> list[int]:
+        """Return the arguments as numbers; texts are put into the module's memory."""
+        if name == "process-batch":
+            ((form, rows, data),) = given
+            return [FORMATS.index(form), rows, *self._put(data)]
+        return [number for text in given for number in self._put(text)]
+
+    def _put(self, text: str) -> tuple[int, int]:
+        data = text.encode()
+        at = self._raw(self._realloc, 0, 0, 1, len(data))
+        memory = self._bytes()
+        if at + len(data) > len(memory):
+            raise TrappedError("it gave memory that it does not have")
+        memory[at : at + len(data)] = data
+        return at, len(data)
+
+    def _raw(self, function: Func, *given: int) -> int:
+        """Call a function whose arguments and result are whole numbers; the result is 0 where there is none."""
+        cells = (_ffi.wasmtime_val_raw_t * _ARGUMENTS_MAX)()  # a host function may call in the middle of a call
+        for number, value in enumerate(given):
+            cells[number].i64 = value
+        error = _bindings._wasmtime_func_call_unchecked(  # noqa: SLF001
+            self._store._context(),  # noqa: SLF001
+            ctypes.byref(function._func),  # noqa: SLF001
+            cells,
+            _ARGUMENTS_MAX,
+            ctypes.byref(self._trap),
+        )
+        if error:
+            raise trapped(str(WasmtimeError._from_ptr(error)), self._offers.denied)  # noqa: SLF001
+        if self._trap:
+            trap, self._trap = self._trap, ctypes.POINTER(_ffi.wasm_trap_t)()
+            raise trapped(str(Trap._from_ptr(trap)), self._offers.denied)  # noqa: SLF001
+        if self._offers.denied:
+            raise TrappedError(self._offers.denied)
+        return int(cells[0].i32) & _WORD
+
+    def _bytes(self) -> memoryview:
+        memory, store = self._memory, self._store
+        assert memory is not None
+        size = memory.data_len(store)
+        if not size:
+            return memoryview(b"")
+        start = ctypes.addressof(memory.data_ptr(store).contents)
+        return memoryview((ctypes.c_ubyte * size).from_address(start)).cast("B")
+
+    def _reader(self) -> Reader:
+        return Reader(self._bytes())
+
+    @staticmethod
+    def _found(exports: Mapping[str, Any], name: str) -> Func:
+        function = exports.get(name)
+        if not isinstance(function, Func):
+            raise WorkflowError(f"the module exports no function {name}", hint="link it with what its SDK says")
+        return function
+
+    # ---- what it imports ----------------------------------------------------------------------------------------
+
+    def _linker(self, engine: WasmEngine, module: Module) -> Linker:
+        linker = Linker(engine.engine)
+        linker.allow_shadowing = True
+        linker.define_wasi()
+        still: dict[str, Callable[..., Any]] = {
+            "poll_oneoff": self._offers.refuse_to_wait,
+            "clock_time_get": self._clock,
+        }
+        own = {HOST: self._host_functions(), _WASI: still}
+        for wanted in module.imports:
+            name = wanted.name or ""
+            functions = own.get(interface_of(wanted.module), {})
+            if name in functions:
+                given, returned = _SIGNATURES[name]
+                kind = FuncType([make() for make in given], [make() for make in returned])
+                linker.define_func(wanted.module, name, kind, self._stopping(functions[name], len(returned)))
+            elif wanted.module != _WASI:
+                raise refuse_import(f"{wanted.module} {name}".strip())
+        return linker
+
+    def _stopping(self, function: Callable[..., Any], results: int) -> Callable[..., Any]:
+        """Return what stops the call where a function fails.
+
+        An exception would be kept in a place that all threads share. With no time left the module is stopped as soon as
+        it calls a function or repeats anything; what it does until then has no effect either.
+        """
+
+        def called(*given: Any) -> Any:
+            try:
+                found = function(*given)
+            except Exception as error:  # noqa: BLE001 - told by the call that it ends
+                self._offers.denied = self._offers.denied or str(error)
+                self._store.set_epoch_deadline(0)
+                found = 0
+            return found if results else None
+
+        return called
+
+    def _host_functions(self) -> dict[str, Callable[..., Any]]:
+        host = self._offers.host
+        return {
+            "log": lambda level, at, size: host.log(LEVELS[min(level & _WORD, 3)], self._text(at, size)),
+            "metric": lambda at, size, value: host.metric(self._text(at, size), value),
+            "now": host.now,
+            "get-state": self._get_state,
+            "set-state": self._set_state,
+        }
+
+    def _text(self, at: int, size: int) -> str:
+        at, size = at & _WORD, size & _WORD
+        memory = self._bytes()
+        if at + size > len(memory):
+            raise TrappedError("it says that a text lies beyond its memory")
+        return str(memory[at : at + size], "utf-8")
+
+    def _get_state(self, at: int, size: int, into: int) -> None:
+        found = self._offers.host.get_state(self._text(at, size))
+        place = self._put(found) if found is not None else (0, 0)
+        self._write(into & _WORD, (int(found is not None), *place))
+
+    def _set_state(self, at: int, size: int, some: int, value_at: int, value_size: int) -> None:
+        value = self._text(value_at, value_size) if some else None
+        self._offers.host.set_state(self._text(at, size), value)
+
+    def _clock(self, clock: int, precision: int, into: int) -> int:
+        del clock, precision
+        moment = self._offers.host.now() * _NANOSECONDS
+        self._write(into & _WORD, (moment & _WORD, moment >> 32))
+        return 0
+
+    def _write(self, at: int, words: tuple[int, ...]) -> None:
+        memory, data = self._bytes(), b"".join(word.to_bytes(4, "little") for word in words)
+        if at + len(data) > len(memory):
+            raise TrappedError("it wants a value beyond its memory")
+        memory[at : at + len(data)] = data
+
+
+__all__ = ["CoreInstance"]

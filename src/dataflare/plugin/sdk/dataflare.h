@@ -1,0 +1,401 @@
+/* The SDK for plugins in C: this file is all of it.
+
+   A plugin includes it once, tells what it is by `df_plugin`, and has a function `df_process`:
+
+     #include "dataflare.h"
+
+     const df_info df_plugin = {.name = "upper", .version = "1.0.0"};
+
+     df_verdict df_process(df_text record, df_out *out) {
+       df_put(out, record);
+       return DF_KEEP;
+     }
+
+   Records are JSON objects in one line. `df_open`, `df_close`, `df_export_state` and `df_import_state` may be there, too.
+   Build: clang --target=wasm32-wasi -O3 -mexec-model=reactor -Wl,--strip-all plugin.c -o plugin.wasm
+
+   Behind it are the functions of dataflare.wit in the canonical ABI of the component model. */
+#ifndef DATAFLARE_H
+#define DATAFLARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes in UTF-8, not ended by a zero. */
+typedef struct {
+  const char *data;
+  uint32_t size;
+} df_text;
+
+typedef enum { DF_KEEP, DF_DROP, DF_BAD, DF_TRANSIENT, DF_FATAL } df_verdict;
+typedef enum { DF_DEBUG, DF_INFO, DF_WARN, DF_ERROR } df_level;
+
+/* A column with its type as in workflow files. */
+typedef struct {
+  const char *name, *kind;
+} df_column;
+
+/* An output; the one without a name is the default one. No columns: those that came in. `adds`: they come beside those. */
+typedef struct {
+  const char *name;
+  const df_column *columns;
+  uint32_t count;
+  bool adds;
+} df_output;
+
+typedef struct {
+  const char *name, *version;
+  const char *settings_schema;      /* JSON Schema; none: any settings */
+  const char *const *input;         /* the columns that it is given; none: all */
+  uint32_t input_count;
+  const df_output *outputs;
+  uint32_t output_count;
+  bool stateful;
+} df_info;
+
+/* What the author writes. */
+typedef struct df_out df_out;
+extern const df_info df_plugin;
+df_verdict df_process(df_text record, df_out *out);
+__attribute__((weak)) df_verdict df_open(df_text settings, df_out *why);
+__attribute__((weak)) void df_close(void);
+__attribute__((weak)) void df_export_state(df_out *into);
+__attribute__((weak)) df_verdict df_import_state(df_text state, df_out *why);
+
+/* What is written: records of an output, or the words of an error. */
+struct df_out {
+  char *data;
+  uint32_t size, room;
+  uint32_t *ends, *sources, *places; /* of each record: its end, the row it came of, its output */
+  uint32_t count, count_room, begin, source;
+};
+
+static inline df_text df_lit(const char *text) { return (df_text){text, text ? (uint32_t)strlen(text) : 0}; }
+
+static inline void *df_grown(void *old, uint32_t size) {
+  void *found = realloc(old, size);
+  if (!found) __builtin_trap();
+  return found;
+}
+
+static inline void df_put(df_out *out, df_text text) {
+  if (text.size > out->room - out->size) {
+    out->room = (out->size + text.size) * 2 + 64;
+    out->data = df_grown(out->data, out->room);
+  }
+  memcpy(out->data + out->size, text.data, text.size);
+  out->size += text.size;
+}
+
+static inline void df_put_number(df_out *out, double value) {
+  char text[32];
+  df_put(out, (df_text){text, (uint32_t)snprintf(text, sizeof text, "%.17g", value)});
+}
+
+/* Ends a record, which goes to an output by its place in `df_plugin.outputs`; DF_DEFAULT: to the default one. */
+#define DF_DEFAULT UINT32_MAX
+static inline void df_emit(df_out *out, uint32_t output) {
+  if (out->count == out->count_room) {
+    out->count_room = out->count_room * 2 + 64;
+    out->ends = df_grown(out->ends, out->count_room * 4);
+    out->sources = df_grown(out->sources, out->count_room * 4);
+    out->places = df_grown(out->places, out->count_room * 4);
+  }
+  df_put(out, (df_text){"\n", 1});
+  out->ends[out->count] = out->size;
+  out->sources[out->count] = out->source;
+  out->places[out->count++] = output;
+  out->begin = out->size;
+}
+
+/* Finds the value of a field of a record, as it is written there; false where it has none. Fields inside of others are
+   passed over. */
+static inline bool df_find(df_text record, const char *name, df_text *value) {
+  const char *at = record.data, *end = at + record.size;
+  uint32_t size = (uint32_t)strlen(name), depth = 0;
+  while (at < end) {
+    if (*at == '"') {
+      const char *begin = ++at;
+      while (at < end && *at != '"') at += *at == '\\' ? 2 : 1;
+      if (at >= end) return false;
+      bool same = depth == 1 && (uint32_t)(at - begin) == size && !memcmp(begin, name, size);
+      for (at++; at < end && (*at == ' ' || *at == '\t'); at++) {}
+      if (at >= end || *at != ':' || !same) continue;
+      for (at++; at < end && (*at == ' ' || *at == '\t'); at++) {}
+      begin = at;
+      for (uint32_t inside = 0; at < end; at++) {
+        if (*at == '"') {
+          for (at++; at < end && *at != '"'; at++) at += *at == '\\';
+        } else if (*at == '{' || *at == '[') {
+          inside++;
+        } else if ((*at == '}' || *at == ']' || *at == ',') && !inside) {
+          break;
+        } else if (*at == '}' || *at == ']') {
+          inside--;
+        }
+      }
+      while (at > begin && (at[-1] == ' ' || at[-1] == '\t')) at--;
+      *value = (df_text){begin, (uint32_t)(at - begin)};
+      return true;
+    }
+    depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+    at++;
+  }
+  return false;
+}
+
+/* Reads a number; false where a value is none. */
+static inline bool df_number(df_text value, double *number) {
+  char text[64], *end;
+  if (!value.size || value.size >= sizeof text || value.data[0] == '"') return false;
+  memcpy(text, value.data, value.size);
+  text[value.size] = 0;
+  *number = strtod(text, &end);
+  return end == text + value.size;
+}
+
+/* What the host offers. */
+#define DF_HOST(name) __attribute__((import_module("dataflare:plugin/host@1.0.0"), import_name(name)))
+DF_HOST("log") void df_host_log(uint32_t level, const char *data, uint32_t size);
+DF_HOST("metric") void df_host_metric(const char *data, uint32_t size, double value);
+DF_HOST("now") uint64_t df_now(void);
+DF_HOST("get-state") void df_host_get_state(const char *key, uint32_t size, uint32_t *found);
+DF_HOST("set-state")
+void df_host_set_state(const char *key, uint32_t size, uint32_t some, const char *value, uint32_t value_size);
+
+static inline void df_log(df_level level, df_text message) { df_host_log(level, message.data, message.size); }
+static inline void df_metric(const char *name, double value) { df_host_metric(name, (uint32_t)strlen(name), value); }
+
+/* Gives the state of a key, a JSON list of the values of the node's key; free(value->data) when it is read. */
+static inline bool df_get_state(df_text key, df_text *value) {
+  uint32_t found[3];
+  df_host_get_state(key.data, key.size, found);
+  *value = (df_text){(const char *)(uintptr_t)found[1], found[2]};
+  return found[0];
+}
+
+/* Keeps the state of a key; none: forgets it. */
+static inline void df_set_state(df_text key, const df_text *value) {
+  df_host_set_state(key.data, key.size, value != NULL, value ? value->data : "", value ? value->size : 0);
+}
+
+/* ---- what the host calls ------------------------------------------------------------------------------------------- */
+
+#define DF_EXPORT(name) __attribute__((export_name(name)))
+#define DF_LIFECYCLE "dataflare:plugin/lifecycle@1.0.0#"
+#define DF_PROCESSOR "dataflare:plugin/processor@1.0.0#"
+
+DF_EXPORT("cabi_realloc") void *cabi_realloc(void *old, uint32_t old_size, uint32_t align, uint32_t size) {
+  (void)old_size, (void)align;
+  return df_grown(old, size ? size : 1);
+}
+
+typedef struct {
+  uint32_t data, size;
+} df_pair;
+
+static inline df_pair df_paired(df_text text) { return (df_pair){(uint32_t)(uintptr_t)text.data, text.size}; }
+
+typedef struct {
+  df_pair name;
+  uint32_t some;
+  df_pair columns;
+  uint32_t adds;
+} df_told_output;
+
+DF_EXPORT(DF_LIFECYCLE "describe") void *df_exported_describe(void) {
+  static struct {
+    df_pair name, version, schema;
+    uint32_t stateful, some;
+    df_pair input;
+    uint32_t format; /* JSON in lines */
+    df_pair outputs;
+  } told;
+  _Static_assert(sizeof told == 52, "the layout of plugin-info");
+  const df_info *info = &df_plugin;
+  df_pair *input = df_grown(NULL, info->input_count * sizeof(df_pair) + 1);
+  for (uint32_t n = 0; n < info->input_count; n++) input[n] = df_paired(df_lit(info->input[n]));
+  df_told_output *outputs = df_grown(NULL, info->output_count * sizeof(df_told_output) + 1);
+  for (uint32_t n = 0; n < info->output_count; n++) {
+    const df_output *one = &info->outputs[n];
+    df_pair *columns = df_grown(NULL, one->count * 2 * sizeof(df_pair) + 1);
+    for (uint32_t c = 0; c < one->count; c++) {
+      columns[2 * c] = df_paired(df_lit(one->columns[c].name));
+      columns[2 * c + 1] = df_paired(df_lit(one->columns[c].kind));
+    }
+    outputs[n] = (df_told_output){df_paired(df_lit(one->name)), one->columns != NULL,
+                                  {(uint32_t)(uintptr_t)columns, one->count}, one->adds};
+  }
+  told.name = df_paired(df_lit(info->name));
+  told.version = df_paired(df_lit(info->version));
+  told.schema = df_paired(df_lit(info->settings_schema ? info->settings_schema : "{}"));
+  told.stateful = info->stateful;
+  told.some = info->input != NULL;
+  told.input = (df_pair){(uint32_t)(uintptr_t)input, info->input_count};
+  told.outputs = (df_pair){(uint32_t)(uintptr_t)outputs, info->output_count};
+  return &told;
+}
+
+/* A result that is good, or the words of an error. */
+typedef struct {
+  uint32_t bad, kind;
+  df_pair what;
+} df_told_result;
+
+static inline void *df_answer(df_told_result *told, df_verdict verdict, df_out *why) {
+  *told = (df_told_result){verdict >= DF_BAD, verdict >= DF_BAD ? verdict - DF_BAD : 0,
+                           {(uint32_t)(uintptr_t)why->data, why->size}};
+  return told;
+}
+
+static df_out df_written;
+static df_told_result df_told;
+
+static inline void df_begin(void) { df_written.size = df_written.count = df_written.begin = df_written.source = 0; }
+
+DF_EXPORT(DF_LIFECYCLE "open") void *df_exported_open(char *data, uint32_t size) {
+  df_begin();
+  df_verdict verdict = df_open ? df_open((df_text){data, size}, &df_written) : DF_KEEP;
+  free(data);
+  return df_answer(&df_told, verdict == DF_BAD ? DF_FATAL : verdict, &df_written);
+}
+
+DF_EXPORT(DF_LIFECYCLE "close") void df_exported_close(void) {
+  if (df_close) df_close();
+}
+
+DF_EXPORT(DF_LIFECYCLE "export-state") void *df_exported_export_state(void) {
+  static df_pair told;
+  df_begin();
+  if (df_export_state) df_export_state(&df_written);
+  if (!df_written.size) df_put(&df_written, df_lit("null"));
+  told = (df_pair){(uint32_t)(uintptr_t)df_written.data, df_written.size};
+  return &told;
+}
+
+DF_EXPORT(DF_LIFECYCLE "import-state") void *df_exported_import_state(char *data, uint32_t size) {
+  df_begin();
+  df_verdict verdict = df_import_state ? df_import_state((df_text){data, size}, &df_written) : DF_KEEP;
+  free(data);
+  return df_answer(&df_told, verdict == DF_BAD ? DF_FATAL : verdict, &df_written);
+}
+
+static inline df_pair df_output_name(uint32_t place) {
+  return df_paired(df_lit(place == DF_DEFAULT ? "" : df_plugin.outputs[place].name));
+}
+
+DF_EXPORT(DF_PROCESSOR "process") void *df_exported_process(char *data, uint32_t size) {
+  enum { KEEP, DROP, MANY, ROUTE };
+  static df_told_result told;
+  static df_pair *routed;
+  df_begin();
+  df_verdict verdict = df_process((df_text){data, size}, &df_written);
+  free(data);
+  if (verdict >= DF_BAD) return df_answer(&df_told, verdict, &df_written);
+  if (verdict == DF_KEEP && df_written.size > df_written.begin) df_emit(&df_written, DF_DEFAULT);
+  routed = df_grown(routed, df_written.count * 2 * sizeof(df_pair) + 1);
+  for (uint32_t n = 0, begin = 0; n < df_written.count; begin = df_written.ends[n++]) {
+    routed[2 * n] = df_output_name(df_written.places[n]);
+    routed[2 * n + 1] = (df_pair){(uint32_t)(uintptr_t)df_written.data + begin, df_written.ends[n] - begin - 1};
+  }
+  bool one = df_written.count == 1 && df_written.places[0] == DF_DEFAULT;
+  told = (df_told_result){0, one ? KEEP : df_written.count ? ROUTE : DROP,
+                          one ? routed[1] : (df_pair){(uint32_t)(uintptr_t)routed, df_written.count}};
+  return &told;
+}
+
+typedef struct {
+  df_pair output;
+  uint32_t rows;
+  df_pair data;
+  uint32_t some;
+  df_pair sources;
+} df_told_part;
+
+typedef struct {
+  uint32_t row;
+  df_pair message;
+} df_told_row;
+
+/* The records of all outputs lie one behind the other; those of each are gathered. */
+static df_told_part *df_parts(void) {
+  static df_told_part *parts;
+  static df_out *gathered;
+  uint32_t count = df_plugin.output_count + 1;
+  if (!parts) {
+    parts = df_grown(NULL, count * sizeof *parts);
+    gathered = df_grown(NULL, count * sizeof *gathered);
+    memset(gathered, 0, count * sizeof *gathered);
+  }
+  for (uint32_t p = 0; p < count; p++) gathered[p].size = gathered[p].count = 0;
+  for (uint32_t n = 0, begin = 0; n < df_written.count; begin = df_written.ends[n++]) {
+    uint32_t place = df_written.places[n] == DF_DEFAULT ? 0 : df_written.places[n] + 1;
+    df_out *one = &gathered[place];
+    one->source = df_written.sources[n];
+    df_put(one, (df_text){df_written.data + begin, df_written.ends[n] - begin - 1});
+    df_emit(one, place);
+  }
+  for (uint32_t p = 0; p < count; p++) {
+    df_out *one = &gathered[p];
+    parts[p] = (df_told_part){df_output_name(p ? p - 1 : DF_DEFAULT), one->count,
+                              {(uint32_t)(uintptr_t)one->data, one->size ? one->size - 1 : 0}, 1,
+                              {(uint32_t)(uintptr_t)one->sources, one->count}};
+  }
+  return parts;
+}
+
+DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format, uint32_t rows, char *data, uint32_t size) {
+  static struct {
+    uint32_t bad;
+    df_pair parts, errors;
+  } told;
+  static df_told_row *errors;
+  static df_out words;
+  static df_told_part whole;
+  (void)format;
+  df_begin();
+  words.size = 0;
+  errors = df_grown(errors, rows * sizeof *errors + 1);
+  uint32_t bad = 0, row = 0;
+  bool same = true; /* each record came of the row with the same number, and all are of the default output */
+  for (const char *at = data, *end = data + size; at < end; row++) {
+    const char *next = memchr(at, '\n', (size_t)(end - at));
+    if (!next) next = end;
+    uint32_t before = df_written.count, begin = df_written.size;
+    df_written.source = row;
+    df_verdict verdict = df_process((df_text){at, (uint32_t)(next - at)}, &df_written);
+    if (verdict > DF_BAD) {
+      memmove(df_written.data, df_written.data + df_written.begin, df_written.size - df_written.begin);
+      df_written.size -= df_written.begin;
+      free(data);
+      return df_answer(&df_told, verdict, &df_written);
+    }
+    if (verdict == DF_BAD && row < rows) {
+      errors[bad++] = (df_told_row){row, {words.size, df_written.size - df_written.begin}};
+      df_put(&words, (df_text){df_written.data + df_written.begin, df_written.size - df_written.begin});
+    }
+    if (verdict == DF_KEEP) {
+      if (df_written.size > df_written.begin) df_emit(&df_written, DF_DEFAULT);
+    } else {
+      df_written.count = before, df_written.size = df_written.begin = begin;
+    }
+    same = same && df_written.count == row + 1 && df_written.places[row] == DF_DEFAULT;
+    at = next + 1;
+  }
+  free(data);
+  for (uint32_t n = 0; n < bad; n++) errors[n].message.data += (uint32_t)(uintptr_t)words.data;
+  told.bad = 0;
+  told.errors = (df_pair){(uint32_t)(uintptr_t)errors, bad};
+  if (same) {
+    whole = (df_told_part){{0, 0}, row, {(uint32_t)(uintptr_t)df_written.data, df_written.size ? df_written.size - 1 : 0}, 0, {0, 0}};
+    told.parts = (df_pair){(uint32_t)(uintptr_t)&whole, 1};
+  } else {
+    told.parts = (df_pair){(uint32_t)(uintptr_t)df_parts(), df_plugin.output_count + 1};
+  }
+  return &told;
+}
+
+#endif
