@@ -77,6 +77,9 @@ class ControlServer:
         try:
             line = await reader.readline()
             answer = await self._answer(line)
+        except asyncio.CancelledError:  # the run ends; asyncio of 3.11 would tell it as an error
+            writer.close()
+            return
         except DataFlareError as error:
             answer = {"error": error.as_finding().as_json()}
         except ValueError as error:

@@ -39,8 +39,8 @@ class WasmConfig(Config):
     """A file, and what its code is told and allowed."""
 
     module: str = Field(
-        description="A file in JavaScript (.js) or TypeScript (.ts), or a component (.wasm); relative \
-to the workflow file."
+        description="A file in JavaScript (.js) or TypeScript (.ts), or a module or component (.wasm); "
+        "relative to the workflow file."
     )
     settings: dict[str, Any] = Field({}, description="What the plugin is opened with.")
     columns: tuple[str, ...] | None = Field(

@@ -6,7 +6,7 @@ import signal
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from dataflare.component import Config, Registry, SourceConnector, Split, Stream
 from dataflare.component.destination import DestinationConnector, Epoch, Handle
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.executor.contract import Outcome, RunContext
-from dataflare.executor.control import request
+from dataflare.executor.control import ControlServer, request
 from dataflare.executor.local import LocalExecutor
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.plan import Edge, Guarantee, Level, Mechanism, Node, NodeKind, Output, Plan, Settings
@@ -178,3 +178,16 @@ async def test_what_is_no_verb_is_refused_with_the_verbs(tmp_path: Path, store: 
 def test_nothing_listens_where_nothing_runs(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="no running workflow"):
         request(tmp_path / "none.sock", "status")
+
+
+def test_who_is_connected_and_says_nothing_is_no_error_of_a_run_that_ends(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def ends() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+        async with ControlServer(tmp_path / "control", "w", cast("Any", None)):
+            await asyncio.open_unix_connection(str(tmp_path / "control"))
+            await asyncio.sleep(0.05)
+
+    asyncio.run(ends())
+    assert told == []
