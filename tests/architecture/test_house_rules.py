@@ -40,7 +40,7 @@ MAY_CATCH_ALL = {
     "monitoring/observers.py",
     "operate/starter.py",  # where the failure of a run becomes its record
     "operate/upkeep.py",  # what becomes of one workflow must not touch the others
-    "plugin/core.py",  # the border to the C interface, whose one place for exceptions all threads share
+    "plugin/core_module.py",  # the border to the C interface, whose one place for exceptions all threads share
     "plugin/imports.py",  # the border to the C interface, whose one place for exceptions all threads share
     "processors/python_lines.py",  # the border to a user's function, whose block is then worked on row by row
     "processors/python_modes.py",  # the border to a user's function, whose failure is a row's

@@ -13,7 +13,7 @@ from wasmtime.component import Component
 
 from dataflare.errors import Place, UnavailableError, WorkflowError
 from dataflare.plugin.component import ComponentInstance
-from dataflare.plugin.core import CoreInstance
+from dataflare.plugin.core_module import CoreInstance
 from dataflare.plugin.failures import FatalError, PluginError
 from dataflare.plugin.loader import transformed
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -183,11 +184,12 @@ def test_nothing_listens_where_nothing_runs(tmp_path: Path) -> None:
 def test_who_is_connected_and_says_nothing_is_no_error_of_a_run_that_ends(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
 
-    async def ends() -> None:
+    async def ends(client: socket.socket) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
         async with ControlServer(tmp_path / "control", "w", cast("Any", None)):
-            await asyncio.open_unix_connection(str(tmp_path / "control"))
+            client.connect(str(tmp_path / "control"))
             await asyncio.sleep(0.05)
 
-    asyncio.run(ends())
+    with socket.socket(socket.AF_UNIX) as client:
+        asyncio.run(ends(client))
     assert told == []
