@@ -248,10 +248,10 @@ def test_no_file_knows_a_machine() -> None:
 
 
 def test_locks_name_no_host() -> None:
-    locks = sorted((ROOT / "requirements").glob("*.lock"))
-    assert locks
+    locks = [*sorted((ROOT / "requirements").glob("*.lock")), *sorted((ROOT / "guests").glob("*/package-lock.json"))]
+    assert {path.suffix for path in locks} == {".lock", ".json"}
     wrong = [at(path) for path in locks if "://" in path.read_text()]
-    judge("write them with: make lock", wrong)
+    judge("write them with: make lock; of those of npm take out what says `funding`", wrong)
 
 
 def test_nobody_changes_the_mask_of_the_process() -> None:

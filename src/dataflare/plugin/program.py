@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -102,11 +101,6 @@ class Program:
         except FatalError as error:
             raise _placed(error, shown) from None
         return cls(shown, engine, engine.shipped("javascript"), code)
-
-    @property
-    def digest(self) -> str:
-        """What tells one program from another."""
-        return hashlib.sha256((self.code or "").encode()).hexdigest()
 
     def opened(self, settings: Settings, host: Host, limits: Limits) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""

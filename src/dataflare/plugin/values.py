@@ -102,7 +102,7 @@ def _lower(of: Any) -> Lower:
         return _lower_enum
     if kind is types.RecordType:
         return _lower_record([(name, _lower(field)) for name, field in of.fields])
-    raise NotImplementedError(f"a parameter of {kind.__name__}")
+    raise WorkflowError(f"a function of the component takes a {kind.__name__}, which the interface does not have")
 
 
 def _code(name: str) -> int:
@@ -167,7 +167,7 @@ def _lift(of: Any) -> Lift:
         return lambda found: getattr(found.of, attribute)
     make = _LIFTS.get(kind)
     if make is None:
-        raise NotImplementedError(f"a result of {kind.__name__}")
+        raise WorkflowError(f"a function of the component returns a {kind.__name__}, which the interface does not have")
     return make(of)
 
 

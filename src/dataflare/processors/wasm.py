@@ -248,7 +248,7 @@ class WasmProcessor(Processor[WasmConfig]):
             return arrow.empty_table()
         made = pa.concat_tables(tables)
         passing = [n for n in arrow.names if n not in made.column_names]
-        others = rows.select(passing).take(pa.array(found.sources[output], pa.int64())) if passing else made
+        others = rows.select(passing).take(pa.chunked_array(found.sources[output], pa.int64())) if passing else made
         columns = [(made if f.name in made.column_names else others).column(f.name) for f in arrow]
         return pa.Table.from_arrays(columns, schema=arrow)
 

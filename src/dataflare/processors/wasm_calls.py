@@ -26,7 +26,7 @@ class Returned:
     """What came of some rows: by output the rows, and the numbers of those that they came of; and why rows failed."""
 
     rows: dict[str, list[pa.Table]] = field(default_factory=dict)
-    sources: dict[str, list[int]] = field(default_factory=dict)
+    sources: dict[str, list[pa.Array]] = field(default_factory=dict)
     rejected: Unfit = field(default_factory=dict)
 
 
@@ -51,23 +51,20 @@ class Calls:
 
     def run(self, rows: pa.Table, *, first_only: bool) -> Returned:
         """Return what came of the rows; `first_only`: one rejected row is all that is asked for."""
-        found = Returned()
-        found.rejected |= self._texts.inexact(rows)
-        bytes_each = max(1, rows.nbytes // max(1, rows.num_rows))
-        portion = max(1, min(ROWS_MAX, BYTES_MAX // bytes_each))
-        good = [n for n in range(rows.num_rows) if n not in found.rejected] if found.rejected else None
+        found = Returned(rejected=self._texts.inexact(rows))
+        numbers = pa.arange(0, rows.num_rows)
+        if found.rejected:
+            numbers = pa.array([n for n in range(rows.num_rows) if n not in found.rejected], pa.int64())
+            rows = rows.take(numbers)
+        portion = max(1, min(ROWS_MAX, BYTES_MAX * rows.num_rows // max(1, rows.nbytes)))
         todo = [(at, min(at + portion, rows.num_rows)) for at in range(0, rows.num_rows, portion)][::-1]
-        if good is not None:
-            rows = rows.take(good)
-            todo = [(at, min(at + portion, len(good))) for at in range(0, len(good), portion)][::-1]
-        numbers = good if good is not None else range(rows.num_rows)
         while todo and not (first_only and found.rejected):
             start, stop = todo.pop()
             try:
-                self._call(rows.slice(start, stop - start), [numbers[n] for n in range(start, stop)], found)
+                self._call(rows.slice(start, stop - start), numbers.slice(start, stop - start), found)
             except TrappedError as error:
                 if stop - start == 1:
-                    found.rejected[numbers[start]] = f"stopped: {error.what}"
+                    found.rejected[numbers[start].as_py()] = f"stopped: {error.what}"
                 else:
                     middle = (start + stop) // 2
                     todo += [(middle, stop), (start, middle)]
@@ -75,7 +72,7 @@ class Calls:
             _leave_out(found)
         return found
 
-    def _call(self, rows: pa.Table, numbers: list[int], found: Returned) -> None:
+    def _call(self, rows: pa.Table, numbers: pa.Array, found: Returned) -> None:
         text = self._texts.written(rows, self._form)
         try:
             parts, errors = self._instance.call("process-batch", (self._form, rows.num_rows, text))
@@ -83,22 +80,27 @@ class Calls:
             raise ExternalError(f"the plugin asks to be called again: {error.what}", place=Place(self._file)) from None
         except FatalError as error:
             raise DataError(f"the plugin cannot go on: {error.what}", place=Place(self._file)) from None
-        found.rejected |= {numbers[n]: why for n, why in errors if n < len(numbers)}
+        found.rejected |= {numbers[n].as_py(): why for n, why in errors if n < len(numbers)}
         for output, count, data, sources in parts:
-            self._take(output, count, data, self._numbers(sources, count, numbers), found)
+            self._take(output, data, self._numbers(sources, count, numbers), found)
 
-    def _numbers(self, sources: memoryview | None, count: int, numbers: list[int]) -> list[int]:
+    def _numbers(self, sources: memoryview | None, count: int, numbers: pa.Array) -> pa.Array:
+        """Return the numbers of the rows that some rows came of."""
+        import pyarrow.compute as pc
+
         if sources is None and count == len(numbers):
             return numbers
-        if sources is None or len(sources) != count or any(n >= len(numbers) for n in sources):
-            raise DataError(
-                f"the plugin returned {count} rows for {len(numbers)}, and does not say which came of which",
-                hint="return one value for each row, or let `process` return records",
-                place=Place(self._file),
-            )
-        return [numbers[n] for n in sources]
+        if sources is not None and len(sources) == count:
+            told = pa.Array.from_buffers(pa.uint32(), count, [None, pa.py_buffer(sources)])
+            if not count or pc.max(told).as_py() < len(numbers):
+                return numbers.take(told)
+        raise DataError(
+            f"the plugin returned {count} rows for {len(numbers)}, and does not say which came of which",
+            hint="return one value for each row, or let `process` return records",
+            place=Place(self._file),
+        )
 
-    def _take(self, output: str, count: int, data: str, sources: list[int], found: Returned) -> None:
+    def _take(self, output: str, data: str, sources: pa.Array, found: Returned) -> None:
         schema = self._outputs.get(output)
         if schema is None:
             raise DataError(
@@ -106,24 +108,29 @@ class Calls:
                 hint="export it in `outputs`",
                 place=Place(self._file),
             )
+        count = len(sources)
         if not count:
             return
         rows, unfit = self._texts.read(data, self._form, schema, self._ignored.get(output, ()))
         if rows.num_rows + len(unfit) != count:
             raise DataError(f"the plugin says that it returns {count} rows, and does not", place=Place(self._file))
-        found.rejected |= {sources[n]: why for n, why in unfit.items()}
+        if unfit:
+            found.rejected |= {sources[n].as_py(): why for n, why in unfit.items()}
+            sources = sources.take(pa.array([n for n in range(count) if n not in unfit], pa.int64()))
         found.rows.setdefault(output, []).append(rows)
-        found.sources.setdefault(output, []).extend(s for n, s in enumerate(sources) if n not in unfit)
+        found.sources.setdefault(output, []).append(sources)
 
 
 def _leave_out(found: Returned) -> None:
     """Leave out all that came of a row of which some does not fit."""
+    import pyarrow.compute as pc
+
+    rejected = pa.array(list(found.rejected), pa.int64())
     for output, tables in found.rows.items():
-        sources = found.sources[output]
-        kept = [at for at, source in enumerate(sources) if source not in found.rejected]
-        if len(kept) < len(sources):
-            found.rows[output] = [pa.concat_tables(tables).take(kept)]
-            found.sources[output] = [sources[at] for at in kept]
+        sources = pa.chunked_array(found.sources[output])
+        kept = pc.invert(pc.is_in(sources, rejected))
+        found.rows[output] = [pa.concat_tables(tables).filter(kept)]
+        found.sources[output] = sources.filter(kept).chunks
 
 
 __all__ = ["Calls", "Returned"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,8 @@ from dataflare.errors import DataError, ExternalError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.monitoring.events import Event, Noticed, RowsRejected
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
+from dataflare.processors.wasm_calls import Calls
+from dataflare.processors.wasm_texts import LINES, Texts
 from dataflare.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -248,3 +251,32 @@ def test_columns_of_another_length_need_to_say_where_they_came_of(make: Make) ->
     node = make("export const input = ['amount']; export const processColumns = (c) => ({ amount: [1] });")
     with pytest.raises(DataError, match="returned 1 rows for 2, and does not say which came of which"):
         list(node.process(rows_of(1, 2)))
+
+
+class Claiming:
+    """Says that its rows came of some that there are not."""
+
+    file = "rules.wasm"
+
+    def __init__(self, *sources: int) -> None:
+        self._sources = memoryview(array("I", sources))
+
+    def call(self, name: str, batch: tuple[str, int, str]) -> Any:
+        return [("", len(self._sources), "\n".join(['{"id": 1}'] * len(self._sources)), self._sources)], []
+
+
+@pytest.mark.parametrize(("sources", "good"), [((0, 1, 1), True), ((0, 2), False), ((2**32 - 1,), False)])
+def test_rows_of_which_the_plugin_says_that_they_came_of_none_are_refused(
+    sources: tuple[int, ...], *, good: bool
+) -> None:
+    schema = Schema.of({"id": "int64"})
+    texts = Texts(schema, 64 << 20, scripts=False)
+    calls = Calls(cast("Any", Claiming(*sources)), texts, LINES, {"": schema}, {})
+    rows = pa.table({"id": [7, 8]})
+    if good:
+        found = calls.run(rows, first_only=False)
+        assert pa.chunked_array(found.sources[""]).to_pylist() == list(sources)
+    else:
+        with pytest.raises(DataError, match="does not say which came of which"):
+            calls.run(rows, first_only=False)
+    texts.close()
