@@ -88,8 +88,14 @@ class Program:
         be.
         """
         shown = shown or str(path)
-        script = path.suffix.lower() in SCRIPTS
-        data = _read(path, shown, SOURCE_BYTES_MAX if script else CODE_BYTES_MAX)
+        return cls.of(_read(path, shown, _bytes_max(path.suffix)), path.suffix, engine, shown)
+
+    @classmethod
+    def of(cls, data: bytes, suffix: str, engine: WasmEngine, shown: str) -> Program:
+        """Take the bytes of a file; `suffix` is the ending of its name. Raises as `load` does."""
+        script = suffix.lower() in SCRIPTS
+        if len(data) > _bytes_max(suffix):
+            raise WorkflowError(f"the plugin has more than {_bytes_max(suffix) >> 20} MB", place=Place(shown))
         if not script:
             return cls(shown, engine, engine.compiled(data))
         try:
@@ -97,7 +103,7 @@ class Program:
         except UnicodeDecodeError as error:
             raise WorkflowError(f"byte {error.start} is no UTF-8", place=Place(shown)) from None
         try:
-            code = transformed(engine, source, typescript=SCRIPTS[path.suffix.lower()])
+            code = transformed(engine, source, typescript=SCRIPTS[suffix.lower()])
         except FatalError as error:
             raise _placed(error, shown) from None
         return cls(shown, engine, engine.shipped("javascript"), code)
@@ -134,15 +140,16 @@ class Program:
         )
 
 
+def _bytes_max(suffix: str) -> int:
+    return SOURCE_BYTES_MAX if suffix.lower() in SCRIPTS else CODE_BYTES_MAX
+
+
 def _read(path: Path, shown: str, bytes_max: int) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(bytes_max + 1)
+            return file.read(bytes_max + 1)
     except OSError as error:
         raise UnavailableError(f"the plugin cannot be read: {error.strerror}", place=Place(shown)) from error
-    if len(data) > bytes_max:
-        raise WorkflowError(f"the plugin has more than {bytes_max >> 20} MB", place=Place(shown))
-    return data
 
 
 def _placed(error: PluginError, file: str) -> WorkflowError:
