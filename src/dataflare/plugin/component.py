@@ -39,6 +39,8 @@ _NANOSECONDS = 1000
 class ComponentInstance:
     """One instance, for one thread at a time."""
 
+    buffers = False
+
     def __init__(self, engine: WasmEngine, component: Component, host: Host, limits: Limits) -> None:
         """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
         check()

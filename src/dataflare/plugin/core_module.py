@@ -9,6 +9,7 @@ Source: https://github.com/WebAssembly/component-model/blob/main/design/mvp/Cano
 from __future__ import annotations
 
 import ctypes
+import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from dataflare.errors import WorkflowError
 from dataflare.plugin.failures import ERRORS, TrappedError, trapped
 from dataflare.plugin.host import LEVELS
 from dataflare.plugin.imports import (
+    BUFFERS,
     FALLIBLE,
     FUNCTIONS,
     HOST,
+    PACKAGE,
     Offers,
     allow,
     exported,
@@ -28,10 +31,19 @@ from dataflare.plugin.imports import (
     limited,
     refuse_import,
 )
-from dataflare.plugin.layouts import FORMATS, Reader, batch_result, described, outcome, result
+from dataflare.plugin.layouts import (
+    FORMATS,
+    Reader,
+    batch_result,
+    columns,
+    described,
+    outcome,
+    result,
+    rows_result,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from wasmtime import Module
 
@@ -41,6 +53,7 @@ if TYPE_CHECKING:
 
 _ARGUMENTS_MAX = 8
 _WORD, _NANOSECONDS = 0xFFFFFFFF, 1000
+_WORD_BYTES, _ALIGNED = 4, 16
 _WASI = "wasi_snapshot_preview1"
 _I32, _I64, _F64 = ValType.i32, ValType.i64, ValType.f64
 _SIGNATURES: Mapping[str, tuple[tuple[Callable[[], ValType], ...], tuple[Callable[[], ValType], ...]]] = {
@@ -59,6 +72,8 @@ _RESULTS: Mapping[str, Callable[[Reader, int], Any]] = {
     "export-state": Reader.text,
     "process": partial(result, good=outcome),
     "process-batch": partial(result, good=batch_result),
+    "bind": partial(result, good=columns),
+    "process-buffers": partial(result, good=rows_result),
 }
 
 
@@ -86,6 +101,10 @@ class CoreInstance:
         self._realloc = self._found(exports, "cabi_realloc")
         interfaces = {name: exported((n.partition("#")[0] for n in exports), name) for name in FUNCTIONS}
         names = {f: f"{interfaces[i]}#{f}" for i, functions in FUNCTIONS.items() for f in functions}
+        self.buffers = any(name.startswith(f"{PACKAGE}/buffers@") for name in exports)
+        if self.buffers:
+            interface = exported((n.partition("#")[0] for n in exports), "buffers")
+            names |= {f: f"{interface}#{f}" for f in BUFFERS}
         self._functions = {name: self._found(exports, full) for name, full in names.items()}
         after = {name: f"cabi_post_{full}" for name, full in names.items()}
         self._after = {name: self._found(exports, full) for name, full in after.items() if full in exports}
@@ -117,16 +136,32 @@ class CoreInstance:
         if name == "process-batch":
             ((form, rows, data),) = given
             return [FORMATS.index(form), rows, *self._put(data)]
+        if name == "bind":
+            words = [word for column in given[0] for text in column for word in self._put(text)]
+            return [self._put_bytes(_packed(words), _WORD_BYTES), len(given[0])]
+        if name == "process-buffers":
+            rows, arrays = given
+            words = [word for array in arrays for word in self._put_array(array)]
+            return [rows, self._put_bytes(_packed(words), _WORD_BYTES), len(arrays)]
         return [number for text in given for number in self._put(text)]
 
     def _put(self, text: str) -> tuple[int, int]:
         data = text.encode()
-        at = self._raw(self._realloc, 0, 0, 1, len(data))
+        return self._put_bytes(data, 1), len(data)
+
+    def _put_array(self, array: Sequence[memoryview]) -> list[int]:
+        """Put the buffers of a column there; return where they lie, and how many elements they have."""
+        validity, offsets, values = (self._put_bytes(data, _ALIGNED) if data.nbytes else _ALIGNED for data in array)
+        return [validity, array[0].nbytes, offsets, array[1].nbytes // _WORD_BYTES, values, array[2].nbytes]
+
+    def _put_bytes(self, data: bytes | memoryview, align: int) -> int:
+        """Put bytes into memory that the module gives; return where they lie."""
+        at, size = self._raw(self._realloc, 0, 0, align, len(data)), len(data)
         memory = self._bytes()
-        if at + len(data) > len(memory):
+        if at + size > len(memory):
             raise TrappedError("it gave memory that it does not have")
-        memory[at : at + len(data)] = data
-        return at, len(data)
+        memory[at : at + size] = data
+        return at
 
     def _raw(self, function: Func, *given: int) -> int:
         """Call a function whose arguments and result are whole numbers; the result is 0 where there is none."""
@@ -245,6 +280,10 @@ class CoreInstance:
         if at + len(data) > len(memory):
             raise TrappedError("it wants a value beyond its memory")
         memory[at : at + len(data)] = data
+
+
+def _packed(words: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(words)}I", *words)
 
 
 __all__ = ["CoreInstance"]

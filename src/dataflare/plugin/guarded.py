@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.program import Instance, Program, Settings
 
-_CHANGING = ("process", "process-batch", "import-state")
+_CHANGING = ("process", "process-batch", "process-buffers", "import-state")
 
 
 class GuardedInstance:

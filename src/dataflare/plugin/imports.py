@@ -23,7 +23,9 @@ FUNCTIONS = {
     "lifecycle": ("describe", "open", "close", "export-state", "import-state"),
     "processor": ("process", "process-batch"),
 }
-FALLIBLE = ("open", "import-state", "process", "process-batch")
+BUFFERS = ("bind", "process-buffers")
+"""Of the interface `buffers`, which a core module may export as well."""
+FALLIBLE = ("open", "import-state", "process", "process-batch", *BUFFERS)
 """Functions that return a result or an error."""
 _VERSIONED = re.compile(r"(?P<interface>[^@]+)@(?P<version>(?P<major>\d+)\..*)")
 _INSTANCES, _MEMORIES, _TABLES = 50, 20, 100
@@ -117,6 +119,7 @@ def allow(engine: WasmEngine, store: Store, limits: Limits) -> None:
 
 
 __all__ = [
+    "BUFFERS",
     "FALLIBLE",
     "FUNCTIONS",
     "HOST",

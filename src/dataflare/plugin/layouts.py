@@ -17,6 +17,7 @@ OUTCOMES = ("keep", "drop", "many", "route")
 FORMATS = ("json-lines", "json-columns")
 ERROR_CASES = ("bad-record", "transient", "fatal")
 _PAIR_BYTES, _ROUTED_BYTES, _PART_BYTES, _ROW_ERROR_BYTES, _OUTPUT_BYTES, _COLUMN_BYTES = 8, 16, 32, 12, 24, 16
+ARRAY_BYTES, _OFFSET_BYTES = 24, 4
 
 
 class Reader:
@@ -25,6 +26,7 @@ class Reader:
     def __init__(self, memory: memoryview) -> None:
         """Take the bytes."""
         self._memory = memory
+        self._copied = 0
 
     def byte(self, at: int) -> int:
         """Return an unsigned byte."""
@@ -61,10 +63,17 @@ class Reader:
 
     def words(self, at: int) -> memoryview:
         """Return a list of numbers of 32 bits, whose place is told there."""
+        return memoryview(self.each_byte(at, 4)).cast("I")
+
+    def each_byte(self, at: int, size: int) -> bytes:
+        """Return a copy of the bytes of a list, whose place is told there; its elements have so many bytes each."""
         start, count = self.pair(at)
-        if start + count * 4 > len(self._memory):
+        if start + count * size > len(self._memory):
             raise TrappedError("it says that a list lies beyond its memory")
-        return memoryview(bytes(self._memory[start : start + count * 4])).cast("I")
+        self._copied += count * size
+        if self._copied > 2 * len(self._memory):
+            raise TrappedError("it returned the same memory many times")
+        return bytes(self._memory[start : start + count * size])
 
     def case(self, at: int, cases: tuple[str, ...]) -> str:
         """Return which of some cases a byte stands for."""
@@ -94,6 +103,26 @@ def described(read: Reader, at: int) -> tuple[Any, ...]:
     names = (read.text(at), read.text(at + 8), read.text(at + 16))
     form, outputs = read.case(at + 40, FORMATS), read.each(at + 44, _OUTPUT_BYTES, output)
     return (*names, bool(read.byte(at + 24)), wanted, form, outputs)
+
+
+def columns(read: Reader, at: int) -> list[tuple[str, str]]:
+    """Return a list of `column`: names and types."""
+    return read.each(at, _COLUMN_BYTES, lambda at: (read.text(at), read.text(at + 8)))
+
+
+def rows_result(read: Reader, at: int) -> tuple[list[Any], list[Any]]:
+    """Return a `rows-result`; buffers are copied, as they lie in the memory of the module."""
+
+    def array(at: int) -> tuple[bytes, bytes, bytes]:
+        offsets = read.each_byte(at + _PAIR_BYTES, _OFFSET_BYTES)
+        return read.each_byte(at, 1), offsets, read.each_byte(at + 2 * _PAIR_BYTES, 1)
+
+    def part(at: int) -> tuple[Any, ...]:
+        sources = read.words(at + 24) if read.byte(at + 20) else None
+        return read.text(at), read.word(at + 8), read.each(at + 12, ARRAY_BYTES, array), sources
+
+    errors = read.each(at + 8, _ROW_ERROR_BYTES, lambda at: (read.word(at), read.text(at + 4)))
+    return read.each(at, _PART_BYTES, part), errors
 
 
 def result(read: Reader, at: int, good: Callable[[Reader, int], Any] | None) -> tuple[bool, Any]:
@@ -126,4 +155,14 @@ def batch_result(read: Reader, at: int) -> tuple[list[Any], list[Any]]:
     return read.each(at, _PART_BYTES, part), errors
 
 
-__all__ = ["FORMATS", "Reader", "batch_result", "described", "outcome", "result"]
+__all__ = [
+    "ARRAY_BYTES",
+    "FORMATS",
+    "Reader",
+    "batch_result",
+    "columns",
+    "described",
+    "outcome",
+    "result",
+    "rows_result",
+]

@@ -32,7 +32,9 @@ _PLACED = re.compile(r"(?P<what>.*) \((?P<line>\d+)(:(?P<column>\d+))?\)", re.DO
 
 
 class Instance(Protocol):
-    """What a program is run in: functions of the interface by name."""
+    """What a program is run in: functions of the interface by name. `buffers`: it takes rows as buffers, too."""
+
+    buffers: bool
 
     def call(self, name: str, *given: Any) -> Any:
         """Call a function; raise PluginError."""
@@ -51,7 +53,8 @@ class Output:
 class Described:
     """What a plugin says of itself. `outputs` by name, "" the default one, which may be missing.
 
-    `input`: the columns that it is given; None: all. `format` is the one that it is quickest with.
+    `input`: the columns that it is given; None: all. `format` is the one that it is quickest with; `buffers`: it takes
+    rows as buffers of Arrow.
     """
 
     name: str
@@ -61,14 +64,20 @@ class Described:
     input: tuple[str, ...] | None
     format: str
     outputs: Mapping[str, Output] = field(default_factory=dict)
+    buffers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a plugin is opened with. `output`: columns of its default output, by type, that go before its own."""
+    """What a plugin is opened with.
+
+    `output`: columns of its default output, by type, that go before its own. `columns`: what comes in, by name and
+    type, where rows cross as buffers.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, str] | None = None
+    columns: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +125,19 @@ class Program:
             config = {"code": self.code, "settings": config, "output": settings.output}
         try:
             instance.call("open", json.dumps(config))
+            if settings.columns is not None:
+                instance.call("bind", settings.columns)
         except PluginError as error:
             raise _placed(error, self.file) from None
         return instance
+
+    def bound(self, settings: Settings, host: Host, limits: Limits) -> tuple[tuple[str, str], ...]:
+        """Return the columns of the settings with the types in which the plugin wants them."""
+        assert settings.columns is not None
+        try:
+            return tuple(self.opened(settings, host, limits).call("bind", settings.columns))
+        except PluginError as error:
+            raise _placed(error, self.file) from None
 
     def _instance(self, host: Host, limits: Limits) -> Instance:
         if isinstance(self.compiled, Component):
@@ -127,7 +146,8 @@ class Program:
 
     def described(self, settings: Settings, host: Host, limits: Limits) -> Described:
         """Return what the plugin says of itself with these settings."""
-        name, version, schema, stateful, wanted, form, outputs = self.opened(settings, host, limits).call("describe")
+        instance = self.opened(settings, host, limits)
+        name, version, schema, stateful, wanted, form, outputs = instance.call("describe")
         found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
         return Described(
             name or Path(self.file).stem,
@@ -137,6 +157,7 @@ class Program:
             tuple(wanted) if wanted is not None else None,
             form,
             found,
+            instance.buffers,
         )
 
 

@@ -21,6 +21,7 @@ from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_rejects import Telling
+from dataflare.processors.wasm_buffers import BUFFERS, Arrays, refuse_others
 from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dataflare.batch import Batch
     from dataflare.plugin.guarded import GuardedInstance
     from dataflare.plugin.program import Described, Program
+    from dataflare.schema import Column
 
 
 class WasmConfig(Config):
@@ -88,6 +90,7 @@ class WasmProcessor(Processor[WasmConfig]):
     _texts: Texts | None = None
     _told: Described | None = None
     _program: Program | None = None
+    _bound: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
     # ---- planning -----------------------------------------------------------------------------------------------
 
@@ -102,6 +105,7 @@ class WasmProcessor(Processor[WasmConfig]):
             from dataflare.plugin.program import Program
         except ImportError as error:
             raise UnavailableError("plugins need wasmtime", hint="pip install 'dataflare[wasm]'") from error
+        self._bound = {}
         engine = shared_engine(fuel=self.config.fuel is not None)
         self._program = Program.load(self.context.path(self.config.module), engine, self.config.module)
         with engine.ticking():
@@ -143,18 +147,19 @@ class WasmProcessor(Processor[WasmConfig]):
         self._given = given.to_arrow()
         self._planned_outputs = {n: s for n, s in self.outputs([given]).items() if n != "errors"}
         self._sent = self._seen(given)
+        crossing = self._crossing(given)
         self._telling = Telling(self.context.node, given, self._sent)
         returned = {n: self._returned(given, n) for n in self._planned_outputs}
-        columns = [*given.select(self._sent), *(c for s in returned.values() for c in s)]
-        form = COLUMNS if self._told.format == COLUMNS and all(map(is_plain, columns)) else LINES
+        form = self._form([*crossing, *(c for s in returned.values() for c in s)])
         self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=self._told.stateful)
-        self._instance = GuardedInstance(self._program, self._settings(), self._host, self._limits())
+        settings = replace(self._settings(), columns=_typed(given.select(self._sent)) if form == BUFFERS else None)
+        self._instance = GuardedInstance(self._program, settings, self._host, self._limits())
         self._instance.open(stateful=self._told.stateful)
-        self._texts = Texts(
-            given.select(self._sent), self.context.budget.memory_bytes_max, scripts=self._program.code is not None
-        )
+        memory = self.context.budget.memory_bytes_max
+        self._texts = Texts(crossing, memory, scripts=self._program.code is not None)
         adding = [n for n in returned if self._passes(n) and self._made(n) is not None]
-        self._calls = Calls(self._instance, self._texts, form, returned, dict.fromkeys(adding, self._sent))
+        writer = Arrays(crossing) if form == BUFFERS else self._texts
+        self._calls = Calls(self._instance, writer, form, returned, dict.fromkeys(adding, self._sent))
         self._used = False
 
     def close(self) -> None:
@@ -228,7 +233,36 @@ class WasmProcessor(Processor[WasmConfig]):
     def _returned(self, given: Schema, output: str) -> Schema:
         """Return the columns that the plugin returns for an output."""
         made = self._made(output)
-        return given.select(self._seen(given)) if made is None else Schema.of(dict(made))
+        if made is None:
+            return self._crossing(given)
+        if self._told is not None and self._told.buffers:
+            refuse_others(Schema.of(dict(made)), self.config.module)
+        return Schema.of(dict(made))
+
+    def _crossing(self, given: Schema) -> Schema:
+        """Return the columns that the plugin is given, in the types in which they cross."""
+        seen = given.select(self._seen(given))
+        assert self._told is not None
+        if not self._told.buffers:
+            return seen
+        assert self._program is not None
+        refuse_others(seen, self.config.module)
+        key = _typed(seen)
+        if key not in self._bound:
+            settings, host = replace(self._settings(), columns=key), WorkflowHost(self.context)
+            with self._program.engine.ticking():
+                self._bound[key] = self._program.bound(settings, host, self._limits())
+        wanted = Schema.of(dict(self._bound[key]))
+        if wanted.names != seen.names:
+            raise WorkflowError("the plugin binds other columns than it is given", place=Place(self.config.module))
+        return Schema(tuple(replace(c, type=wanted[c.name].type) for c in seen))
+
+    def _form(self, columns: Sequence[Column]) -> str:
+        """Return how rows cross, by the columns that cross there and back."""
+        assert self._told is not None
+        if self._told.buffers:
+            return BUFFERS
+        return COLUMNS if self._told.format == COLUMNS and all(map(is_plain, columns)) else LINES
 
     def _planned(self, given: Schema, output: str) -> Schema:
         """Return the columns of an output; what the plugin returns may be made of all that it is given."""
@@ -278,6 +312,10 @@ class WasmProcessor(Processor[WasmConfig]):
         context.emit(RowsRejected(context.workflow, context.node, len(rejected), first))
         if context.on_error == "dead_letter":
             yield batch.replace(self._telling.errors_table(batch.rows, rejected), "errors")
+
+
+def _typed(columns: Schema) -> tuple[tuple[str, str], ...]:
+    return tuple((column.name, column.type) for column in columns)
 
 
 __all__ = ["WasmConfig", "WasmProcessor"]

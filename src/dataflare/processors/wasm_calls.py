@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.errors import DataError, ExternalError, Place
 from dataflare.plugin.failures import FatalError, TransientError, TrappedError
+from dataflare.processors.wasm_buffers import BUFFERS, UnfitError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from dataflare.plugin.guarded import GuardedInstance
+    from dataflare.processors.wasm_buffers import Arrays
     from dataflare.processors.wasm_texts import Texts, Unfit
     from dataflare.schema import Schema
 
-ROWS_MAX, BYTES_MAX = 8192, 4 << 20
-"""Of one call."""
+ROWS_MAX, BYTES_MAX = {BUFFERS: 1 << 16}, 4 << 20
+"""Of one call; as text 8,192 rows."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Calls:
     def __init__(
         self,
         instance: GuardedInstance,
-        texts: Texts,
+        texts: Texts | Arrays,
         form: str,
         outputs: Mapping[str, Schema],
         ignored: Mapping[str, Collection[str]],
@@ -56,15 +58,16 @@ class Calls:
         if found.rejected:
             numbers = pa.array([n for n in range(rows.num_rows) if n not in found.rejected], pa.int64())
             rows = rows.take(numbers)
-        portion = max(1, min(ROWS_MAX, BYTES_MAX * rows.num_rows // max(1, rows.nbytes)))
+        portion = max(1, min(ROWS_MAX.get(self._form, 8192), BYTES_MAX * rows.num_rows // max(1, rows.nbytes)))
         todo = [(at, min(at + portion, rows.num_rows)) for at in range(0, rows.num_rows, portion)][::-1]
         while todo and not (first_only and found.rejected):
             start, stop = todo.pop()
             try:
                 self._call(rows.slice(start, stop - start), numbers.slice(start, stop - start), found)
-            except TrappedError as error:
+            except (TrappedError, UnfitError) as error:
                 if stop - start == 1:
-                    found.rejected[numbers[start].as_py()] = f"stopped: {error.what}"
+                    why = f"stopped: {error.what}" if isinstance(error, TrappedError) else str(error)
+                    found.rejected[numbers[start].as_py()] = why
                 else:
                     middle = (start + stop) // 2
                     todo += [(middle, stop), (start, middle)]
@@ -73,9 +76,13 @@ class Calls:
         return found
 
     def _call(self, rows: pa.Table, numbers: pa.Array, found: Returned) -> None:
-        text = self._texts.written(rows, self._form)
+        written = self._texts.written(rows, self._form)
         try:
-            parts, errors = self._instance.call("process-batch", (self._form, rows.num_rows, text))
+            if self._form == BUFFERS:
+                parts, errors = self._instance.call("process-buffers", rows.num_rows, written)
+                parts = [(output, count, (count, data), sources) for output, count, data, sources in parts]
+            else:
+                parts, errors = self._instance.call("process-batch", (self._form, rows.num_rows, written))
         except TransientError as error:
             raise ExternalError(f"the plugin asks to be called again: {error.what}", place=Place(self._file)) from None
         except FatalError as error:
@@ -100,7 +107,7 @@ class Calls:
             place=Place(self._file),
         )
 
-    def _take(self, output: str, data: str, sources: pa.Array, found: Returned) -> None:
+    def _take(self, output: str, data: Any, sources: pa.Array, found: Returned) -> None:
         schema = self._outputs.get(output)
         if schema is None:
             raise DataError(

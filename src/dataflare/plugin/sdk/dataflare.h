@@ -14,6 +14,8 @@
    Records are JSON objects in one line. `df_open`, `df_close`, `df_export_state` and `df_import_state` may be there, too.
    Build: clang --target=wasm32-wasi -O3 -mexec-model=reactor -Wl,--strip-all plugin.c -o plugin.wasm
 
+   With `#define DF_BUFFERS` before the inclusion a plugin takes rows as columns of Arrow, by `df_process_columns`.
+
    Behind it are the functions of dataflare.wit in the canonical ABI of the component model. */
 #ifndef DATAFLARE_H
 #define DATAFLARE_H
@@ -54,11 +56,15 @@ typedef struct {
   const df_output *outputs;
   uint32_t output_count;
   bool stateful;
+  const char *const *input_kinds;   /* the types in which the columns of `input` are wanted as buffers; none: as they are */
 } df_info;
 
 /* What the author writes. */
 typedef struct df_out df_out;
 extern const df_info df_plugin;
+#ifdef DF_BUFFERS
+__attribute__((weak))
+#endif
 df_verdict df_process(df_text record, df_out *out);
 __attribute__((weak)) df_verdict df_open(df_text settings, df_out *why);
 __attribute__((weak)) void df_close(void);
@@ -72,6 +78,40 @@ struct df_out {
   uint32_t *ends, *sources, *places; /* of each record: its end, the row it came of, its output */
   uint32_t count, count_room, begin, source;
 };
+
+#ifdef DF_BUFFERS
+
+/* The buffers of a column, as Arrow lays them out; sizes in bytes, `offsets_size` in offsets. */
+typedef struct {
+  const uint8_t *validity;          /* a bit for each row, 0 where it is null; of no size where nothing is null */
+  uint32_t validity_size;
+  const int32_t *offsets;           /* of texts and bytes: rows + 1 */
+  uint32_t offsets_size;
+  const void *values;
+  uint32_t values_size;
+} df_array;
+
+typedef struct df_rows df_rows;
+
+/* Called with rows by columns, those of `input` or all; what it gives by `df_give` must stay until the next call. It returns
+   DF_KEEP, or DF_TRANSIENT or DF_FATAL with the reason in `df_why(out)`. */
+df_verdict df_process_columns(uint32_t rows, const df_array *columns, uint32_t count, df_rows *out);
+
+/* Called before, with the names and types of the columns. */
+__attribute__((weak)) df_verdict df_bind(const df_column *columns, uint32_t count, df_out *why);
+
+static inline bool df_is_null(const df_array *column, uint32_t row) {
+  return column->validity_size && !(column->validity[row / 8] >> (row % 8) & 1);
+}
+
+static inline df_text df_text_at(const df_array *column, uint32_t row) {
+  return (df_text){(const char *)column->values + column->offsets[row],
+                   (uint32_t)(column->offsets[row + 1] - column->offsets[row])};
+}
+
+static inline df_array df_values(const void *values, uint32_t size) { return (df_array){.values = values, .values_size = size}; }
+
+#endif
 
 static inline df_text df_lit(const char *text) { return (df_text){text, text ? (uint32_t)strlen(text) : 0}; }
 
@@ -158,7 +198,7 @@ static inline bool df_number(df_text value, double *number) {
 }
 
 /* What the host offers. */
-#define DF_HOST(name) __attribute__((import_module("dataflare:plugin/host@1.0.0"), import_name(name)))
+#define DF_HOST(name) __attribute__((import_module("dataflare:plugin/host@1.1.0"), import_name(name)))
 DF_HOST("log") void df_host_log(uint32_t level, const char *data, uint32_t size);
 DF_HOST("metric") void df_host_metric(const char *data, uint32_t size, double value);
 DF_HOST("now") uint64_t df_now(void);
@@ -185,8 +225,8 @@ static inline void df_set_state(df_text key, const df_text *value) {
 /* ---- what the host calls ------------------------------------------------------------------------------------------- */
 
 #define DF_EXPORT(name) __attribute__((export_name(name)))
-#define DF_LIFECYCLE "dataflare:plugin/lifecycle@1.0.0#"
-#define DF_PROCESSOR "dataflare:plugin/processor@1.0.0#"
+#define DF_LIFECYCLE "dataflare:plugin/lifecycle@1.1.0#"
+#define DF_PROCESSOR "dataflare:plugin/processor@1.1.0#"
 
 DF_EXPORT("cabi_realloc") void *cabi_realloc(void *old, uint32_t old_size, uint32_t align, uint32_t size) {
   (void)old_size, (void)align;
@@ -283,6 +323,13 @@ DF_EXPORT(DF_LIFECYCLE "import-state") void *df_exported_import_state(char *data
   return df_answer(&df_told, verdict == DF_BAD ? DF_FATAL : verdict, &df_written);
 }
 
+static inline df_verdict df_processed(df_text record, df_out *out) {
+#ifdef DF_BUFFERS
+  if (!df_process) return df_put(out, df_lit("it takes rows as buffers alone")), DF_FATAL;
+#endif
+  return df_process(record, out);
+}
+
 static inline df_pair df_output_name(uint32_t place) {
   return df_paired(df_lit(place == DF_DEFAULT ? "" : df_plugin.outputs[place].name));
 }
@@ -292,7 +339,7 @@ DF_EXPORT(DF_PROCESSOR "process") void *df_exported_process(char *data, uint32_t
   static df_told_result told;
   static df_pair *routed;
   df_begin();
-  df_verdict verdict = df_process((df_text){data, size}, &df_written);
+  df_verdict verdict = df_processed((df_text){data, size}, &df_written);
   free(data);
   if (verdict >= DF_BAD) return df_answer(&df_told, verdict, &df_written);
   if (verdict == DF_KEEP && df_written.size > df_written.begin) df_emit(&df_written, DF_DEFAULT);
@@ -366,7 +413,7 @@ DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format,
     if (!next) next = end;
     uint32_t before = df_written.count, begin = df_written.size;
     df_written.source = row;
-    df_verdict verdict = df_process((df_text){at, (uint32_t)(next - at)}, &df_written);
+    df_verdict verdict = df_processed((df_text){at, (uint32_t)(next - at)}, &df_written);
     if (verdict > DF_BAD) {
       memmove(df_written.data, df_written.data + df_written.begin, df_written.size - df_written.begin);
       df_written.size -= df_written.begin;
@@ -397,5 +444,117 @@ DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format,
   }
   return &told;
 }
+
+/* ---- rows as buffers ----------------------------------------------------------------------------------------------- */
+
+#ifdef DF_BUFFERS
+#define DF_BUFFERS_OF "dataflare:plugin/buffers@1.1.0#"
+
+typedef struct {
+  df_pair output;
+  uint32_t count;
+  df_pair columns;
+  uint32_t some;
+  df_pair sources;
+} df_told_rows;
+
+struct df_rows {
+  df_told_rows *parts;
+  df_told_row *errors;
+  void **scratch;
+  uint32_t part_count, part_room, error_count, error_room, scratch_count, scratch_room;
+  df_out words, why;
+};
+
+static df_rows df_given;
+
+static inline df_out *df_why(df_rows *out) { return &out->why; }
+
+/* Memory that stays until the next call. */
+static inline void *df_scratch(df_rows *out, uint32_t size) {
+  if (out->scratch_count == out->scratch_room) {
+    out->scratch_room = out->scratch_room * 2 + 16;
+    out->scratch = df_grown(out->scratch, out->scratch_room * sizeof *out->scratch);
+  }
+  return out->scratch[out->scratch_count++] = df_grown(NULL, size + 1);
+}
+
+/* Gives rows to an output, by its place in `df_plugin.outputs`, DF_DEFAULT: the default one; `sources`: the numbers of the rows
+   that they came of, none: those of the same numbers. Neither is copied: it must stay until the next call. */
+static inline void df_give(df_rows *out, uint32_t output, uint32_t rows, const df_array *columns, uint32_t count,
+                           const uint32_t *sources) {
+  if (out->part_count == out->part_room) {
+    out->part_room = out->part_room * 2 + 4;
+    out->parts = df_grown(out->parts, out->part_room * sizeof *out->parts);
+  }
+  out->parts[out->part_count++] = (df_told_rows){df_output_name(output), rows, {(uint32_t)(uintptr_t)columns, count},
+                                                 sources != NULL, {(uint32_t)(uintptr_t)sources, rows}};
+}
+
+/* Says that a row is bad; `on_error` of the node decides about it. */
+static inline void df_refuse(df_rows *out, uint32_t row, df_text why) {
+  if (out->error_count == out->error_room) {
+    out->error_room = out->error_room * 2 + 16;
+    out->errors = df_grown(out->errors, out->error_room * sizeof *out->errors);
+  }
+  out->errors[out->error_count++] = (df_told_row){row, {out->words.size, why.size}};
+  df_put(&out->words, why);
+}
+
+DF_EXPORT(DF_BUFFERS_OF "bind") void *df_exported_bind(df_pair *columns, uint32_t count) {
+  static df_told_result told;
+  static df_pair *wanted;
+  df_begin();
+  df_column *bound = df_grown(NULL, count * sizeof *bound + 1);
+  wanted = df_grown(wanted, count * 2 * sizeof *wanted + 1);
+  memcpy(wanted, columns, count * 2 * sizeof *wanted);
+  for (uint32_t n = 0; n < count; n++) {
+    char *names[2];
+    for (uint32_t k = 0; k < 2; k++) { /* texts that end with a zero; they stay, as `bound` may be kept */
+      df_pair *one = &columns[2 * n + k];
+      names[k] = df_grown(NULL, one->size + 1);
+      memcpy(names[k], (void *)(uintptr_t)one->data, one->size);
+      names[k][one->size] = 0;
+    }
+    bound[n] = (df_column){names[0], names[1]};
+    for (uint32_t i = 0; df_plugin.input_kinds && i < df_plugin.input_count; i++) {
+      if (df_plugin.input_kinds[i] && !strcmp(df_plugin.input[i], names[0])) {
+        bound[n].kind = df_plugin.input_kinds[i];
+        wanted[2 * n + 1] = df_paired(df_lit(bound[n].kind));
+      }
+    }
+  }
+  df_verdict verdict = df_bind ? df_bind(bound, count, &df_written) : DF_KEEP;
+  if (verdict >= DF_BAD) return df_answer(&df_told, verdict == DF_BAD ? DF_FATAL : verdict, &df_written);
+  told = (df_told_result){0, (uint32_t)(uintptr_t)wanted, {count, 0}};
+  return &told;
+}
+
+DF_EXPORT(DF_BUFFERS_OF "process-buffers") void *df_exported_buffers(uint32_t rows, df_array *columns, uint32_t count) {
+  static struct {
+    uint32_t bad;
+    df_pair parts, errors;
+  } told;
+  static df_array *before;
+  static uint32_t before_count;
+  df_rows *out = &df_given;
+  for (uint32_t n = 0; n < before_count; n++) { /* what came with the last call, and what was made in it */
+    if (before[n].validity_size) free((void *)before[n].validity);
+    if (before[n].offsets_size) free((void *)before[n].offsets);
+    if (before[n].values_size) free((void *)before[n].values);
+  }
+  free(before);
+  while (out->scratch_count) free(out->scratch[--out->scratch_count]);
+  before = columns, before_count = count;
+  out->part_count = out->error_count = out->words.size = out->why.size = 0;
+  df_verdict verdict = df_process_columns(rows, columns, count, out);
+  if (verdict >= DF_BAD) return df_answer(&df_told, verdict == DF_BAD ? DF_FATAL : verdict, &out->why);
+  for (uint32_t n = 0; n < out->error_count; n++) out->errors[n].message.data += (uint32_t)(uintptr_t)out->words.data;
+  told.bad = 0;
+  told.parts = (df_pair){(uint32_t)(uintptr_t)out->parts, out->part_count};
+  told.errors = (df_pair){(uint32_t)(uintptr_t)out->errors, out->error_count};
+  return &told;
+}
+#endif
 
 #endif
