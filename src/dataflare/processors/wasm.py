@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import field_validator
 
 from dataflare.component import Config, Duration, Field, Processor, Size, processor
-from dataflare.component.processor import Port
+from dataflare.component.processor import SEGMENTED, Port
 from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import RowsRejected
@@ -24,6 +24,7 @@ from dataflare.processors.python_rejects import Telling
 from dataflare.processors.wasm_buffers import BUFFERS, Arrays, refuse_others
 from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_host import WorkflowHost
+from dataflare.processors.wasm_state import KeyedState, check_key, check_restored
 from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
 from dataflare.schema import REJECTED, Schema
 
@@ -51,8 +52,13 @@ class WasmConfig(Config):
     output: dict[str, str] | None = Field(
         None, description="Columns that come out, with their types; default: what it says, or those that came in."
     )
+    key: list[str] = Field(
+        [], description="Columns by which it keeps state: rows that are equal in them come to one task."
+    )
     timeout: Duration = Field(5.0, gt=0, description="The longest time that a call may take: some thousand rows.")
-    memory: Size = Field(128 << 20, ge=1 << 20, description="Most memory that an instance may use.")
+    memory: Size = Field(
+        128 << 20, ge=1 << 20, description="Most memory that an instance may use, and as much for its state by key."
+    )
     fuel: int | None = Field(
         None, ge=1, description="Most instructions of a call; to count them takes a third more time."
     )
@@ -80,6 +86,9 @@ class WasmProcessor(Processor[WasmConfig]):
     several; or `processColumns(columns)`. It may say by `input` which columns it is given, by `output` which come out,
     and by `adds` which come beside those that came in. The plugin must be deterministic: rows come again on a resume.
 
+    State is by key (`key`), where the rows of the key are, or of its own (`exportState`), and then all rows come to one
+    task. Both are part of the checkpoint.
+
     A row on which it throws, or whose result does not fit, is handled by `on_error`: fail, skip or dead_letter. So is
     a row that makes it exceed its time or stops it otherwise: it is found by halving the batch. The output `errors` has
     the columns `error`, `node` and `row`.
@@ -87,6 +96,7 @@ class WasmProcessor(Processor[WasmConfig]):
 
     tells_tags = True
     _instance: GuardedInstance | None = None
+    _keyed: KeyedState | None = None
     _texts: Texts | None = None
     _told: Described | None = None
     _program: Program | None = None
@@ -116,11 +126,13 @@ class WasmProcessor(Processor[WasmConfig]):
         (given,) = inputs[:1]
         if self._told is None:
             raise WorkflowError("what a plugin returns is known once it is loaded")
+        check_key(given, self.config.key, self._seen(given))
         return {n: self._planned(given, n) for n in {"", *self._told.outputs}} | {"errors": REJECTED}
 
     def ports(self, count: int) -> Sequence[Port]:
-        """State that is not by key is in one place."""
-        return [Port(together=self._told is not None and self._told.stateful)] * count
+        """State of its own is in one place, state by key where the rows of the key are."""
+        together = self._told is not None and self._told.stateful
+        return [Port(together=True) if together else Port(tuple(self.config.key))] * count
 
     def reads(
         self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None
@@ -151,12 +163,15 @@ class WasmProcessor(Processor[WasmConfig]):
         self._telling = Telling(self.context.node, given, self._sent)
         returned = {n: self._returned(given, n) for n in self._planned_outputs}
         form = self._form([*crossing, *(c for s in returned.values() for c in s)])
-        self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=self._told.stateful)
-        settings = replace(self._settings(), columns=_typed(given.select(self._sent)) if form == BUFFERS else None)
-        self._instance = GuardedInstance(self._program, settings, self._host, self._limits())
-        self._instance.open(stateful=self._told.stateful)
         memory = self.context.budget.memory_bytes_max
         self._texts = Texts(crossing, memory, scripts=self._program.code is not None)
+        if self.config.key:
+            self._keyed = KeyedState(given.select(self.config.key), self.config.memory, self._texts, self.context)
+        stateful = self._told.stateful
+        self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=stateful, keyed=self._keyed)
+        settings = replace(self._settings(), columns=_typed(given.select(self._sent)) if form == BUFFERS else None)
+        self._instance = GuardedInstance(self._program, settings, self._host, self._limits())
+        self._instance.open(stateful=stateful)
         adding = [n for n in returned if self._passes(n) and self._made(n) is not None]
         writer = Arrays(crossing) if form == BUFFERS else self._texts
         self._calls = Calls(self._instance, writer, form, returned, dict.fromkeys(adding, self._sent))
@@ -167,6 +182,8 @@ class WasmProcessor(Processor[WasmConfig]):
         instance, self._instance = self._instance, None
         if instance is not None:
             instance.close()
+        if self._keyed is not None:
+            self._keyed.close()
         if self._texts is not None:
             self._texts.close()
 
@@ -175,6 +192,8 @@ class WasmProcessor(Processor[WasmConfig]):
         del port
         self._used = True
         rows = fit(batch.rows, self._given)
+        if self._keyed is not None:
+            self._keyed.rows(rows)
         found = self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
         if found.rejected:
             yield from self._reject(batch.replace(rows), dict(sorted(found.rejected.items())))
@@ -184,16 +203,24 @@ class WasmProcessor(Processor[WasmConfig]):
                 yield batch.replace(joined, name)
 
     def snapshot(self) -> Mapping[int, bytes]:
-        """Return the plugin's state, its own and that of keys."""
-        if self._told is None or not self._told.stateful or not self._used or self._instance is None:
-            return {}
-        state = {"own": self._instance.call("export-state"), "keys": dict(self._host.state)}
-        return {self.context.key_group: json.dumps(state).encode()}
+        """Return the plugin's state: its own, whole, and of that of keys what has changed."""
+        found = self._keyed.state() if self._keyed is not None else {}
+        if self._told is not None and self._told.stateful and self._used and self._instance is not None:
+            state = {"own": self._instance.call("export-state"), "keys": dict(self._host.state)}
+            found[self.context.key_group] = json.dumps(state).encode()
+        return found
+
+    def segments(self) -> Sequence[str]:
+        """Return where the state of keys is."""
+        return self._keyed.segments() if self._keyed is not None else ()
 
     def restore(self, state: Mapping[int, bytes]) -> None:
         """Give it back."""
         assert self._instance is not None
-        for data in state.values():
+        check_restored(state, keyed=self._keyed is not None)
+        if self._keyed is not None:
+            self._keyed.restore({n: data for n, data in state.items() if n == SEGMENTED})
+        for data in (data for n, data in state.items() if n != SEGMENTED):
             found = json.loads(data)
             self._instance.call("import-state", found["own"])
             self._host.restore(found["keys"])

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dataflare.component import StageContext
+    from dataflare.processors.wasm_state import KeyedState
 
 SAID_MAX = 100
 """How many times an instance passes on what its plugin said."""
@@ -19,10 +20,12 @@ SAID_MAX = 100
 class WorkflowHost(QuietHost):
     """Passes on what plugins say as notices, the first hundred; `hides` their words, where values are tagged."""
 
-    def __init__(self, context: StageContext, *, hides: bool = False, stateful: bool = False) -> None:
-        """`stateful`: the plugin said that it keeps state."""
+    def __init__(
+        self, context: StageContext, *, hides: bool = False, stateful: bool = False, keyed: KeyedState | None = None
+    ) -> None:
+        """`stateful`: the plugin said that it keeps state; `keyed`: where that of keys is, by `key`."""
         super().__init__()
-        self._context, self._hides, self._stateful = context, hides, stateful
+        self._context, self._hides, self._stateful, self._keyed = context, hides, stateful, keyed
         self._count = 0
 
     def log(self, level: str, message: str) -> None:
@@ -39,11 +42,27 @@ class WorkflowHost(QuietHost):
         """Return the time of the epoch."""
         return self._context.epoch_time()
 
+    def get_state(self, key: str) -> str | None:
+        """Return it."""
+        return self._keyed.get(key) if self._keyed is not None else super().get_state(key)
+
     def set_state(self, key: str, value: str | None) -> None:
-        """Keep it, if the plugin has said that it keeps state: rows are then all in one place."""
-        if not self._stateful:
-            raise ValueError("a plugin that keeps state must say so: export exportState and importState")
-        super().set_state(key, value)
+        """Keep it, where rows of a key are in one place: the node names its key, or all rows are in one."""
+        if self._keyed is not None:
+            self._keyed.set(key, value)
+        elif self._stateful:
+            super().set_state(key, value)
+        else:
+            raise ValueError(
+                "a plugin that keeps state must say so: name the columns under `key` of the node, or export "
+                "exportState and importState"
+            )
+
+    def settle(self, *, kept: bool) -> None:
+        """Keep what the call set, or not."""
+        if self._keyed is not None:
+            self._keyed.settle(kept=kept)
+        super().settle(kept=kept)
 
     def restore(self, state: Mapping[str, str]) -> None:
         """Take state back."""
