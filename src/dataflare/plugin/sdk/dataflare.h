@@ -138,6 +138,7 @@ static inline void df_put_number(df_out *out, double value) {
 /* Ends a record, which goes to an output by its place in `df_plugin.outputs`; DF_DEFAULT: to the default one. */
 #define DF_DEFAULT UINT32_MAX
 static inline void df_emit(df_out *out, uint32_t output) {
+  if (output != DF_DEFAULT && !df_lit(df_plugin.outputs[output].name).size) output = DF_DEFAULT;
   if (out->count == out->count_room) {
     out->count_room = out->count_room * 2 + 64;
     out->ends = df_grown(out->ends, out->count_room * 4);
@@ -151,6 +152,18 @@ static inline void df_emit(df_out *out, uint32_t output) {
   out->begin = out->size;
 }
 
+static inline bool df_string(df_text value, df_out *into);
+
+/* Tells whether what stands between quotes is a name; where there are escapes in it, it is longer than the name. */
+static inline bool df_is_name(df_text inner, const char *name, uint32_t size) {
+  static df_out text;
+  if (inner.size == size) return !memcmp(inner.data, name, size);
+  if (inner.size < size || !memchr(inner.data, '\\', inner.size)) return false;
+  text.size = 0;
+  df_string((df_text){inner.data - 1, inner.size + 2}, &text);
+  return text.size == size && !memcmp(text.data, name, size);
+}
+
 /* Finds the value of a field of a record, as it is written there; false where it has none. Fields inside of others are
    passed over. */
 static inline bool df_find(df_text record, const char *name, df_text *value) {
@@ -161,7 +174,7 @@ static inline bool df_find(df_text record, const char *name, df_text *value) {
       const char *begin = ++at;
       while (at < end && *at != '"') at += *at == '\\' ? 2 : 1;
       if (at >= end) return false;
-      bool same = depth == 1 && (uint32_t)(at - begin) == size && !memcmp(begin, name, size);
+      bool same = depth == 1 && df_is_name((df_text){begin, (uint32_t)(at - begin)}, name, size);
       for (at++; at < end && (*at == ' ' || *at == '\t'); at++) {}
       if (at >= end || *at != ':' || !same) continue;
       for (at++; at < end && (*at == ' ' || *at == '\t'); at++) {}
@@ -195,6 +208,79 @@ static inline bool df_number(df_text value, double *number) {
   text[value.size] = 0;
   *number = strtod(text, &end);
   return end == text + value.size;
+}
+
+/* Reads a whole number of 64 bits, without loss; false where a value is none. */
+static inline bool df_integer(df_text value, int64_t *number) {
+  bool below = value.size && value.data[0] == '-';
+  uint64_t found = 0;
+  if (value.size == below) return false;
+  for (uint32_t n = below; n < value.size; n++) {
+    uint32_t digit = (uint32_t)(value.data[n] - '0');
+    if (digit > 9 || __builtin_mul_overflow(found, 10, &found) || __builtin_add_overflow(found, digit, &found)) return false;
+  }
+  if (found > (uint64_t)INT64_MAX + below) return false;
+  *number = (int64_t)(below ? 0 - found : found);
+  return true;
+}
+
+static inline uint32_t df_hexadecimal(const char *at, const char *end) {
+  uint32_t found = 0;
+  if (end - at < 4) return 0xFFFD;
+  for (int n = 0; n < 4; n++) {
+    char c = at[n];
+    found = found * 16 + (uint32_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+  }
+  return found;
+}
+
+/* Puts the text that a JSON string stands for; false where a value is none. A half of a pair of surrogates alone becomes
+   U+FFFD. */
+static inline bool df_string(df_text value, df_out *into) {
+  if (value.size < 2 || value.data[0] != '"') return false;
+  const char *at = value.data + 1, *end = value.data + value.size - 1;
+  while (at < end) {
+    const char *next = memchr(at, '\\', (size_t)(end - at));
+    if (!next) next = end;
+    df_put(into, (df_text){at, (uint32_t)(next - at)});
+    if (end - next < 2) break;
+    const char *kind = memchr("b\bf\fn\nr\rt\t", next[1], 10);
+    at = next + 2;
+    if (next[1] != 'u') {
+      df_put(into, (df_text){kind ? kind + 1 : next + 1, 1});
+      continue;
+    }
+    uint32_t code = df_hexadecimal(at, end), low = 0;
+    at += end - at < 4 ? end - at : 4;
+    if ((code & 0xFC00) == 0xD800 && end - at >= 6 && at[0] == '\\' && at[1] == 'u') low = df_hexadecimal(at + 2, end);
+    if ((low & 0xFC00) == 0xDC00) {
+      code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF);
+      at += 6;
+    } else if ((code & 0xF800) == 0xD800) {
+      code = 0xFFFD;
+    }
+    uint32_t more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    char text[4] = {(char)(more ? (0xF0 << (3 - more)) | (code >> (6 * more)) : code)};
+    for (uint32_t n = 1; n <= more; n++) text[n] = (char)(0x80 | ((code >> (6 * (more - n))) & 0x3F));
+    df_put(into, (df_text){text, more + 1});
+  }
+  return true;
+}
+
+/* Puts a text as a JSON string. */
+static inline void df_put_string(df_out *out, df_text text) {
+  uint32_t begin = 0;
+  char escape[8];
+  df_put(out, (df_text){"\"", 1});
+  for (uint32_t n = 0; n < text.size; n++) {
+    unsigned char c = (unsigned char)text.data[n];
+    if (c >= ' ' && c != '"' && c != '\\') continue;
+    df_put(out, (df_text){text.data + begin, n - begin});
+    begin = n + 1;
+    df_put(out, (df_text){escape, (uint32_t)snprintf(escape, sizeof escape, c < ' ' ? "\\u%04x" : "\\%c", c)});
+  }
+  df_put(out, (df_text){text.data + begin, text.size - begin});
+  df_put(out, (df_text){"\"", 1});
 }
 
 /* What the host offers. */
@@ -291,6 +377,13 @@ static inline void *df_answer(df_told_result *told, df_verdict verdict, df_out *
   return told;
 }
 
+/* Leaves only what was written since the last record. */
+static inline df_out *df_reason(df_out *why) {
+  why->size -= why->begin;
+  if (why->size) memmove(why->data, why->data + why->begin, why->size);
+  return why;
+}
+
 static df_out df_written;
 static df_told_result df_told;
 
@@ -341,8 +434,9 @@ DF_EXPORT(DF_PROCESSOR "process") void *df_exported_process(char *data, uint32_t
   df_begin();
   df_verdict verdict = df_processed((df_text){data, size}, &df_written);
   free(data);
-  if (verdict >= DF_BAD) return df_answer(&df_told, verdict, &df_written);
-  if (verdict == DF_KEEP && df_written.size > df_written.begin) df_emit(&df_written, DF_DEFAULT);
+  if (verdict >= DF_BAD) return df_answer(&df_told, verdict, df_reason(&df_written));
+  if (verdict == DF_DROP) df_begin();
+  if (df_written.size > df_written.begin) df_emit(&df_written, DF_DEFAULT);
   routed = df_grown(routed, df_written.count * 2 * sizeof(df_pair) + 1);
   for (uint32_t n = 0, begin = 0; n < df_written.count; begin = df_written.ends[n++]) {
     routed[2 * n] = df_output_name(df_written.places[n]);
@@ -368,7 +462,7 @@ typedef struct {
 } df_told_row;
 
 /* The records of all outputs lie one behind the other; those of each are gathered. */
-static df_told_part *df_parts(void) {
+static df_pair df_parts(void) {
   static df_told_part *parts;
   static df_out *gathered;
   uint32_t count = df_plugin.output_count + 1;
@@ -383,15 +477,17 @@ static df_told_part *df_parts(void) {
     df_out *one = &gathered[place];
     one->source = df_written.sources[n];
     df_put(one, (df_text){df_written.data + begin, df_written.ends[n] - begin - 1});
-    df_emit(one, place);
+    df_emit(one, DF_DEFAULT);
   }
+  uint32_t told = 0;
   for (uint32_t p = 0; p < count; p++) {
     df_out *one = &gathered[p];
-    parts[p] = (df_told_part){df_output_name(p ? p - 1 : DF_DEFAULT), one->count,
-                              {(uint32_t)(uintptr_t)one->data, one->size ? one->size - 1 : 0}, 1,
-                              {(uint32_t)(uintptr_t)one->sources, one->count}};
+    if (p && !df_lit(df_plugin.outputs[p - 1].name).size) continue;
+    parts[told++] = (df_told_part){df_output_name(p ? p - 1 : DF_DEFAULT), one->count,
+                                   {(uint32_t)(uintptr_t)one->data, one->size ? one->size - 1 : 0}, 1,
+                                   {(uint32_t)(uintptr_t)one->sources, one->count}};
   }
-  return parts;
+  return (df_pair){(uint32_t)(uintptr_t)parts, told};
 }
 
 DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format, uint32_t rows, char *data, uint32_t size) {
@@ -415,10 +511,8 @@ DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format,
     df_written.source = row;
     df_verdict verdict = df_processed((df_text){at, (uint32_t)(next - at)}, &df_written);
     if (verdict > DF_BAD) {
-      memmove(df_written.data, df_written.data + df_written.begin, df_written.size - df_written.begin);
-      df_written.size -= df_written.begin;
       free(data);
-      return df_answer(&df_told, verdict, &df_written);
+      return df_answer(&df_told, verdict, df_reason(&df_written));
     }
     if (verdict == DF_BAD && row < rows) {
       errors[bad++] = (df_told_row){row, {words.size, df_written.size - df_written.begin}};
@@ -440,7 +534,7 @@ DF_EXPORT(DF_PROCESSOR "process-batch") void *df_exported_batch(uint32_t format,
     whole = (df_told_part){{0, 0}, row, {(uint32_t)(uintptr_t)df_written.data, df_written.size ? df_written.size - 1 : 0}, 0, {0, 0}};
     told.parts = (df_pair){(uint32_t)(uintptr_t)&whole, 1};
   } else {
-    told.parts = (df_pair){(uint32_t)(uintptr_t)df_parts(), df_plugin.output_count + 1};
+    told.parts = df_parts();
   }
   return &told;
 }
