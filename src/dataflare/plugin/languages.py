@@ -50,7 +50,7 @@ LANGUAGES: Mapping[str, Language] = {
         "C",
         (
             Toolchain(
-                ("clang-19", "--target=wasm32-wasi", "-Wall", *_WASI),
+                ("clang-19", "--target=wasm32-wasi", "-Wall", "-Wl,--stack-first", *_WASI),
                 {"Debian": "apt install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32"},
                 programs=("clang-19", "wasm-ld-19"),
             ),

@@ -12,7 +12,8 @@
      }
 
    Records are JSON objects in one line. `df_open`, `df_close`, `df_export_state` and `df_import_state` may be there, too.
-   Build: clang --target=wasm32-wasi -O3 -mexec-model=reactor -Wl,--strip-all plugin.c -o plugin.wasm
+   Build: clang --target=wasm32-wasi -O3 -mexec-model=reactor -Wl,--strip-all,--stack-first plugin.c -o plugin.wasm
+   With --stack-first a stack that is too deep ends the instance, rather than running into data.
 
    With `#define DF_BUFFERS` before the inclusion a plugin takes rows as columns of Arrow, by `df_process_columns`.
 

@@ -58,7 +58,8 @@ C = Language(
     "c",
     "dataflare.h",
     shutil.which("clang-19"),
-    "{tool} --target=wasm32-wasi -O3 -msimd128 -Wall -Wextra -Werror -mexec-model=reactor {source} -o {made}",
+    "{tool} --target=wasm32-wasi -O3 -msimd128 -Wall -Wextra -Werror -mexec-model=reactor -Wl,--stack-first"
+    " {source} -o {made}",
     _SMALL,
 )
 RUST = Language(
