@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from dataflare.errors import DataError, DataFlareError, ExternalError, WorkflowError
     from dataflare.plan import Plan
+    from dataflare.processors.wasm import WasmProcessor
     from dataflare.program import Workflow
     from dataflare.schema import Column, Schema
 
@@ -46,6 +47,7 @@ _ROOMS = {
     ),
     "dataflare.errors": ("DataError", "DataFlareError", "ExternalError", "WorkflowError"),
     "dataflare.plan": ("Plan",),
+    "dataflare.processors.wasm": ("WasmProcessor",),
     "dataflare.program": ("Workflow",),
     "dataflare.schema": ("Column", "Schema"),
 }
@@ -55,7 +57,8 @@ __all__ = [
     "Batch", "Column", "Config", "DataError", "DataFlareError", "DataRecord", "DestinationConnector", "Encoded",
     "Epoch", "ExternalError", "Field", "Handle", "Lookup", "Plan", "Position", "Processor", "RecordDestination",
     "RecordProcessor", "RecordSource", "Registry", "Schema", "SourceConnector", "Split", "StageContext", "StateStore",
-    "Stream", "Workflow", "WorkflowError", "__version__", "destination", "lookup", "processor", "source", "state_store",
+    "Stream", "WasmProcessor", "Workflow", "WorkflowError", "__version__", "destination", "lookup", "processor",
+    "source", "state_store",
 ]  # fmt: skip
 
 

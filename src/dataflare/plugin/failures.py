@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from dataflare.errors import Place
+
+_PLACED = re.compile(r"(?P<what>.*) \((?P<line>\d+)(:(?P<column>\d+))?\)", re.DOTALL)
 _FRAMES = re.compile(r"^\s*\d+:\s+0x|wasm backtrace|^Caused by|^\s*$|^note:|error while executing")
 _WORDS = (
     ("wasm trap: interrupt", "it took longer than it may"),
@@ -60,4 +63,21 @@ def trapped(text: str, denied: str = "") -> TrappedError:
     return TrappedError(lines[-1].split(": ", 1)[-1] if lines else "it ended")
 
 
-__all__ = ["ERRORS", "BadRecordError", "FatalError", "PluginError", "TransientError", "TrappedError", "trapped"]
+def placed(what: str, file: str) -> tuple[str, Place]:
+    """Return what a plugin says about its own file, and the place there, where it names one."""
+    found = _PLACED.fullmatch(what)
+    if not found:
+        return what, Place(file)
+    return found["what"], Place(file, int(found["line"]), int(found["column"] or 0))
+
+
+__all__ = [
+    "ERRORS",
+    "BadRecordError",
+    "FatalError",
+    "PluginError",
+    "TransientError",
+    "TrappedError",
+    "placed",
+    "trapped",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +12,7 @@ from wasmtime.component import Component
 from dataflare.errors import Place, UnavailableError, WorkflowError
 from dataflare.plugin.component import ComponentInstance
 from dataflare.plugin.core_module import CoreInstance
-from dataflare.plugin.failures import FatalError, PluginError
+from dataflare.plugin.failures import FatalError, PluginError, placed
 from dataflare.plugin.loader import transformed
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 SCRIPTS = {".js": False, ".mjs": False, ".ts": True, ".mts": True}
 """Endings of files that the runtime of JavaScript evaluates, and whether there are types in them."""
 SOURCE_BYTES_MAX, CODE_BYTES_MAX = 8 << 20, 256 << 20
-_PLACED = re.compile(r"(?P<what>.*) \((?P<line>\d+)(:(?P<column>\d+))?\)", re.DOTALL)
 
 
 class Instance(Protocol):
@@ -175,10 +173,8 @@ def _read(path: Path, shown: str, bytes_max: int) -> bytes:
 
 def _placed(error: PluginError, file: str) -> WorkflowError:
     """Return what a plugin says about its own file, at its place there."""
-    found = _PLACED.fullmatch(error.what)
-    if not found:
-        return WorkflowError(error.what, place=Place(file))
-    return WorkflowError(found["what"], place=Place(file, int(found["line"]), int(found["column"] or 0)))
+    what, place = placed(error.what, file)
+    return WorkflowError(what, place=place)
 
 
 __all__ = ["SCRIPTS", "Described", "Instance", "Output", "Program", "Settings"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import field_validator
+from pydantic import ValidationError, field_validator
 
 from dataflare.component import Config, Duration, Field, Processor, Size, processor
 from dataflare.component.processor import SEGMENTED, Port
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.plugin.guarded import GuardedInstance
+    from dataflare.plugin.loaded import LoadedPlugin, Say
     from dataflare.plugin.program import Described, Program
     from dataflare.schema import Column
 
@@ -101,6 +103,37 @@ class WasmProcessor(Processor[WasmConfig]):
     _told: Described | None = None
     _program: Program | None = None
     _bound: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        instances: int = 4,
+        wait_seconds: float = 30.0,
+        log: Say | None = None,
+        **config: Any,
+    ) -> LoadedPlugin:
+        """Return a plugin for a program of one's own: `load("rules.js").process(record)`. Close it.
+
+        So many threads may call it at once; the others wait so long. `log` hears the level and the words of what the
+        plugin logs, in the thread of the call. `config` is what a workflow would set: `timeout="1s"`, `memory="64MB"`.
+
+        Raises WorkflowError where the plugin or its settings are wrong, UnavailableError where the file or wasmtime is
+        missing.
+        """
+        from dataflare.plugin.loaded import LoadedPlugin, Use, require_wasmtime
+
+        require_wasmtime()
+        try:
+            made = cls(WasmConfig(module=str(path), settings=dict(settings or {}), **config))
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise WorkflowError(what, hint="see: dataflare describe wasm", place=Place(str(path))) from None
+        use = Use(max(1, instances), wait_seconds, log, made.config.columns)
+        return LoadedPlugin.load(Path(path), made._settings(), made._limits(), use)
 
     # ---- planning -----------------------------------------------------------------------------------------------
 
