@@ -40,15 +40,17 @@ class InstancePool:
         instance has ended.
         """
         instance = self._taken(wait_seconds)
+        ended: DataFlareError | None = None
         try:
             yield instance
         except DataFlareError as error:  # what a plugin itself says is none: it can be called again
-            self._drop(instance, error)
+            ended = error
             raise
-        except BaseException:
-            self._give_back(instance)
-            raise
-        self._give_back(instance)
+        finally:
+            if ended is None:
+                self._give_back(instance)
+            else:
+                self._drop(instance, ended)
 
     def close(self) -> None:
         """Close the instances: those that are in use when they come back."""
@@ -83,11 +85,13 @@ class InstancePool:
             if self._idle:
                 return self._idle.pop()
             self._count += 1
+        made: GuardedInstance | None = None
         try:
-            return self._make()
-        except BaseException:
-            self._left()
-            raise
+            made = self._make()
+        finally:
+            if made is None:
+                self._left()
+        return made
 
     def _give_back(self, instance: GuardedInstance) -> None:
         with self._changed:
