@@ -1,0 +1,170 @@
+"""Plugins by reference: `price@1.2.0`, `price` or a file `.dfp` becomes a program and what it may have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dataflare.errors import Place, StateError, WorkflowError
+from dataflare.plugin.allowance import NOTHING, Allowance
+from dataflare.plugin.package import ENDING, Package
+from dataflare.plugin.program import Program
+from dataflare.plugin.reach import reach_of
+from dataflare.plugin.registry import Installed, PluginRegistry
+from dataflare.plugin.semantic_version import Version
+from dataflare.plugin.signature import signer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.manifest import Manifest
+    from dataflare.plugin.trust import TrustPolicy
+
+_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9-]{0,63})(@(?P<version>[0-9A-Za-z.+-]+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class InstallOptions:
+    """What the one who installs says. `unsigned`: no key that is trusted here needs to have signed it.
+
+    `other_key`: it may be signed by another key than the versions that are there, or by none. `replaced`: the same
+    version may be there with other content.
+    """
+
+    allowance: Allowance = NOTHING
+    unsigned: bool = False
+    other_key: bool = False
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPlugin:
+    """A program with its manifest. `allowance`: what its install lets it have at most, None where it is a file."""
+
+    program: Program
+    manifest: Manifest
+    digest: str
+    allowance: Allowance | None = None
+
+
+class PluginManager:
+    """Installs plugins into a registry, and finds them there."""
+
+    def __init__(self, registry: PluginRegistry) -> None:
+        """Touch nothing."""
+        self._registry = registry
+
+    def install(self, package: Package, policy: TrustPolicy, options: InstallOptions, engine: WasmEngine) -> Installed:
+        """Install a package: who has signed it, what its code reaches for and what it asks for are looked at first.
+
+        Its code is compiled, and kept so; none of it is run. Raises DataFlareError, and nothing is installed then.
+        """
+        signer = policy.judge(package, unsigned=options.unsigned)
+        manifest = package.manifest
+        program = program_of(package, engine)
+        if reach := reach_of(program):
+            try:
+                reach.check(manifest)
+            except WorkflowError as error:
+                raise error.at(Place(package.shown)) from None
+        _check_allowance(manifest, options.allowance, package.shown)
+        made = Installed(manifest.name, manifest.version, package.digest, options.allowance, signer.key, signer.name)
+
+        def check(versions: Mapping[str, Installed]) -> None:
+            _check_versions(made, versions, options, package.shown)
+
+        self._registry.add(package, made, check)
+        return made
+
+    def resolve(self, reference: str, engine: WasmEngine, path: Path | None = None) -> ResolvedPlugin:
+        """Return a plugin by its reference; `path` is where a reference that ends in .dfp lies.
+
+        All hashes are looked at again, and the signature of a file if it has one. Raises DataFlareError, with the
+        reference as its place.
+        """
+        try:
+            if is_package_file(reference):
+                package, allowance = Package.read(path or Path(reference), reference), None
+                signer_of(package)
+            else:
+                package, allowance = self._installed(reference)
+            return ResolvedPlugin(program_of(package, engine), package.manifest, package.digest, allowance)
+        except WorkflowError as error:
+            raise error.at(Place(reference)) from None
+
+    def _installed(self, reference: str) -> tuple[Package, Allowance]:
+        found = _REFERENCE.fullmatch(reference)
+        if not found or not (found["version"] is None or Version.is_valid(found["version"])):
+            raise WorkflowError(
+                f"{reference[:100]!r} is no plugin",
+                hint="an installed one is named as price or price@1.2.0, a file by its ending",
+            )
+        installed = self._registry.find(found["name"], found["version"] or "")
+        package = self._registry.package(installed)
+        if installed.allowance.beyond(package.manifest.capabilities):
+            raise StateError(f"{installed.reference} was granted more than it asks for", hint="install it again")
+        return package, installed.allowance
+
+
+def is_package_file(reference: str) -> bool:
+    """Tell whether a reference names a package by its path."""
+    return reference.lower().endswith(ENDING)
+
+
+def is_installed(reference: str) -> bool:
+    """Tell whether a reference names an installed plugin, and no file."""
+    return _REFERENCE.fullmatch(reference) is not None
+
+
+def program_of(package: Package, engine: WasmEngine) -> Program:
+    """Return the program of a package, of the bytes that were verified."""
+    entry = package.manifest.entry
+    shown = f"{package.manifest.reference}/{entry}"
+    return Program.of(package.code, PurePosixPath(entry).suffix, engine, shown)
+
+
+def _check_allowance(manifest: Manifest, allowance: Allowance, shown: str) -> None:
+    if beyond := allowance.beyond(manifest.capabilities):
+        raise WorkflowError(
+            f"{manifest.name} does not ask for what is granted: {', '.join(beyond)}",
+            hint="leave it out",
+            place=Place(shown),
+        )
+    if missing := allowance.missing(manifest.capabilities):
+        raise WorkflowError(
+            f"{manifest.name} asks for what is not granted: {', '.join(missing)}",
+            hint=f"if it may have that: {' '.join(f'--grant {one}' for one in missing)}",
+            place=Place(shown),
+        )
+
+
+def _check_versions(made: Installed, versions: Mapping[str, Installed], options: InstallOptions, shown: str) -> None:
+    """Raise WorkflowError where what is there stands against it."""
+    same = versions.get(made.version)
+    if same is not None and same.digest != made.digest and not options.replaced:
+        raise WorkflowError(
+            f"{made.reference} is installed with other content",
+            hint="a version is not changed: its author gives the next one; or --replace",
+            place=Place(shown),
+        )
+    others = sorted({one.key for one in versions.values() if one.key and one.key != made.key})
+    if others and not options.other_key:
+        by = f"by the key {made.key}" if made.key else "by nobody"
+        raise WorkflowError(
+            f"it is signed {by}, and versions of {made.name} that are installed by {others[0]}",
+            hint="ask its author why; if that is as it should be: --allow-other-key",
+            place=Place(shown),
+        )
+
+
+__all__ = [
+    "InstallOptions",
+    "PluginManager",
+    "ResolvedPlugin",
+    "is_installed",
+    "is_package_file",
+    "program_of",
+]
