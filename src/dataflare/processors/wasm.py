@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import ValidationError, field_validator
 
+from dataflare.changes import OP
 from dataflare.component import Config, Duration, Field, Processor, Size, processor
 from dataflare.component.processor import SEGMENTED, Port
 from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
@@ -24,6 +25,7 @@ from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_rejects import Telling
 from dataflare.processors.wasm_buffers import BUFFERS, Arrays, refuse_others
 from dataflare.processors.wasm_calls import Calls, Returned
+from dataflare.processors.wasm_changes import ChangedRows, changing, check_state_key, shown
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_state import KeyedState, check_key, check_restored
 from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
@@ -77,7 +79,7 @@ class WasmConfig(Config):
 
 @processor(
     "wasm",
-    accepts=(EdgeKind.APPEND,),
+    accepts=(EdgeKind.APPEND, EdgeKind.UPSERT),
     counts=("filtered", "dead", "expanded"),
     examples=[{"module": "rules.js"}, {"module": "rules.ts", "settings": {"rate": 1.2}, "timeout": "1s"}],
 )
@@ -91,6 +93,9 @@ class WasmProcessor(Processor[WasmConfig]):
     State is by key (`key`), where the rows of the key are, or of its own (`exportState`), and then all rows come to one
     task. Both are part of the checkpoint.
 
+    Of changes it is given the rows after them, and what carries changes (`_op` ...) passes it by. A delete is not shown
+    to it, and keeps its key. An update that it drops goes on as a delete; the key may not be changed.
+
     A row on which it throws, or whose result does not fit, is handled by `on_error`: fail, skip or dead_letter. So is
     a row that makes it exceed its time or stops it otherwise: it is found by halving the batch. The output `errors` has
     the columns `error`, `node` and `row`.
@@ -99,6 +104,7 @@ class WasmProcessor(Processor[WasmConfig]):
     tells_tags = True
     _instance: GuardedInstance | None = None
     _keyed: KeyedState | None = None
+    _changes: ChangedRows | None = None
     _texts: Texts | None = None
     _told: Described | None = None
     _program: Program | None = None
@@ -160,6 +166,7 @@ class WasmProcessor(Processor[WasmConfig]):
         if self._told is None:
             raise WorkflowError("what a plugin returns is known once it is loaded")
         check_key(given, self.config.key, self._seen(given))
+        check_state_key(given, self.config.key, self.context.key)
         return {n: self._planned(given, n) for n in {"", *self._told.outputs}} | {"errors": REJECTED}
 
     def ports(self, count: int) -> Sequence[Port]:
@@ -171,7 +178,7 @@ class WasmProcessor(Processor[WasmConfig]):
         self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None
     ) -> Sequence[AbstractSet[str] | None] | None:
         """Return the columns that it is given, and those that pass it by."""
-        if self._told is None or (self._told.input is None and self.config.columns is None):
+        if self._told is None or (self._told.input is None and self.config.columns is None) or OP in inputs[0]:
             return None
         seen = set(self._seen(inputs[0]))
         passing = {n for n in {"", *self._told.outputs} if self._passes(n)}
@@ -209,6 +216,9 @@ class WasmProcessor(Processor[WasmConfig]):
         writer = Arrays(crossing) if form == BUFFERS else self._texts
         self._calls = Calls(self._instance, writer, form, returned, dict.fromkeys(adding, self._sent))
         self._used = False
+        if OP in given:
+            in_order = not self.config.key or self.context.parallelism == 1
+            self._changes = ChangedRows(self.context.key, returned, in_order=in_order)
 
     def close(self) -> None:
         """Drop the plugin."""
@@ -227,13 +237,17 @@ class WasmProcessor(Processor[WasmConfig]):
         rows = fit(batch.rows, self._given)
         if self._keyed is not None:
             self._keyed.rows(rows)
-        found = self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
+        found = self._call(rows) if self._changes is None else self._changes.run(rows, self._call)
         if found.rejected:
             yield from self._reject(batch.replace(rows), dict(sorted(found.rejected.items())))
         for name, schema in self._planned_outputs.items():
-            joined = self._joined(rows, found, name, schema)
+            told = rows if self._changes is None else self._changes.told(rows, name)
+            joined = self._joined(told, found, name, schema)
             if joined.num_rows or not name:
                 yield batch.replace(joined, name)
+
+    def _call(self, rows: pa.Table) -> Returned:
+        return self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the plugin's state: its own, whole, and of that of keys what has changed."""
@@ -263,16 +277,7 @@ class WasmProcessor(Processor[WasmConfig]):
 
     def _seen(self, given: Schema) -> list[str]:
         assert self._told is not None
-        wanted = self.config.columns or self._told.input
-        if wanted is None:
-            return given.names
-        unknown = [n for n in wanted if n not in given]
-        if unknown:
-            raise WorkflowError(
-                f"the plugin is to be given {unknown[0]!r}, and there is no such column",
-                hint=f"there are: {', '.join(given.names)}",
-            )
-        return list(dict.fromkeys(wanted))
+        return shown(given.names, self.config.columns or self._told.input)
 
     def _made(self, output: str) -> tuple[tuple[str, str], ...] | None:
         """Return the columns that the plugin makes for an output; None: those that it is given."""
@@ -329,10 +334,10 @@ class WasmProcessor(Processor[WasmConfig]):
         seen = given.select(self._seen(given))
         spread = tuple(dict.fromkeys(tag for column in seen for tag in column.tags))
         returned = {c.name: replace(c, tags=spread) for c in self._returned(given, output)}
-        if not self._passes(output):
-            return Schema(tuple(returned.values()))
-        kept = [returned.pop(c.name, c) for c in given]
-        return Schema((*kept, *returned.values()))
+        made, passes = self._made(output), self._passes(output)
+        kept = [returned.pop(c.name, c) for c in given] if passes else []
+        planned = Schema((*kept, *returned.values()))
+        return changing(planned, given, self.context.key, [name for name, _ in made or ()], passes=passes)
 
     def _joined(self, rows: pa.Table, found: Returned, output: str, schema: Schema) -> pa.Table:
         """Return the plugin's rows beside the columns that pass it by."""

@@ -72,7 +72,7 @@ class Calls:
                     middle = (start + stop) // 2
                     todo += [(middle, stop), (start, middle)]
         if found.rejected:
-            _leave_out(found)
+            leave_out(found)
         return found
 
     def _call(self, rows: pa.Table, numbers: pa.Array, found: Returned) -> None:
@@ -128,7 +128,7 @@ class Calls:
         found.sources.setdefault(output, []).append(sources)
 
 
-def _leave_out(found: Returned) -> None:
+def leave_out(found: Returned) -> None:
     """Leave out all that came of a row of which some does not fit."""
     import pyarrow.compute as pc
 
@@ -140,4 +140,4 @@ def _leave_out(found: Returned) -> None:
         found.sources[output] = sources.filter(kept).chunks
 
 
-__all__ = ["Calls", "Returned"]
+__all__ = ["Calls", "Returned", "leave_out"]
