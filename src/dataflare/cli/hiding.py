@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _IN_URL = re.compile(r"(?<=://)([^/@:\s]*):(?!\$\{)[^/@\s]+(?=@)")
 _NAMES = re.compile(
-    r"(^|_)(password|passwd|passphrase|token|secret|secret_key|secret_access_key|api_key|access_key_id)$"
+    r"(^|_)(password|passwd|passphrase|token|secret|secret_key|secret_access_key|api_key|access_key_id)$",
+    re.IGNORECASE,
 )
 _REFERENCE = "${secret:"
 

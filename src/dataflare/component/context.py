@@ -105,6 +105,7 @@ class StageContext:
     present names of columns by names that they had before: state may still have those.
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
+    `hide` hides in a text the secrets that settings have by references.
     """
 
     runtime: Runtime
@@ -136,6 +137,7 @@ class StageContext:
     known: Mapping[str, Known] = field(default_factory=dict)
     former: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path | None = None
+    hide: Callable[[str], str] = str
 
     @property
     def key_groups(self) -> range:

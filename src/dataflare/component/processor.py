@@ -68,6 +68,10 @@ class Processor(Component[C]):
         """Say what else than its input the output depends on, such as a table that others change; "": on nothing."""
         return ""
 
+    def granted(self) -> Sequence[str]:
+        """Return in words what code of others that it runs in a sandbox may use outside of it; `plan` shows that."""
+        return ()
+
     def yields(self, kind: EdgeKind) -> EdgeKind:
         """Return what its rows mean where those that come in mean `kind`; the default is what the spec says."""
         declared: EdgeKind | None = type(self).spec.traits.yields

@@ -113,6 +113,7 @@ class Job:
             known=known_columns(node.traits),
             former=node.traits.get("former", {}),
             state_directory=StateOf.of_plan(self.plan).folder,
+            hide=getattr(self.resolve, "hide", str),
         )
         return component
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wasmtime import WasmtimeError
 from wasmtime.component import Linker, Record
 
+from dataflare.clock import SystemClock
 from dataflare.errors import WorkflowError
 from dataflare.plugin.failures import ERRORS, trapped
 from dataflare.plugin.imports import (
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from wasmtime.component import Component
 
     from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
-_NANOSECONDS = 1000
+_NANOSECONDS, _SECOND = 1000, 1_000_000_000
 
 
 class ComponentInstance:
@@ -41,12 +43,12 @@ class ComponentInstance:
 
     buffers = False
 
-    def __init__(self, engine: WasmEngine, component: Component, host: Host, limits: Limits) -> None:
+    def __init__(self, engine: WasmEngine, component: Component, host: Host, limits: Limits, grants: Grants) -> None:
         """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
         check()
         self._engine, self._limits = engine, limits
-        self._offers = Offers(host)
-        self._store = limited(engine, limits)
+        self._offers = Offers(host, grants)
+        self._store = limited(engine, limits, grants)
         linker = self._linker(engine, component)
         try:
             instance = linker.instantiate(self._store, component)
@@ -95,18 +97,21 @@ class ComponentInstance:
         return linker
 
     def _interfaces(self) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
-        """Return the functions by interface that are this host's own; time stands still in an epoch."""
-        now, wait = self._offers.host.now, self._offers.refuse_to_wait
-        return {
+        """Return the functions by interface that are this host's own; without the clock time stands in an epoch."""
+        now, wait, granted = self._offers.host.now, self._offers.refuse_to_wait, self._offers.grants.clock
+        running = (lambda: int(SystemClock().monotonic() * _SECOND)) if granted else (lambda: now() * _NANOSECONDS)
+        own: dict[str, Mapping[str, Callable[..., Any]]] = {
             HOST: self._offers.functions,
             "wasi:clocks/monotonic-clock": {
-                "now": lambda: now() * _NANOSECONDS,
+                "now": running,
                 "resolution": lambda: _NANOSECONDS,
                 "subscribe-instant": wait,
                 "subscribe-duration": wait,
             },
-            "wasi:clocks/wall-clock": {"now": lambda: _moment(now()), "resolution": lambda: _moment(1)},
         }
+        if not granted:
+            own["wasi:clocks/wall-clock"] = {"now": lambda: _moment(now()), "resolution": lambda: _moment(1)}
+        return own
 
 
 def _without_store(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from wasmtime import Module
 
     from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
@@ -80,11 +81,11 @@ _RESULTS: Mapping[str, Callable[[Reader, int], Any]] = {
 class CoreInstance:
     """One instance, for one thread at a time."""
 
-    def __init__(self, engine: WasmEngine, module: Module, host: Host, limits: Limits) -> None:
+    def __init__(self, engine: WasmEngine, module: Module, host: Host, limits: Limits, grants: Grants) -> None:
         """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
         self._engine, self._limits = engine, limits
-        self._offers = Offers(host)
-        self._store = limited(engine, limits)
+        self._offers = Offers(host, grants)
+        self._store = limited(engine, limits, grants)
         self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()
         self._memory: Memory | None = None
         linker = self._linker(engine, module)
@@ -209,10 +210,9 @@ class CoreInstance:
         linker = Linker(engine.engine)
         linker.allow_shadowing = True
         linker.define_wasi()
-        still: dict[str, Callable[..., Any]] = {
-            "poll_oneoff": self._offers.refuse_to_wait,
-            "clock_time_get": self._clock,
-        }
+        still: dict[str, Callable[..., Any]] = {"poll_oneoff": self._offers.refuse_to_wait}
+        if not self._offers.grants.clock:
+            still["clock_time_get"] = self._clock
         own = {HOST: self._host_functions(), _WASI: still}
         for wanted in module.imports:
             name = wanted.name or ""

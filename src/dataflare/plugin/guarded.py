@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.plugin.failures import PluginError, TrappedError
+from dataflare.plugin.grants import NO_GRANTS
 
 if TYPE_CHECKING:
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.program import Instance, Program, Settings
@@ -22,9 +24,12 @@ class GuardedInstance:
     A call that was stopped has no effect, neither on the plugin's own state nor on that of keys.
     """
 
-    def __init__(self, program: Program, settings: Settings, host: Host, limits: Limits) -> None:
+    def __init__(
+        self, program: Program, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS
+    ) -> None:
         """Start nothing yet."""
         self._program, self._settings, self._host, self._limits = program, settings, host, limits
+        self._grants = grants
         self.file = program.file
         self._stack = ExitStack()
         self._instance: Instance | None = None
@@ -35,7 +40,7 @@ class GuardedInstance:
         """Start an instance; `stateful`: it has state of its own, to be asked for before each call that changes it."""
         self._stack.enter_context(self._program.engine.ticking())
         self._keeps = stateful
-        self._instance = self._program.opened(self._settings, self._host, self._limits)
+        self._instance = self._program.opened(self._settings, self._host, self._limits, self._grants)
         return self
 
     def close(self) -> None:
@@ -79,7 +84,7 @@ class GuardedInstance:
                 hint="correct it, or raise its limits",
                 place=Place(self._program.file),
             ) from why
-        instance = self._program.opened(self._settings, self._host, self._limits)
+        instance = self._program.opened(self._settings, self._host, self._limits, self._grants)
         if state is not None:
             try:
                 instance.call("import-state", state)

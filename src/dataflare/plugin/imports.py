@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from wasmtime import Store, WasiConfig, WasmtimeError
+from wasmtime import Store, WasmtimeError
 
 from dataflare.errors import WorkflowError
 from dataflare.plugin.engine import TICK_SECONDS
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
@@ -38,9 +39,9 @@ class WaitingError(Exception):
 class Offers:
     """The functions of a host for one instance. `denied` is what one of them refused in the call that goes on."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, grants: Grants) -> None:
         """Refuse nothing yet."""
-        self.host, self.denied = host, ""
+        self.host, self.grants, self.denied = host, grants, ""
         self.functions: dict[str, Callable[..., Any]] = {
             "log": host.log,
             "metric": host.metric,
@@ -96,10 +97,11 @@ def exported(names: Iterable[str], interface: str) -> str:
     )
 
 
-def limited(engine: WasmEngine, limits: Limits) -> Store:
-    """Return a store in which instances are bounded, and see no file, no variable and no network."""
+def limited(engine: WasmEngine, limits: Limits, grants: Grants) -> Store:
+    """Return a store in which instances are bounded, and see what they are granted, and no network."""
     store = Store(engine.engine)
-    store.set_wasi(WasiConfig())
+    with grants.wasi() as surroundings:
+        store.set_wasi(surroundings)
     store.set_limits(
         memory_size=limits.memory_bytes_max,
         table_elements=limits.table_elements_max,

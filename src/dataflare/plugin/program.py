@@ -13,6 +13,7 @@ from dataflare.errors import Place, UnavailableError, WorkflowError
 from dataflare.plugin.component import ComponentInstance
 from dataflare.plugin.core_module import CoreInstance
 from dataflare.plugin.failures import FatalError, PluginError, placed
+from dataflare.plugin.grants import NO_GRANTS
 from dataflare.plugin.loader import transformed
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wasmtime import Module
 
     from dataflare.plugin.engine import WasmEngine
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
@@ -115,9 +117,9 @@ class Program:
             raise _placed(error, shown) from None
         return cls(shown, engine, engine.shipped("javascript"), code)
 
-    def opened(self, settings: Settings, host: Host, limits: Limits) -> Instance:
+    def opened(self, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
-        instance = self._instance(host, limits)
+        instance = self._instance(host, limits, grants)
         config = dict(settings.values)
         if self.code is not None:
             config = {"code": self.code, "settings": config, "output": settings.output}
@@ -129,22 +131,22 @@ class Program:
             raise _placed(error, self.file) from None
         return instance
 
-    def bound(self, settings: Settings, host: Host, limits: Limits) -> tuple[tuple[str, str], ...]:
+    def bound(self, settings: Settings, host: Host, limits: Limits, grants: Grants) -> tuple[tuple[str, str], ...]:
         """Return the columns of the settings with the types in which the plugin wants them."""
         assert settings.columns is not None
         try:
-            return tuple(self.opened(settings, host, limits).call("bind", settings.columns))
+            return tuple(self.opened(settings, host, limits, grants).call("bind", settings.columns))
         except PluginError as error:
             raise _placed(error, self.file) from None
 
-    def _instance(self, host: Host, limits: Limits) -> Instance:
+    def _instance(self, host: Host, limits: Limits, grants: Grants) -> Instance:
         if isinstance(self.compiled, Component):
-            return ComponentInstance(self.engine, self.compiled, host, limits)
-        return CoreInstance(self.engine, self.compiled, host, limits)
+            return ComponentInstance(self.engine, self.compiled, host, limits, grants)
+        return CoreInstance(self.engine, self.compiled, host, limits, grants)
 
-    def described(self, settings: Settings, host: Host, limits: Limits) -> Described:
+    def described(self, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS) -> Described:
         """Return what the plugin says of itself with these settings."""
-        instance = self.opened(settings, host, limits)
+        instance = self.opened(settings, host, limits, grants)
         name, version, schema, stateful, wanted, form, outputs = instance.call("describe")
         found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
         return Described(

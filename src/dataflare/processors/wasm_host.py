@@ -34,6 +34,7 @@ class WorkflowHost(QuietHost):
         if self._count > (1 if self._hides else SAID_MAX):
             return
         text = "(the plugin logs; its words are not told, as it is given tagged values)" if self._hides else message
+        text = self._context.hide(text)
         if self._count == SAID_MAX:
             text += "\n(what the plugin says from now on is not shown)"
         self._context.emit(Noticed(self._context.workflow, f"plugin.{level}", text, self._context.node))

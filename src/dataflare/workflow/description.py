@@ -32,6 +32,8 @@ def describe(plan: Plan, stages: Iterable[Sequence[str]] = ()) -> str:
                 parts += ["", *_table((f"column of {name}", "type", "null", "tags"), columns)]
     if read_less := list(_pushed_down(plan)):
         parts += ["", *_table(("source", "reads only"), read_less)]
+    if granted := [(n.id, what) for n in plan.topological() for what in n.traits.get("granted", ())]:
+        parts += ["", *_table(("plugin of", "is granted"), granted)]
     if together := [tuple(row) for row in stages]:
         parts += ["", *_table(("tasks", "run together", "one statement"), together)]
     if plan.guarantees:

@@ -88,6 +88,8 @@ def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> d
             traits["lookup"] = True
         if draft.component is not None:
             traits |= _ways(draft.component, inputs)
+            if granted := list(draft.component.granted()):
+                traits["granted"] = granted
     else:
         traits |= {"write_mode": write_mode(draft), "key": list(draft.key)}
         traits["mechanism"] = guarantees[draft.id].mechanism.value
