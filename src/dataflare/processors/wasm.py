@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import ValidationError, field_validator
 
 from dataflare.changes import OP
-from dataflare.component import Config, Duration, Field, Processor, Size, processor
+from dataflare.component import Duration, Field, Size, processor
 from dataflare.component.processor import SEGMENTED, Port
 from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
 from dataflare.expression.fit import fit
@@ -26,7 +26,7 @@ from dataflare.processors.python_rejects import Telling
 from dataflare.processors.wasm_buffers import BUFFERS, Arrays, refuse_others
 from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_changes import ChangedRows, changing, check_state_key, shown
-from dataflare.processors.wasm_grants import GrantsConfig
+from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_state import KeyedState, check_key, check_restored
 from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dataflare.schema import Column
 
 
-class WasmConfig(Config):
+class WasmConfig(GrantedConfig):
     """A file, and what its code is told and allowed."""
 
     module: str = Field(
@@ -67,9 +67,6 @@ class WasmConfig(Config):
     fuel: int | None = Field(
         None, ge=1, description="Most instructions of a call; to count them takes a third more time."
     )
-    grants: GrantsConfig = Field(
-        GrantsConfig(), description="Files, variables and the clock that the plugin may use; default: none."
-    )
 
     @field_validator("output")
     @classmethod
@@ -87,7 +84,7 @@ class WasmConfig(Config):
     counts=("filtered", "dead", "expanded"),
     examples=[{"module": "rules.js"}, {"module": "rules.ts", "settings": {"rate": 1.2}, "timeout": "1s"}],
 )
-class WasmProcessor(Processor[WasmConfig]):
+class WasmProcessor(GrantedProcessor[WasmConfig]):
     """Calls a plugin, which runs in WebAssembly: no network, no files but granted ones, bounded time and memory.
 
     A file in JavaScript or TypeScript exports `process(record)`, which returns a record, null (the row is filtered), or
@@ -162,9 +159,8 @@ class WasmProcessor(Processor[WasmConfig]):
         engine = shared_engine(fuel=self.config.fuel is not None)
         self._program = Program.load(self.context.path(self.config.module), engine, self.config.module)
         with engine.ticking():
-            self._told = self._program.described(
-                self._settings(), WorkflowHost(self.context), self._limits(), self._grants()
-            )
+            host, limits, grants = WorkflowHost(self.context), self._limits(), self.grants()
+            self._told = self._program.described(self._settings(), host, limits, grants)
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""
@@ -174,19 +170,6 @@ class WasmProcessor(Processor[WasmConfig]):
         check_key(given, self.config.key, self._seen(given))
         check_state_key(given, self.config.key, self.context.key)
         return {n: self._planned(given, n) for n in {"", *self._told.outputs}} | {"errors": REJECTED}
-
-    def varies(self) -> str:
-        """Tell of grants by which equal rows may come out otherwise."""
-        return self.config.grants.varies()
-
-    def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
-        """Tell of files that the plugin may write."""
-        del inputs
-        return self.config.grants.remarks()
-
-    def granted(self) -> Sequence[str]:
-        """Return what the plugin is granted."""
-        return self.config.grants.words()
 
     def ports(self, count: int) -> Sequence[Port]:
         """State of its own is in one place, state by key where the rows of the key are."""
@@ -229,7 +212,7 @@ class WasmProcessor(Processor[WasmConfig]):
         stateful = self._told.stateful
         self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=stateful, keyed=self._keyed)
         settings = replace(self._settings(), columns=_typed(given.select(self._sent)) if form == BUFFERS else None)
-        self._instance = GuardedInstance(self._program, settings, self._host, self._limits(), self._grants())
+        self._instance = GuardedInstance(self._program, settings, self._host, self._limits(), self.grants())
         self._instance.open(stateful=stateful)
         adding = [n for n in returned if self._passes(n) and self._made(n) is not None]
         writer = Arrays(crossing) if form == BUFFERS else self._texts
@@ -335,7 +318,7 @@ class WasmProcessor(Processor[WasmConfig]):
         if key not in self._bound:
             settings, host = replace(self._settings(), columns=key), WorkflowHost(self.context)
             with self._program.engine.ticking():
-                self._bound[key] = self._program.bound(settings, host, self._limits(), self._grants())
+                self._bound[key] = self._program.bound(settings, host, self._limits(), self.grants())
         wanted = Schema.of(dict(self._bound[key]))
         if wanted.names != seen.names:
             raise WorkflowError("the plugin binds other columns than it is given", place=Place(self.config.module))
@@ -382,11 +365,6 @@ class WasmProcessor(Processor[WasmConfig]):
 
         config = self.config
         return Limits(memory_bytes_max=config.memory, seconds_max=config.timeout, fuel_max=config.fuel)
-
-    def _grants(self) -> Any:
-        from dataflare.plugin.compiled import usual_folder
-
-        return self.config.grants.checked(self.context, usual_folder())
 
     def _reject(self, batch: Batch, rejected: Mapping[int, str]) -> Iterable[Batch]:
         context = self.context

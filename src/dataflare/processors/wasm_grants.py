@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from dataflare.component import Config, Field
+from dataflare.component import Config, Field, Processor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from dataflare.component import StageContext
     from dataflare.plugin.grants import Grants
+    from dataflare.schema import Schema
 
 _STATE = ".dataflare"
 
@@ -51,13 +51,43 @@ class GrantsConfig(Config):
             yield f"its plugin may write files in {written}, which are no part of an epoch: a run that resumes writes \
 them again"
 
-    def checked(self, context: StageContext, cache: Path) -> Grants:
+
+class GrantedConfig(Config):
+    """Settings of a processor that grants something."""
+
+    grants: GrantsConfig = Field(
+        GrantsConfig(), description="Files, variables and the clock that the plugin may use; default: none."
+    )
+
+
+G = TypeVar("G", bound=GrantedConfig)
+
+
+class GrantedProcessor(Processor[G]):
+    """A processor that tells what it grants."""
+
+    def varies(self) -> str:
+        """Tell of grants by which equal rows may come out otherwise."""
+        return self.config.grants.varies()
+
+    def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
+        """Tell of files that the plugin may write."""
+        del inputs
+        return self.config.grants.remarks()
+
+    def granted(self) -> Sequence[str]:
+        """Return what the plugin is granted."""
+        return self.config.grants.words()
+
+    def grants(self) -> Grants:
         """Return the grants by real paths; raise WorkflowError where one is not for plugins."""
+        from dataflare.plugin.compiled import usual_folder
         from dataflare.plugin.grants import GrantedFolder, Grants
 
-        files = tuple(GrantedFolder(str(Path(f.path).expanduser()), f.at, f.write) for f in self.files)
-        state = context.state_directory or context.directory / _STATE
-        return Grants.checked(Grants(files, self.env, self.clock), context.directory, (state, cache))
+        config, context = self.config.grants, self.context
+        files = tuple(GrantedFolder(str(Path(f.path).expanduser()), f.at, f.write) for f in config.files)
+        closed = (context.state_directory or context.directory / _STATE, usual_folder())
+        return Grants.checked(Grants(files, config.env, config.clock), context.directory, closed)
 
 
-__all__ = ["FolderGrant", "GrantsConfig"]
+__all__ = ["FolderGrant", "GrantedConfig", "GrantedProcessor", "GrantsConfig"]
