@@ -155,13 +155,14 @@ def everyone(where: StateOf) -> list[StateOf]:
     return [StateOf(name, where.settings, where.directory) for name in sorted(names)]
 
 
-def _counted(totals: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, dict[str, int]]]:
-    """Return rows by node and fate, and where there are rules, the rows that fail each."""
-    from dataflare.state.ledger import NOTE, notes
+def _counted(totals: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    """Return rows by node and fate, the rows that fail each rule, and what plugins have counted, where there is any."""
+    from dataflare.state.ledger import BESIDE, metrics, notes
 
     nodes = {
-        n: {f"rows_{k.removeprefix('rows_')}": v for k, v in kinds.items() if not k.startswith(NOTE)}
+        n: {f"rows_{k.removeprefix('rows_')}": v for k, v in kinds.items() if not k.startswith(BESIDE)}
         for n, kinds in totals.items()
     }
     rules = {n: told for n, kinds in totals.items() if (told := notes(kinds))}
-    return {"nodes": nodes, **({"rules": rules} if rules else {})}
+    counted = {n: found for n, kinds in totals.items() if (found := metrics(kinds))}
+    return {"nodes": nodes, **({"rules": rules} if rules else {}), **({"metrics": counted} if counted else {})}

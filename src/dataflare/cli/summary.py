@@ -40,9 +40,11 @@ def outcome_json(plan: Plan, outcome: Outcome, counts: Counts) -> dict[str, Any]
         "error": outcome.error.as_finding().as_json() if outcome.error else None,
     }
     rules = {"rules": {n: dict(r) for n, r in outcome.rules.items()}} if outcome.rules else {}
+    counted = {"metrics": {n: dict(c) for n, c in outcome.metrics.items()}} if outcome.metrics else {}
     edges = {"edges": {e: dict(sums) for e, sums in outcome.edges.items()}} if outcome.edges else {}
     lag = {name: dict(node.lag) for name, node in counts.nodes.items() if node.lag}
-    return {**line, **rules, **edges, **({"lag": lag} if lag else {}), **({"more": True} if outcome.more else {})}
+    told = {**line, **rules, **counted, **edges}
+    return {**told, **({"lag": lag} if lag else {}), **({"more": True} if outcome.more else {})}
 
 
 def guarantees_json(guarantees: Mapping[str, Guarantee]) -> dict[str, dict[str, str]]:
@@ -71,6 +73,7 @@ def summary_text(plan: Plan, outcome: Outcome, stream: TextIO, moved: Mapping[st
             head,
             rows_text(plan, outcome, stream, moved),
             *rules_text(plan, outcome, stream),
+            *metrics_text(outcome, stream),
             *promises_text(plan.guarantees),
         ]
     )
@@ -100,6 +103,12 @@ def rules_text(plan: Plan, outcome: Outcome, stream: TextIO) -> list[str]:
         if failing
     ]
     return [table(("node", "rule", "severity", "rows"), rows, right=(3,), stream=stream)] if rows else []
+
+
+def metrics_text(outcome: Outcome, stream: TextIO) -> list[str]:
+    """Return the table of what plugins have counted; nothing where they have not."""
+    rows = [(node, name, f"{value:,}") for node, found in outcome.metrics.items() for name, value in found.items()]
+    return [table(("node", "metric", "value"), rows, right=(2,), stream=stream)] if rows else []
 
 
 def counts_text(nodes: Mapping[str, Mapping[str, int]], stream: TextIO) -> str:

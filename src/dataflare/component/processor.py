@@ -24,6 +24,10 @@ SEGMENTED = -2
 """The key group of what an instance says of its segments, a JSON value: each one gets a JSON list of what all said."""
 
 
+MILLION = 1_000_000
+"""What is counted in `noted` is a whole number of millionths, so that sums are exact in any order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """How rows come in by one input.
@@ -181,6 +185,10 @@ class Processor(Component[C]):
         A kind `rule.NAME` is counted beside them: rows that a rule of that name is about.
         """
         return None
+
+    def noted(self) -> Mapping[str, int]:
+        """Return what else was counted since the last call, beside the rows: millionths, by name."""
+        return {}
 
     def verdict(self, totals: Mapping[str, int]) -> None:
         """Look at the counts of the node over the whole run, and raise where the run must not succeed with them.

@@ -67,9 +67,9 @@ class Outcome:
     """How a run ended: `succeeded`, `failed` or `stopped`; `nodes` are ledger totals of this run by node and count.
 
     Counts: `rows_in`, `rows_out`, `rows_filtered`, `rows_skipped`, `rows_dead`, `rows_absorbed`, `rows_expanded`.
-    `rules`: the rows that fail each named rule of a node, by node and rule. `edges`: the `rows` that passed each edge,
-    and the sum of their `hash`es, where the workflow wants them. `plan` is the one that it ended by, where its text was
-    taken in anew.
+    `rules`: the rows that fail each named rule of a node, by node and rule. `metrics`: what plugins have counted, by
+    node and name. `edges`: the `rows` that passed each edge, and the sum of their `hash`es, where the workflow wants
+    them. `plan` is the one that it ended by, where its text was taken in anew.
     """
 
     status: str
@@ -78,6 +78,7 @@ class Outcome:
     elapsed_seconds: float = 0.0
     nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     edges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     error: DataFlareError | None = None

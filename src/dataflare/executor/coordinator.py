@@ -20,7 +20,7 @@ from dataflare.executor.workflow_actor import Ending, WorkflowActor
 from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
 from dataflare.security.codec import Codec
 from dataflare.state.checkpoint import CheckpointManager
-from dataflare.state.ledger import notes
+from dataflare.state.ledger import metrics, notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,13 +210,15 @@ class CoordinatorActor(Actor):
         ending = run.ending
         status = "failed" if error is not None else ending.status if ending else "stopped"
         elapsed = run.context.runtime.clock.monotonic() - run.began
+        totals = dict(proposal.totals) if proposal else {}
         return Outcome(
             status=status,
             epochs=max(0, proposal.epoch - (run.first_epoch or 0)) if proposal else 0,
             attempts=run.attempts,
             elapsed_seconds=elapsed,
-            nodes=_rows(run.plan, dict(proposal.totals) if proposal else {}),
-            rules={n: told for n, kinds in (proposal.totals if proposal else {}).items() if (told := notes(kinds))},
+            nodes=_rows(run.plan, totals),
+            rules={n: told for n, kinds in totals.items() if (told := notes(kinds))},
+            metrics={n: counted for n, kinds in totals.items() if (counted := metrics(kinds))},
             edges=_edges(proposal.edges if proposal else {}),
             guarantees=run.plan.guarantees,
             error=error,

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from dataflare.component import Processor
+from dataflare.state.ledger import METRIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -251,14 +252,15 @@ class ProcessorOperator(RunningOperator):
             else:
                 out += batch.num_rows
             yield self.id, batch.stream, batch
+        noted = {f"{METRIC}{name}": value for name, value in self._processor.noted().items()}
         if (fates := self._processor.fates()) is not None:
-            tally.add(self.id, **{"in": came, "out": out, "dead": dead, **fates})
+            tally.add(self.id, **{"in": came, "out": out, "dead": dead, **fates, **noted})
             return
         gathers = "absorbed" in self._counts and "expanded" in self._counts
         lost = came if gathers else max(0, came - out - dead)
         word = next((k for k in ("absorbed", "filtered", "skipped") if k in self._counts), "filtered")
         expanded = out + dead - (came - lost)
-        tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded})
+        tally.add(self.id, **{"in": came, "out": out, "dead": dead, word: lost, "expanded": expanded, **noted})
 
 
 class PartialOperator(RunningOperator):

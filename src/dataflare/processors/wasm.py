@@ -248,6 +248,10 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
             if joined.num_rows or not name:
                 yield batch.replace(joined, name)
 
+    def noted(self) -> Mapping[str, int]:
+        """Return what the plugin has counted."""
+        return self._host.counted()
+
     def _call(self, rows: pa.Table) -> Returned:
         return self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from dataflare.component.processor import MILLION
 from dataflare.monitoring.events import Noticed
 from dataflare.plugin.host import QuietHost
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 SAID_MAX = 100
 """How many times an instance passes on what its plugin said."""
+METRICS_MAX, METRIC_MAX = 100, 1e12
+"""How many counters a plugin may have in an instance, and the most that is added at once."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,79}")
 
 
 class WorkflowHost(QuietHost):
@@ -27,6 +32,10 @@ class WorkflowHost(QuietHost):
         super().__init__()
         self._context, self._hides, self._stateful, self._keyed = context, hides, stateful, keyed
         self._count = 0
+        self._counting: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
+        self._counters: set[str] = set()
+        self._left_out = False
 
     def log(self, level: str, message: str) -> None:
         """Tell the observers."""
@@ -37,6 +46,35 @@ class WorkflowHost(QuietHost):
         text = self._context.hide(text)
         if self._count == SAID_MAX:
             text += "\n(what the plugin says from now on is not shown)"
+        self._notice(level, text)
+
+    def metric(self, name: str, value: float) -> None:
+        """Count, in millionths, unless the plugin is given tagged values: they could be told by that."""
+        if not _NAME.fullmatch(name):
+            raise ValueError("the name of a metric has at most 80 letters, digits, and _ . : / -")
+        if not abs(value) <= METRIC_MAX:
+            raise ValueError(f"what is added to a metric is a number of at most {METRIC_MAX:,.0f}")
+        room = 0 if self._hides else METRICS_MAX
+        if name not in self._counters and len(self._counters) < room:
+            self._counters.add(name)
+        if name not in self._counters:
+            self._leave_out()
+        else:
+            self._counting[name] = self._counting.get(name, 0) + round(value * MILLION)
+
+    def _leave_out(self) -> None:
+        if not self._left_out:
+            more = f"the plugin has more than {METRICS_MAX} metrics; the others are not told"
+            hidden = "the plugin counts; that is not told, as it is given tagged values"
+            self._notice("warn", f"({hidden if self._hides else more})")
+        self._left_out = True
+
+    def counted(self) -> dict[str, int]:
+        """Return what was counted since the last call."""
+        counted, self._counted = self._counted, {}
+        return counted
+
+    def _notice(self, level: str, text: str) -> None:
         self._context.emit(Noticed(self._context.workflow, f"plugin.{level}", text, self._context.node))
 
     def now(self) -> int:
@@ -61,6 +99,9 @@ class WorkflowHost(QuietHost):
 
     def settle(self, *, kept: bool) -> None:
         """Keep what the call set, or not."""
+        counting, self._counting = self._counting, {}
+        for name, value in counting.items() if kept else ():
+            self._counted[name] = self._counted.get(name, 0) + value
         if self._keyed is not None:
             self._keyed.settle(kept=kept)
         super().settle(kept=kept)

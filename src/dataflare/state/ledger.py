@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataflare.component.processor import MILLION
 from dataflare.errors import DataFlareError
 
 if TYPE_CHECKING:
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
 KINDS = ("in", "out", "filtered", "skipped", "dead", "absorbed", "expanded")
 
-NOTE = "rule."
-"""What the kinds begin with that are counted beside the others, such as `rule.positive`; no balance knows them."""
+NOTE, METRIC = "rule.", "metric."
+"""What the kinds begin with that are counted beside the others, such as `rule.positive`; no balance knows them.
+
+Of a `metric` it is a number that a plugin counts, in millionths, so that sums are exact in any order.
+"""
+BESIDE = (NOTE, METRIC)
 
 Counts = dict[str, dict[str, int]]
 """Rows by node and kind. `out` holds the default output and all named ones but `errors`, whose rows are `dead`."""
@@ -84,7 +89,7 @@ def add(total: Counts, part: Mapping[str, Mapping[str, int]]) -> Counts:
 def check_node(node: str, kinds: Mapping[str, int], declared: Iterable[str]) -> None:
     """Raise LedgerError unless in + expanded = out + the other kinds, using only kinds the node declared."""
     known = ("in", "out", "dead", "skipped", *declared)
-    undeclared = {k for k, n in kinds.items() if n and k not in known and not k.startswith(NOTE)}
+    undeclared = {k for k, n in kinds.items() if n and k not in known and not k.startswith(BESIDE)}
     if undeclared:
         raise LedgerError(
             f"node {node} counted rows as {', '.join(sorted(undeclared))}, which its spec does not declare"
@@ -123,3 +128,9 @@ def check_sums(where: str, epoch: int, left: RowSum, came: RowSum) -> None:
 def notes(kinds: Mapping[str, int]) -> dict[str, int]:
     """Return what is counted beside the balance, such as the rows that fail a rule, by its name."""
     return {k.removeprefix(NOTE): n for k, n in kinds.items() if k.startswith(NOTE)}
+
+
+def metrics(kinds: Mapping[str, int]) -> dict[str, float]:
+    """Return what plugins have counted, by name; what is whole is a whole number."""
+    found = {k.removeprefix(METRIC): n for k, n in sorted(kinds.items()) if k.startswith(METRIC)}
+    return {name: n // MILLION if n % MILLION == 0 else n / MILLION for name, n in found.items()}

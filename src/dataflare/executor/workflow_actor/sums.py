@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.executor.graph import Routing
 from dataflare.plan import Edge
-from dataflare.state.ledger import NOTE, RowSum, add_ends, check_sums
+from dataflare.state.ledger import BESIDE, RowSum, add_ends, check_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ def compare_sums(plan: Plan, graph: TaskGraph, epoch: int, counts: Counts, ends:
 def _compare_node(plan: Plan, graph: TaskGraph, operator: Operator, epoch: int, told: tuple[Counts, Ends]) -> None:
     counts, ends = told
     kinds = {k for node in operator.nodes for k, rows in counts.get(node, {}).items() if rows}
-    if any(k not in ("in", "out") and not k.startswith(NOTE) for k in kinds):
+    if any(k not in ("in", "out") and not k.startswith(BESIDE) for k in kinds):
         return
     if not all(plan.node(node).traits.get("keeps_rows") for node in operator.nodes):
         return
