@@ -18,6 +18,7 @@ from dataflare.component import StageContext
 from dataflare.errors import DataError, ExternalError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.monitoring.events import Event, Noticed
+from dataflare.plugin.program import Program
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
 from dataflare.schema import Schema
 
@@ -175,7 +176,9 @@ def test_a_plugin_may_refuse_the_columns(tmp_path: Path, make: Make) -> None:
 
 
 @needs_clang
-def test_rows_that_are_given_back_are_the_same_and_memory_stays(tmp_path: Path, make: Make) -> None:
+def test_rows_that_are_given_back_are_the_same_and_memory_stays(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = make(compiled(SAME, tmp_path), memory=16 << 20)
     rows = pa.table(
         {
@@ -184,12 +187,18 @@ def test_rows_that_are_given_back_are_the_same_and_memory_stays(tmp_path: Path, 
             "amount": pa.array([n if n % 3 else None for n in range(150_000)], pa.int64()),
         }
     )
+    instances = []
+    opened = Program.opened
+    monkeypatch.setattr(Program, "opened", lambda *given: instances.append(opened(*given)) or instances[-1])
     for _ in range(20):
         (out,) = node.process(Batch(rows.cast(SCHEMA.to_arrow())))
         assert out.rows.equals(rows.cast(SCHEMA.to_arrow()))
+    assert not instances, "it was replaced, as it had no more memory"
     makes = make(compiled(PRICES, tmp_path, "prices"), memory=4 << 20)
     good = batch(*((n, "some name", 1) for n in range(20_000)))
+    instances.clear()
     assert all(len(found(makes, good)["long"]) == 20_000 for _ in range(20))
+    assert not instances
 
 
 def test_a_plugin_of_the_version_before_runs_as_it_did(make: Make, events: list[Event]) -> None:
