@@ -1,64 +1,70 @@
 // Batches: `process` is called for each row in here, as a call into the component costs more than most functions do.
-import { columnsOf, recordsOf, othersRefused } from "./columns.js";
+import { listsOf, looped, othersOf, packed, unpacked } from "./columns.js";
 import { typesOf } from "./loading.js";
-import { Fatal, Routed, Transient, refuse, told } from "./results.js";
+import { BadRecord, Fatal, Routed, Transient, refuse, told } from "./results.js";
 
-export const processed = (plugin, { format, rows, data }) => {
+export const processed = (plugin, packs, { format, rows, data }) => {
   if (format === "json-lines") {
     if (!plugin.process) throw new Fatal("it exports no process, and processColumns takes columns");
-    return each(plugin.process, JSON.parse(`[${data.replaceAll("\n", ",")}]`), lines, () => null);
+    return each(plugin.process, null, [JSON.parse(`[${data.replaceAll("\n", ",")}]`)], rows, lines);
   }
-  const columns = JSON.parse(data);
-  if (plugin.processColumns) return whole(plugin, columns, rows);
+  const columns = unpacked(JSON.parse(data));
+  if (plugin.processColumns) return whole(plugin, packs, columns, rows);
   const given = Object.keys(columns);
-  const wanted = memo((output) => (typesOf(plugin, output) ? Object.keys(typesOf(plugin, output)) : given));
-  const adds = (output) => output === "" && !plugin.output && Boolean(plugin.adds); // what it was given may come back
-  const allowed = memo((output) => othersRefused(wanted(output), adds(output) ? given : []));
-  return each(plugin.process, recordsOf(columns, rows), (records, output) => columnsOf(records, wanted(output)), allowed);
+  return each(plugin.process, given, Object.values(columns), rows, (part, errors) => {
+    const types = typesOf(plugin, part.output);
+    const wanted = types ? Object.keys(types) : given;
+    const adds = part.output === "" && !plugin.output && Boolean(plugin.adds); // what it was given may come back
+    const others = othersOf(part.records, adds ? [...wanted, ...given] : wanted);
+    const judge = (n) => {
+      if (!others.has(n)) return;
+      throw new BadRecord(`process returned ${JSON.stringify(others.get(n))}, which is no column of the output`);
+    };
+    if (others.size) part.drop(errors, judge);
+    return listsOf(part.records, wanted, packs);
+  });
 };
 
-const memo = (make) => {
-  const found = new Map();
-  return (key) => {
-    if (!found.has(key)) found.set(key, make(key));
-    return found.get(key);
-  };
-};
-
-// The rows of one output, with the numbers of those that they came of.
+// The records of one output. `sources` are the numbers of the rows that they came of; null: they are the same.
 class Part {
-  constructor(output, judge) {
+  constructor(output) {
     this.output = output;
-    this.judge = judge;
     this.records = [];
-    this.sources = [];
+    this.sources = output === "" ? null : [];
   }
 
-  put(record, source) {
+  put(record, row) {
     refuse(record);
-    this.judge?.(record);
+    if (this.records.length !== row) this.diverge();
+    if (this.sources !== null) this.sources.push(row);
     this.records.push(record);
-    this.sources.push(source);
   }
 
-  // Writes the rows; those that JSON cannot hold are errors.
+  // From now on records and rows have different numbers.
+  diverge() {
+    if (this.sources === null) this.sources = Array.from(this.records.keys());
+  }
+
+  // Writes the records; those that JSON cannot hold are errors.
   written(write, count, errors) {
     let data;
     try {
-      data = write(this.records, this.output);
+      data = write(this, errors);
     } catch {
-      this.drop(errors);
-      data = write(this.records, this.output);
+      this.drop(errors, (n) => JSON.stringify(this.records[n]));
+      data = write(this, errors);
     }
+    if (this.records.length !== count) this.diverge();
     const { output, records, sources } = this;
-    const same = records.length === count && sources.every((source, n) => source === n);
-    return { output, rows: records.length, data, sources: same ? undefined : sources };
+    return { output, rows: records.length, data, sources: sources ?? undefined };
   }
 
-  drop(errors) {
-    const good = this.records.map((record, n) => {
+  // Leaves out the records, by their numbers, that a test throws on: they are errors.
+  drop(errors, test) {
+    this.diverge();
+    const good = this.records.map((_, n) => {
       try {
-        JSON.stringify(record);
+        test(n);
         return true;
       } catch (error) {
         errors.push({ row: this.sources[n], message: told(error) });
@@ -70,40 +76,41 @@ class Part {
   }
 }
 
-const each = (process, records, write, judges) => {
-  const parts = new Map();
+const each = (process, names, lists, count, write) => {
+  const main = new Part("");
+  const parts = new Map([["", main]]);
   const errors = [];
   const part = (output) => {
-    if (!parts.has(output)) parts.set(output, new Part(output, judges(output)));
+    if (!parts.has(output)) parts.set(output, new Part(output));
     return parts.get(output);
   };
-  const main = part("");
-  const put = (one, n) => {
-    if (one instanceof Routed) part(one.output).put(one.record, n);
-    else main.put(one, n);
+  const put = (one, row) => {
+    if (one instanceof Routed) part(one.output).put(one.record, row);
+    else main.put(one, row);
   };
-  for (let n = 0; n < records.length; n++) {
-    try {
-      const result = process(records[n]);
-      if (result === null || result === undefined) continue;
-      if (Array.isArray(result)) for (const one of result) put(one, n);
-      else put(result, n);
-    } catch (error) {
-      if (error instanceof Transient || error instanceof Fatal) throw error;
-      errors.push({ row: n, message: told(error) });
-    }
-  }
-  return { parts: [...parts.values()].map((one) => one.written(write, records.length, errors)), errors };
+  const other = (result, row) => {
+    if (Array.isArray(result)) for (const one of result) put(one, row);
+    else if (result !== null && result !== undefined) put(result, row);
+    if (main.records.length !== row + 1) main.diverge();
+  };
+  const failed = (error, row) => {
+    if (error instanceof Transient || error instanceof Fatal) throw error;
+    errors.push({ row, message: told(error) });
+    main.diverge();
+  };
+  looped(names)(process, lists, count, main, other, failed);
+  return { parts: [...parts.values()].map((one) => one.written(write, count, errors)), errors };
 };
 
-const lines = (records) => records.map((record) => JSON.stringify(record)).join("\n");
+const lines = ({ records }) => records.map((record) => JSON.stringify(record)).join("\n");
 
-const whole = (plugin, columns, rows) => {
+const whole = (plugin, packs, columns, rows) => {
   const result = plugin.processColumns(columns, rows) ?? {};
   const lists = Object.entries(result);
   const count = lists.length ? lists[0][1].length : 0;
   for (const [name, list] of lists) {
     if (list.length !== count) throw new Fatal(`processColumns returned ${list.length} values of ${name} and ${count} of ${lists[0][0]}`);
   }
-  return { parts: [{ output: "", rows: count, data: JSON.stringify(result), sources: undefined }], errors: [] };
+  const texts = lists.map(([name, list]) => `${JSON.stringify(name)}:${packed(list, packs)}`);
+  return { parts: [{ output: "", rows: count, data: `{${texts.join(",")}}`, sources: undefined }], errors: [] };
 };

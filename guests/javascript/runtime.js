@@ -1,11 +1,12 @@
 // The component in which plugins in JavaScript and TypeScript run. It is built once; what the loader made of the file of a
 // plugin comes with the settings when it is opened. docs/plugins.md tells what a plugin may export.
-import { getState, log, metric, now, setState } from "dataflare:plugin/host@1.0.0";
+import { getState, log, metric, now, setState } from "dataflare:plugin/host@1.1.0";
 import { processed } from "./batches.js";
 import { described, evaluated } from "./loading.js";
 import { BadRecord, Fatal, Routed, Transient, checked, tagOf, told } from "./results.js";
 
 let plugin = {};
+let packs = false; // whether the host reads numbers as their bytes
 
 const parsed = (text) => (text == null ? undefined : JSON.parse(text));
 const shown = (value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)));
@@ -37,7 +38,8 @@ export const lifecycle = {
   describe: () => described(plugin),
   open(config) {
     attempted(() => {
-      const { code, settings, output } = JSON.parse(config);
+      const { code, settings, output, packed } = JSON.parse(config);
+      packs = Boolean(packed);
       plugin = evaluated(code);
       if (output) plugin = { ...plugin, output }; // that of the workflow goes before its own
       plugin.open?.(settings);
@@ -54,7 +56,7 @@ export const lifecycle = {
 
 export const processor = {
   process: (value) => attempted(() => outcome(plugin.process(JSON.parse(value))), tagOf),
-  processBatch: (batch) => attempted(() => processed(plugin, batch), fatal),
+  processBatch: (batch) => attempted(() => processed(plugin, packs, batch), fatal),
 };
 
 const outcome = (result) => {

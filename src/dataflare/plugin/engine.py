@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import lzma
 import os
@@ -153,7 +154,8 @@ def shipped_digest(name: str) -> str:
 
 @lru_cache(maxsize=2)
 def shared_engine(*, fuel: bool = False) -> WasmEngine:
-    """Return the engine of this process."""
+    """Return the engine of this process, which is let go before the interpreter takes its modules apart."""
+    atexit.register(shared_engine.cache_clear)
     return WasmEngine(fuel=fuel, files=CompiledFiles(usual_folder()))
 
 

@@ -78,16 +78,21 @@ class Settings:
     values: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, str] | None = None
     columns: tuple[tuple[str, str], ...] | None = None
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A plugin that is loaded and compiled. `file` is what errors call it; `code` what a runtime evaluates, if any."""
+    """A plugin that is loaded and compiled. `file` is what errors call it; `code` what a runtime evaluates, if any.
+
+    `packs`: its runtime takes numbers of columns as their bytes, and gives them so where the settings say it.
+    """
 
     file: str
     engine: WasmEngine
     compiled: Component | Module
     code: str | None = None
+    packs: bool = False
 
     @classmethod
     def load(cls, path: Path, engine: WasmEngine, shown: str = "") -> Program:
@@ -115,14 +120,14 @@ class Program:
             code = transformed(engine, source, typescript=SCRIPTS[suffix.lower()])
         except FatalError as error:
             raise _placed(error, shown) from None
-        return cls(shown, engine, engine.shipped("javascript"), code)
+        return cls(shown, engine, engine.shipped("javascript"), code, packs=True)
 
     def opened(self, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
         instance = self._instance(host, limits, grants)
         config = dict(settings.values)
         if self.code is not None:
-            config = {"code": self.code, "settings": config, "output": settings.output}
+            config = {"code": self.code, "settings": config, "output": settings.output, "packed": settings.packed}
         try:
             instance.call("open", json.dumps(config))
             if settings.columns is not None:

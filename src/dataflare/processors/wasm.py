@@ -206,12 +206,14 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
         returned = {n: self._returned(given, n) for n in self._planned_outputs}
         form = self._form([*crossing, *(c for s in returned.values() for c in s)])
         memory = self.context.budget.memory_bytes_max
-        self._texts = Texts(crossing, memory, scripts=self._program.code is not None)
+        scripts, packs = self._program.code is not None, self._program.packs
+        self._texts = Texts(crossing, memory, scripts=scripts, packs=packs)
         if self.config.key:
             self._keyed = KeyedState(given.select(self.config.key), self.config.memory, self._texts, self.context)
         stateful = self._told.stateful
         self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=stateful, keyed=self._keyed)
-        settings = replace(self._settings(), columns=_typed(given.select(self._sent)) if form == BUFFERS else None)
+        columns = _typed(given.select(self._sent)) if form == BUFFERS else None
+        settings = replace(self._settings(), columns=columns, packed=packs)
         self._instance = GuardedInstance(self._program, settings, self._host, self._limits(), self.grants())
         self._instance.open(stateful=stateful)
         adding = [n for n in returned if self._passes(n) and self._made(n) is not None]

@@ -11,6 +11,7 @@ from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_modes import encode
+from dataflare.processors.wasm_packed import array_of, listed, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,10 +27,14 @@ Unfit = dict[int, str]
 
 
 class Texts:
-    """Writes rows and reads what came of them. `scripts`: for JavaScript, whose numbers are all floats; close it."""
+    """Writes rows and reads what came of them; close it.
 
-    def __init__(self, given: Schema, memory_bytes_max: int, *, scripts: bool) -> None:
+    `scripts`: for JavaScript, whose numbers are all floats. `packs`: columns of numbers are written as their bytes.
+    """
+
+    def __init__(self, given: Schema, memory_bytes_max: int, *, scripts: bool, packs: bool = False) -> None:
         """`given` are the columns that are written."""
+        self._packs = packs
         self._texts = JsonTexts(memory_bytes_max)
         self._memory, self._scripts = memory_bytes_max, scripts
         self._json = [c.name for c in given if c.type == "json"]
@@ -78,7 +83,8 @@ class Texts:
         arrow = schema.to_arrow()
         try:
             if form == COLUMNS:
-                columns = msgspec.json.decode(text, type=dict[str, list[Any]])
+                columns = msgspec.json.decode(text, type=dict[str, Any])
+                columns = {name: unpacked(values, name) for name, values in columns.items()}
                 return _of_columns(_without(columns, arrow, ignored), arrow)
             records = msgspec.json.decode(f"[{text.replace(chr(10), ',')}]", type=list[dict[str, Any]])
             records = [_without(r, arrow, ignored) for r in records] if ignored else records
@@ -104,6 +110,10 @@ class Texts:
 
         parts = []
         for name, column in zip(rows.column_names, rows.columns, strict=True):
+            text = packed(column) if self._packs else None
+            if text is not None:
+                parts.append(f"{_quoted(name)}:{text}")
+                continue
             kind = column.type
             plain = pa.types.is_integer(kind) or (pa.types.is_floating(kind) and pc.all(pc.is_finite(column)).as_py())
             texts = column.cast(pa.string()) if plain else self._texts.values(column)
@@ -134,20 +144,21 @@ def _of_records(records: list[dict[str, Any]], schema: pa.Schema) -> tuple[pa.Ta
     return table, unfit
 
 
-def _of_columns(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> tuple[pa.Table, Unfit]:
+def _of_columns(columns: Mapping[str, Sequence[Any] | pa.Array], schema: pa.Schema) -> tuple[pa.Table, Unfit]:
     unknown = sorted(columns.keys() - set(schema.names))
     if unknown:
         raise DataError(f"the plugin returned {unknown[0]!r}, which is no column of the output")
     count = max(map(len, columns.values()), default=0)
     if any(len(values) != count for values in columns.values()):
         raise DataError("the plugin returned columns of different lengths")
-    lists = [columns.get(name) or [None] * count for name in schema.names]
+    lists = [columns.get(name, [None] * count) for name in schema.names]
     try:
-        arrays = [pa.array(values, field.type) for values, field in zip(lists, schema, strict=True)]
+        arrays = [array_of(values, field.type) for values, field in zip(lists, schema, strict=True)]
         if not any(a.null_count and not f.nullable for a, f in zip(arrays, schema, strict=True)):
             return pa.Table.from_arrays(arrays, schema=schema), {}
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         pass  # looked at row by row
+    lists = [listed(values) for values in lists]
     return _of_records([dict(zip(schema.names, row, strict=True)) for row in zip(*lists, strict=True)], schema)
 
 
