@@ -55,7 +55,10 @@ if TYPE_CHECKING:
 _ARGUMENTS_MAX = 8
 _WORD, _NANOSECONDS = 0xFFFFFFFF, 1000
 _WORD_BYTES, _ALIGNED = 4, 16
-_WASI = "wasi_snapshot_preview1"
+_WASI, _MONOTONIC = "wasi_snapshot_preview1", 1
+_SUBSCRIPTION, _SUBSCRIPTION_BYTES, _EVENT_BYTES = "<QB15xQ8xB", 48, 32
+_SUBSCRIPTIONS_MAX, _WAIT_NANOSECONDS_MAX = 16, 1_000_000
+"""Of `poll_oneoff`: for what a subscription waits (0 is a clock), how long, and whether until a moment."""
 _I32, _I64, _F64 = ValType.i32, ValType.i64, ValType.f64
 _SIGNATURES: Mapping[str, tuple[tuple[Callable[[], ValType], ...], tuple[Callable[[], ValType], ...]]] = {
     "log": ((_I32, _I32, _I32), ()),
@@ -210,7 +213,7 @@ class CoreInstance:
         linker = Linker(engine.engine)
         linker.allow_shadowing = True
         linker.define_wasi()
-        still: dict[str, Callable[..., Any]] = {"poll_oneoff": self._offers.refuse_to_wait}
+        still: dict[str, Callable[..., Any]] = {"poll_oneoff": self._poll}
         if not self._offers.grants.clock:
             still["clock_time_get"] = self._clock
         own = {HOST: self._host_functions(), _WASI: still}
@@ -270,9 +273,25 @@ class CoreInstance:
         self._offers.host.set_state(self._text(at, size), value)
 
     def _clock(self, clock: int, precision: int, into: int) -> int:
-        del clock, precision
-        moment = self._offers.host.now() * _NANOSECONDS
+        del precision
+        moment = self._offers.host.now() * _NANOSECONDS + (clock == _MONOTONIC)  # 0 would end the runtime of Go
         self._write(into & _WORD, (moment & _WORD, moment >> 32))
+        return 0
+
+    def _poll(self, at: int, into: int, count: int, counted: int) -> int:
+        """Let short waits pass at once, as the runtime of Go waits for itself; refuse all others."""
+        memory, events = self._bytes(), b""
+        for number in range(min(count & _WORD, _SUBSCRIPTIONS_MAX)):
+            try:
+                found = struct.unpack_from(_SUBSCRIPTION, memory, (at & _WORD) + number * _SUBSCRIPTION_BYTES)
+            except struct.error:
+                raise TrappedError("it wants to wait for what lies beyond its memory") from None
+            user_data, kind, nanoseconds, absolute = found
+            if kind or absolute or nanoseconds > _WAIT_NANOSECONDS_MAX:
+                self._offers.refuse_to_wait()
+            events += struct.pack("<Q24x", user_data)
+        self._write(into & _WORD, tuple(memoryview(events).cast("I")))
+        self._write(counted & _WORD, (len(events) // _EVENT_BYTES,))
         return 0
 
     def _write(self, at: int, words: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ _WORDS = (
     ("call stack exhausted", "its calls are nested too deeply"),
     ("wasm `unreachable` instruction executed", "it gave up"),
     ("out of bounds memory access", "it reached beyond its memory"),
+    ("exited with i32 exit status", "it ended itself"),
     ("incomplete utf-8", "what it returned is no Unicode text"),
     ("invalid utf-8", "what it returned is no Unicode text"),
 )

@@ -13,12 +13,14 @@ from dataflare.plugin.program import Output, Program, Settings
 
 LIMITS = Limits(seconds_max=0.5, memory_bytes_max=4 << 20, table_elements_max=1000)
 BEYOND = "(i32.const 0x7fffff00)"
+POLL = "(call $poll (i32.const 0) (i32.const 3000) (i32.const 1) (i32.const 3500))"
 PARTS = """
   (import "dataflare:plugin/host@1.0.0" "log" (func $log (param i32 i32 i32)))
   (import "dataflare:plugin/host@1.0.0" "set-state" (func $set (param i32 i32 i32 i32 i32)))
   (import "dataflare:plugin/host@1.0.0" "get-state" (func $get (param i32 i32 i32)))
   (import "dataflare:plugin/host@1.0.0" "now" (func $now (result i64)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_open"
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
@@ -144,11 +146,18 @@ def test_what_lies_outside_of_its_memory_is_not_read(opened, body):
         ("(call $loop) (i32.const 1024)", "longer than it may"),
         ("(call $deep (i32.const 1))", "nested too deeply"),
         ("unreachable", "gave up"),
+        ("(call $exit (i32.const 0)) (i32.const 1024)", "ended itself"),
+        ("(call $exit (i32.const 3)) (i32.const 1024)", "ended itself"),
         ("(i32.load (i32.const 0x7fffff00))", "beyond its memory"),
         ("(call $log (i32.const 0) (i32.const 0x7fffff00) (i32.const 9)) (i32.const 1024)", "beyond its memory"),
         ("(call $log (i32.const 9) (i32.const 0) (i32.const -1)) (i32.const 1024)", "beyond its memory"),
         ("(call $get (i32.const 0) (i32.const 0) (i32.const -4)) (i32.const 1024)", "beyond its memory"),
-        ("(call $poll (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))", "may not wait"),
+        (f"(i64.store (i32.const 24) (i64.const 1000001)) {POLL}", "may not wait"),
+        (f"(i64.store (i32.const 24) (i64.const -1)) {POLL}", "may not wait"),
+        (f"(i32.store8 (i32.const 40) (i32.const 1)) {POLL}", "may not wait"),
+        (f"(i32.store8 (i32.const 8) (i32.const 1)) {POLL}", "may not wait"),
+        ("(call $poll (i32.const -48) (i32.const 0) (i32.const 2) (i32.const 0))", "beyond its memory"),
+        ("(call $poll (i32.const 0) (i32.const -8) (i32.const 1) (i32.const 0))", "beyond its memory"),
         ("(i32.div_u (i32.const 1) (i32.const 0))", "divide by zero"),
     ],
 )
@@ -179,9 +188,19 @@ def test_memory_that_it_does_not_have_is_not_written(opened):
         opened(cabi_realloc=BEYOND)
 
 
+def test_a_short_wait_has_passed_at_once(opened):
+    waits = f"""(i64.store (i32.const 0) (i64.const 77)) (i64.store (i32.const 24) (i64.const 1000000)) (drop {POLL})
+      (if (i64.ne (i64.load (i32.const 3000)) (i64.const 77)) (then unreachable))
+      (if (i32.ne (i32.load (i32.const 3500)) (i32.const 1)) (then unreachable))
+      (i32.const 1024)"""
+    assert opened(process=waits).call("process", "{}") == ("keep", "")
+
+
 def test_time_is_that_of_the_epoch_and_there_are_no_files(opened, host):
     shown = """(drop (call $clock (i32.const 0) (i64.const 0) (i32.const 3000)))
       (if (i64.ne (i64.load (i32.const 3000)) (i64.mul (call $now) (i64.const 1000))) (then unreachable))
+      (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 3000)))
+      (if (i64.le_u (i64.load (i32.const 3000)) (i64.mul (call $now) (i64.const 1000))) (then unreachable))
       (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 2048) (i32.const 1) (i32.const 0) (i64.const 2)
         (i64.const 2) (i32.const 0) (i32.const 3000))) (then unreachable))
       (i32.const 1024)"""
