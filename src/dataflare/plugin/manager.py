@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.errors import Place, StateError, WorkflowError
 from dataflare.plugin.allowance import NOTHING, Allowance
+from dataflare.plugin.manifest import ENTRIES
 from dataflare.plugin.package import ENDING, Package
 from dataflare.plugin.program import Program
 from dataflare.plugin.reach import reach_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dataflare.plugin.trust import TrustPolicy
 
 _REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9-]{0,63})(@(?P<version>[0-9A-Za-z.+-]+))?")
+_ENDINGS = {ENDING, *(ending for endings in ENTRIES.values() for ending in endings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,14 @@ class InstallOptions:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedPlugin:
-    """A program with its manifest. `allowance`: what its install lets it have at most, None where it is a file."""
+    """A program, with a manifest where it is of a package.
+
+    `allowance`: what its install lets it have at most, None where it is a file.
+    """
 
     program: Program
-    manifest: Manifest
-    digest: str
+    manifest: Manifest | None = None
+    digest: str = ""
     allowance: Allowance | None = None
 
 
@@ -116,7 +121,7 @@ def is_package_file(reference: str) -> bool:
 
 def is_installed(reference: str) -> bool:
     """Tell whether a reference names an installed plugin, and no file."""
-    return _REFERENCE.fullmatch(reference) is not None
+    return _REFERENCE.fullmatch(reference) is not None and PurePosixPath(reference).suffix not in _ENDINGS
 
 
 def program_of(package: Package, engine: WasmEngine) -> Program:

@@ -17,7 +17,7 @@ from pydantic import ValidationError, field_validator
 from dataflare.changes import OP
 from dataflare.component import Duration, Field, Size, processor
 from dataflare.component.processor import SEGMENTED, Port
-from dataflare.errors import DataError, Place, UnavailableError, WorkflowError
+from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
@@ -28,6 +28,7 @@ from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_changes import ChangedRows, changing, check_state_key, shown
 from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor
 from dataflare.processors.wasm_host import WorkflowHost
+from dataflare.processors.wasm_modules import limits_of, resolve_module
 from dataflare.processors.wasm_state import KeyedState, check_key, check_restored
 from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
 from dataflare.schema import REJECTED, Schema
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
     from dataflare.batch import Batch
     from dataflare.plugin.guarded import GuardedInstance
+    from dataflare.plugin.limits import Limits
     from dataflare.plugin.loaded import LoadedPlugin, Say
+    from dataflare.plugin.manager import ResolvedPlugin
     from dataflare.plugin.program import Described, Program
     from dataflare.schema import Column
 
@@ -47,8 +50,8 @@ class WasmConfig(GrantedConfig):
     """A file, and what its code is told and allowed."""
 
     module: str = Field(
-        description="A file in JavaScript (.js) or TypeScript (.ts), or a module or component (.wasm); "
-        "relative to the workflow file."
+        description="A file in JavaScript (.js) or TypeScript (.ts), a module or component (.wasm), or a package "
+        "(.dfp), relative to the workflow file; or an installed plugin, as price or price@1.2.0."
     )
     settings: dict[str, Any] = Field({}, description="What the plugin is opened with.")
     columns: tuple[str, ...] | None = Field(
@@ -109,6 +112,7 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
     _texts: Texts | None = None
     _told: Described | None = None
     _program: Program | None = None
+    _resolved: ResolvedPlugin | None = None
     _bound: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
     @classmethod
@@ -150,15 +154,10 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
 
     def look(self) -> None:
         """Load the plugin and ask it."""
-        try:
-            from dataflare.plugin.engine import shared_engine
-            from dataflare.plugin.program import Program
-        except ImportError as error:
-            raise UnavailableError("plugins need wasmtime", hint="pip install 'dataflare[wasm]'") from error
         self._bound = {}
-        engine = shared_engine(fuel=self.config.fuel is not None)
-        self._program = Program.load(self.context.path(self.config.module), engine, self.config.module)
-        with engine.ticking():
+        self._resolved = resolve_module(self.config, self.context)
+        self._program = self._resolved.program
+        with self._program.engine.ticking():
             host, limits, grants = WorkflowHost(self.context), self._limits(), self.grants()
             self._told = self._program.described(self._settings(), host, limits, grants)
 
@@ -366,11 +365,8 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
 
         return Settings(self.config.settings, self.config.output)
 
-    def _limits(self) -> Any:
-        from dataflare.plugin.limits import Limits
-
-        config = self.config
-        return Limits(memory_bytes_max=config.memory, seconds_max=config.timeout, fuel_max=config.fuel)
+    def _limits(self) -> Limits:
+        return limits_of(self.config, self._resolved.manifest if self._resolved is not None else None)
 
     def _reject(self, batch: Batch, rejected: Mapping[int, str]) -> Iterable[Batch]:
         context = self.context
