@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dataflare.errors import UnavailableError
 
@@ -11,10 +11,38 @@ if TYPE_CHECKING:
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.manager import ResolvedPlugin
     from dataflare.plugin.manifest import Manifest
-    from dataflare.processors.wasm import WasmConfig
 
 
-def resolve_module(config: WasmConfig, context: StageContext) -> ResolvedPlugin:
+class ModuleSettings(Protocol):
+    """The settings that are needed here."""
+
+    @property
+    def module(self) -> str:
+        """What is named."""
+        ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds of a call."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes of an instance."""
+        ...
+
+    @property
+    def fuel(self) -> int | None:
+        """Instructions of a call."""
+        ...
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """The settings that somebody has written."""
+        ...
+
+
+def resolve_module(config: ModuleSettings, context: StageContext) -> ResolvedPlugin:
     """Load what the settings name; raise DataFlareError, with the place, where it is not there or is no plugin."""
     try:
         from dataflare.plugin.engine import shared_engine
@@ -30,7 +58,7 @@ def resolve_module(config: WasmConfig, context: StageContext) -> ResolvedPlugin:
     return ResolvedPlugin(Program.load(context.path(module), engine, module))
 
 
-def limits_of(config: WasmConfig, manifest: Manifest | None) -> Limits:
+def limits_of(config: ModuleSettings, manifest: Manifest | None) -> Limits:
     """Return the limits that the workflow sets, else those that the plugin wishes, else the usual ones."""
     from dataflare.plugin.limits import Limits
 
