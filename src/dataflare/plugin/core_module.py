@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasmtime import Func, FuncType, Linker, Memory, Trap, ValType, WasmtimeError, _bindings, _ffi
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
 
-_ARGUMENTS_MAX = 8
+_I32_KIND, _NO_KIND = 0, 255
 _WORD, _NANOSECONDS = 0xFFFFFFFF, 1000
 _WORD_BYTES, _ALIGNED = 4, 16
 _WASI, _MONOTONIC = "wasi_snapshot_preview1", 1
@@ -69,6 +69,21 @@ _SIGNATURES: Mapping[str, tuple[tuple[Callable[[], ValType], ...], tuple[Callabl
     "poll_oneoff": ((_I32,) * 4, (_I32,)),
     "clock_time_get": ((_I32, _I64, _I32), (_I32,)),
 }
+_KINDS: Mapping[str, tuple[int, int]] = {
+    "describe": (0, 1),
+    "open": (2, 1),
+    "close": (0, 0),
+    "export-state": (0, 1),
+    "import-state": (2, 1),
+    "process": (2, 1),
+    "process-batch": (4, 1),
+    "bind": (2, 1),
+    "process-buffers": (3, 1),
+    "cabi_realloc": (4, 1),
+    "cabi_post": (1, 0),
+    "_initialize": (0, 0),
+}
+"""How many numbers of 32 bits a function takes and returns."""
 _RESULTS: Mapping[str, Callable[[Reader, int], Any]] = {
     "describe": described,
     "open": partial(result, good=None),
@@ -79,6 +94,13 @@ _RESULTS: Mapping[str, Callable[[Reader, int], Any]] = {
     "bind": partial(result, good=columns),
     "process-buffers": partial(result, good=rows_result),
 }
+
+
+class _Function(NamedTuple):
+    """A function of the module, and how many values it returns."""
+
+    inner: Func
+    results: int
 
 
 class CoreInstance:
@@ -102,18 +124,18 @@ class CoreInstance:
         if not isinstance(memory, Memory):
             raise WorkflowError("the module exports no memory", hint="link it with what its SDK says")
         self._memory = memory
-        self._realloc = self._found(exports, "cabi_realloc")
+        self._realloc = self._found(exports, "cabi_realloc", "cabi_realloc")
         interfaces = {name: exported((n.partition("#")[0] for n in exports), name) for name in FUNCTIONS}
         names = {f: f"{interfaces[i]}#{f}" for i, functions in FUNCTIONS.items() for f in functions}
         self.buffers = any(name.startswith(f"{PACKAGE}/buffers@") for name in exports)
         if self.buffers:
             interface = exported((n.partition("#")[0] for n in exports), "buffers")
             names |= {f: f"{interface}#{f}" for f in BUFFERS}
-        self._functions = {name: self._found(exports, full) for name, full in names.items()}
+        self._functions = {name: self._found(exports, full, name) for name, full in names.items()}
         after = {name: f"cabi_post_{full}" for name, full in names.items()}
-        self._after = {name: self._found(exports, full) for name, full in after.items() if full in exports}
+        self._after = {n: self._found(exports, full, "cabi_post") for n, full in after.items() if full in exports}
         if "_initialize" in exports:
-            self._raw(self._found(exports, "_initialize"))
+            self._raw(self._found(exports, "_initialize", "_initialize"))
 
     def call(self, name: str, *given: Any) -> Any:
         """Call a function and return what it returns; raise PluginError as the plugin says, or where it trapped."""
@@ -167,16 +189,19 @@ class CoreInstance:
         memory[at : at + size] = data
         return at
 
-    def _raw(self, function: Func, *given: int) -> int:
+    def _raw(self, function: _Function, *given: int) -> int:
         """Call a function whose arguments and result are whole numbers; the result is 0 where there is none."""
-        cells = (_ffi.wasmtime_val_raw_t * _ARGUMENTS_MAX)()  # a host function may call in the middle of a call
+        numbers = (_ffi.wasmtime_val_t * len(given))()  # a host function may call in the middle of a call
         for number, value in enumerate(given):
-            cells[number].i64 = value
-        error = _bindings._wasmtime_func_call_unchecked(  # noqa: SLF001
+            numbers[number].of.i32 = value
+        found = _ffi.wasmtime_val_t(kind=_NO_KIND)
+        error = _bindings._wasmtime_func_call(  # noqa: SLF001
             self._store._context(),  # noqa: SLF001
-            ctypes.byref(function._func),  # noqa: SLF001
-            cells,
-            _ARGUMENTS_MAX,
+            ctypes.byref(function.inner._func),  # noqa: SLF001
+            numbers,
+            len(given),
+            ctypes.byref(found),
+            function.results,
             ctypes.byref(self._trap),
         )
         if error:
@@ -186,7 +211,12 @@ class CoreInstance:
             raise trapped(str(Trap._from_ptr(trap)), self._offers.denied)  # noqa: SLF001
         if self._offers.denied:
             raise TrappedError(self._offers.denied)
-        return int(cells[0].i32) & _WORD
+        if not function.results:
+            return 0
+        if int(found.kind) != _I32_KIND:
+            _bindings._wasmtime_val_unroot(ctypes.byref(found))  # noqa: SLF001
+            raise TrappedError("its functions return other values than they should")
+        return int(found.of.i32) & _WORD
 
     def _bytes(self) -> memoryview:
         memory, store = self._memory, self._store
@@ -200,12 +230,21 @@ class CoreInstance:
     def _reader(self) -> Reader:
         return Reader(self._bytes())
 
-    @staticmethod
-    def _found(exports: Mapping[str, Any], name: str) -> Func:
+    def _found(self, exports: Mapping[str, Any], name: str, kind: str) -> _Function:
+        """Return an exported function that takes and returns so many values; what they are is seen at each call.
+
+        To ask for it here would end the process where it is something that the C interface does not know.
+        """
         function = exports.get(name)
         if not isinstance(function, Func):
             raise WorkflowError(f"the module exports no function {name}", hint="link it with what its SDK says")
-        return function
+        told = function.type(self._store)
+        if (len(told.params), len(told.results)) != _KINDS[kind]:
+            raise WorkflowError(
+                f"the module's function {name} takes or returns other values than it should",
+                hint="build it for the world `plugin` of dataflare.wit",
+            )
+        return _Function(function, len(told.results))
 
     # ---- what it imports ----------------------------------------------------------------------------------------
 

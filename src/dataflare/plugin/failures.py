@@ -15,6 +15,8 @@ _WORDS = (
     ("wasm `unreachable` instruction executed", "it gave up"),
     ("out of bounds memory access", "it reached beyond its memory"),
     ("exited with i32 exit status", "it ended itself"),
+    ("argument type mismatch", "its functions take other values than they should"),
+    (", found i32", "its functions take other values than they should"),
     ("incomplete utf-8", "what it returned is no Unicode text"),
     ("invalid utf-8", "what it returned is no Unicode text"),
 )
