@@ -12,73 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import ValidationError, field_validator
+from pydantic import ValidationError
 
 from dataflare.changes import OP
-from dataflare.component import Duration, Field, Size, processor
-from dataflare.component.processor import SEGMENTED, Port
+from dataflare.component import processor
+from dataflare.component.processor import SEGMENTED
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
-from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_rejects import Telling
-from dataflare.processors.wasm_buffers import BUFFERS, Arrays, refuse_others
+from dataflare.processors.wasm_buffers import BUFFERS, Arrays
 from dataflare.processors.wasm_calls import Calls, Returned
-from dataflare.processors.wasm_changes import ChangedRows, changing, check_state_key, shown
-from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor
+from dataflare.processors.wasm_changes import ChangedRows
 from dataflare.processors.wasm_host import WorkflowHost
-from dataflare.processors.wasm_modules import limits_of, resolve_module
-from dataflare.processors.wasm_state import KeyedState, check_key, check_restored
-from dataflare.processors.wasm_texts import COLUMNS, LINES, Texts
-from dataflare.schema import REJECTED, Schema
+from dataflare.processors.wasm_planned import PlannedPlugin, WasmConfig, typed
+from dataflare.processors.wasm_state import KeyedState, check_restored
+from dataflare.processors.wasm_texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from dataflare.batch import Batch
     from dataflare.plugin.guarded import GuardedInstance
-    from dataflare.plugin.limits import Limits
     from dataflare.plugin.loaded import LoadedPlugin, Say
-    from dataflare.plugin.manager import ResolvedPlugin
-    from dataflare.plugin.program import Described, Program
-    from dataflare.schema import Column
-
-
-class WasmConfig(GrantedConfig):
-    """A file, and what its code is told and allowed."""
-
-    module: str = Field(
-        description="A file in JavaScript (.js) or TypeScript (.ts), a module or component (.wasm), or a package "
-        "(.dfp), relative to the workflow file; or an installed plugin, as price or price@1.2.0."
-    )
-    settings: dict[str, Any] = Field({}, description="What the plugin is opened with.")
-    columns: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Columns that it is given; default: those that it asks for."
-    )
-    output: dict[str, str] | None = Field(
-        None, description="Columns that come out, with their types; default: what it says, or those that came in."
-    )
-    key: list[str] = Field(
-        [], description="Columns by which it keeps state: rows that are equal in them come to one task."
-    )
-    timeout: Duration = Field(5.0, gt=0, description="The longest time that a call may take: some thousand rows.")
-    memory: Size = Field(
-        128 << 20, ge=1 << 20, description="Most memory that an instance may use, and as much for its state by key."
-    )
-    fuel: int | None = Field(
-        None, ge=1, description="Most instructions of a call; to count them takes a third more time."
-    )
-
-    @field_validator("output")
-    @classmethod
-    def _typed(cls, value: dict[str, str] | None) -> dict[str, str] | None:
-        try:
-            Schema.of(value or {})
-        except WorkflowError as error:
-            raise ValueError(str(error)) from error
-        return value
+    from dataflare.schema import Schema
 
 
 @processor(
@@ -87,7 +45,7 @@ class WasmConfig(GrantedConfig):
     counts=("filtered", "dead", "expanded"),
     examples=[{"module": "rules.js"}, {"module": "rules.ts", "settings": {"rate": 1.2}, "timeout": "1s"}],
 )
-class WasmProcessor(GrantedProcessor[WasmConfig]):
+class WasmProcessor(PlannedPlugin):
     """Calls a plugin, which runs in WebAssembly: no network, no files but granted ones, bounded time and memory.
 
     A file in JavaScript or TypeScript exports `process(record)`, which returns a record, null (the row is filtered), or
@@ -110,10 +68,6 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
     _keyed: KeyedState | None = None
     _changes: ChangedRows | None = None
     _texts: Texts | None = None
-    _told: Described | None = None
-    _program: Program | None = None
-    _resolved: ResolvedPlugin | None = None
-    _bound: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
     @classmethod
     def load(
@@ -146,47 +100,6 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
         use = Use(max(1, instances), wait_seconds, log, made.config.columns)
         return LoadedPlugin.load(Path(path), made._settings(), made._limits(), use)
 
-    # ---- planning -----------------------------------------------------------------------------------------------
-
-    def declared(self) -> bool:
-        """What comes out is what the plugin says."""
-        return self._told is not None
-
-    def look(self) -> None:
-        """Load the plugin and ask it."""
-        self._bound = {}
-        self._resolved = resolve_module(self.config, self.context)
-        self._program = self._resolved.program
-        with self._program.engine.ticking():
-            host, limits, grants = WorkflowHost(self.context), self._limits(), self.grants()
-            self._told = self._program.described(self._settings(), host, limits, grants)
-
-    def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
-        """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""
-        (given,) = inputs[:1]
-        if self._told is None:
-            raise WorkflowError("what a plugin returns is known once it is loaded")
-        check_key(given, self.config.key, self._seen(given))
-        check_state_key(given, self.config.key, self.context.key)
-        return {n: self._planned(given, n) for n in {"", *self._told.outputs}} | {"errors": REJECTED}
-
-    def ports(self, count: int) -> Sequence[Port]:
-        """State of its own is in one place, state by key where the rows of the key are."""
-        together = self._told is not None and self._told.stateful
-        return [Port(together=True) if together else Port(tuple(self.config.key))] * count
-
-    def reads(
-        self, inputs: Sequence[Schema], wanted: AbstractSet[str] | None
-    ) -> Sequence[AbstractSet[str] | None] | None:
-        """Return the columns that it is given, and those that pass it by."""
-        if self._told is None or (self._told.input is None and self.config.columns is None) or OP in inputs[0]:
-            return None
-        seen = set(self._seen(inputs[0]))
-        passing = {n for n in {"", *self._told.outputs} if self._passes(n)}
-        if not passing:
-            return [seen]
-        return None if wanted is None or passing != {""} else [seen | (set(wanted) & set(inputs[0].names))]
-
     # ---- running ------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -211,7 +124,7 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
             self._keyed = KeyedState(given.select(self.config.key), self.config.memory, self._texts, self.context)
         stateful = self._told.stateful
         self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=stateful, keyed=self._keyed)
-        columns = _typed(given.select(self._sent)) if form == BUFFERS else None
+        columns = typed(given.select(self._sent)) if form == BUFFERS else None
         settings = replace(self._settings(), columns=columns, packed=packs)
         self._instance = GuardedInstance(self._program, settings, self._host, self._limits(), self.grants())
         self._instance.open(stateful=stateful)
@@ -280,72 +193,6 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
             self._host.restore(found["keys"])
             self._used = True
 
-    # ---- schemas ------------------------------------------------------------------------------------------------
-
-    def _seen(self, given: Schema) -> list[str]:
-        assert self._told is not None
-        return shown(given.names, self.config.columns or self._told.input)
-
-    def _made(self, output: str) -> tuple[tuple[str, str], ...] | None:
-        """Return the columns that the plugin makes for an output; None: those that it is given."""
-        assert self._told is not None
-        if not output and self.config.output is not None:
-            return tuple(self.config.output.items())
-        found = self._told.outputs.get(output)
-        return found.columns if found is not None else None
-
-    def _passes(self, output: str) -> bool:
-        """Tell whether columns pass the plugin by on the way to an output."""
-        assert self._told is not None
-        if not output and self.config.output is not None:
-            return False
-        found = self._told.outputs.get(output)
-        return found is None or found.columns is None or found.adds
-
-    def _returned(self, given: Schema, output: str) -> Schema:
-        """Return the columns that the plugin returns for an output."""
-        made = self._made(output)
-        if made is None:
-            return self._crossing(given)
-        if self._told is not None and self._told.buffers:
-            refuse_others(Schema.of(dict(made)), self.config.module)
-        return Schema.of(dict(made))
-
-    def _crossing(self, given: Schema) -> Schema:
-        """Return the columns that the plugin is given, in the types in which they cross."""
-        seen = given.select(self._seen(given))
-        assert self._told is not None
-        if not self._told.buffers:
-            return seen
-        assert self._program is not None
-        refuse_others(seen, self.config.module)
-        key = _typed(seen)
-        if key not in self._bound:
-            settings, host = replace(self._settings(), columns=key), WorkflowHost(self.context)
-            with self._program.engine.ticking():
-                self._bound[key] = self._program.bound(settings, host, self._limits(), self.grants())
-        wanted = Schema.of(dict(self._bound[key]))
-        if wanted.names != seen.names:
-            raise WorkflowError("the plugin binds other columns than it is given", place=Place(self.config.module))
-        return Schema(tuple(replace(c, type=wanted[c.name].type) for c in seen))
-
-    def _form(self, columns: Sequence[Column]) -> str:
-        """Return how rows cross, by the columns that cross there and back."""
-        assert self._told is not None
-        if self._told.buffers:
-            return BUFFERS
-        return COLUMNS if self._told.format == COLUMNS and all(map(is_plain, columns)) else LINES
-
-    def _planned(self, given: Schema, output: str) -> Schema:
-        """Return the columns of an output; what the plugin returns may be made of all that it is given."""
-        seen = given.select(self._seen(given))
-        spread = tuple(dict.fromkeys(tag for column in seen for tag in column.tags))
-        returned = {c.name: replace(c, tags=spread) for c in self._returned(given, output)}
-        made, passes = self._made(output), self._passes(output)
-        kept = [returned.pop(c.name, c) for c in given] if passes else []
-        planned = Schema((*kept, *returned.values()))
-        return changing(planned, given, self.context.key, [name for name, _ in made or ()], passes=passes)
-
     def _joined(self, rows: pa.Table, found: Returned, output: str, schema: Schema) -> pa.Table:
         """Return the plugin's rows beside the columns that pass it by."""
         arrow = schema.to_arrow()
@@ -359,14 +206,6 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
         return pa.Table.from_arrays(columns, schema=arrow)
 
     # ---- small things -------------------------------------------------------------------------------------------
-
-    def _settings(self) -> Any:
-        from dataflare.plugin.program import Settings
-
-        return Settings(self.config.settings, self.config.output)
-
-    def _limits(self) -> Limits:
-        return limits_of(self.config, self._resolved.manifest if self._resolved is not None else None)
 
     def _reject(self, batch: Batch, rejected: Mapping[int, str]) -> Iterable[Batch]:
         context = self.context
@@ -382,10 +221,6 @@ class WasmProcessor(GrantedProcessor[WasmConfig]):
         context.emit(RowsRejected(context.workflow, context.node, len(rejected), first))
         if context.on_error == "dead_letter":
             yield batch.replace(self._telling.errors_table(batch.rows, rejected), "errors")
-
-
-def _typed(columns: Schema) -> tuple[tuple[str, str], ...]:
-    return tuple((column.name, column.type) for column in columns)
 
 
 __all__ = ["WasmConfig", "WasmProcessor"]
