@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import WorkflowError
+from dataflare.plugin.grants import GrantedFolder, Grants
 from dataflare.plugin.manifest import is_guest_folder
 
 if TYPE_CHECKING:
@@ -21,26 +22,17 @@ _FORMS = "files=FOLDER:/path:ro, files=FOLDER:/path:rw, env=NAME, env=NAME=TEXT 
 
 
 @dataclass(frozen=True, slots=True)
-class AllowedFolder:
-    """A folder of this machine by its real path, what the plugin calls it, and whether it may write there."""
-
-    path: str
-    at: str
-    write: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Allowance:
-    """What was granted at an install. A variable whose text is None is that of the process that runs the plugin."""
+    """What was granted at an install. A variable whose text is None has the one that a workflow gives it."""
 
-    files: tuple[AllowedFolder, ...] = ()
+    files: tuple[GrantedFolder, ...] = ()
     env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     clock: bool = False
 
     @classmethod
     def of_words(cls, words: Iterable[str]) -> Allowance:
         """Read what follows `--grant`; raise WorkflowError where it grants nothing that there is."""
-        files: dict[str, AllowedFolder] = {}
+        files: dict[str, GrantedFolder] = {}
         env: dict[str, str | None] = {}
         clock = False
         for word in words:
@@ -72,7 +64,7 @@ class Allowance:
             good = isinstance(one, dict) and one.keys() == {"path", "at", "write"} and isinstance(one["write"], bool)
             if not good or not all(isinstance(one[n], str) for n in ("path", "at")) or not is_guest_folder(one["at"]):
                 raise ValueError("a folder has path, at and write")
-            folders.append(AllowedFolder(one["path"], one["at"], one["write"]))
+            folders.append(GrantedFolder(one["path"], one["at"], one["write"]))
         if not all(_VARIABLE.fullmatch(n) and (t is None or isinstance(t, str)) for n, t in env.items()):
             raise ValueError("env has names and texts")
         return cls(tuple(folders), env, clock)
@@ -84,6 +76,30 @@ class Allowance:
             "env": dict(self.env),
             "clock": self.clock,
         }
+
+    @classmethod
+    def of_grants(cls, grants: Grants) -> Allowance:
+        """Return what allows just these grants."""
+        return cls(grants.files, dict(grants.env), grants.clock)
+
+    def grants(self) -> Grants:
+        """Return all of it, but for variables that have no text yet."""
+        return Grants(self.files, {n: text for n, text in self.env.items() if text is not None}, self.clock)
+
+    def exceeded(self, grants: Grants) -> list[str]:
+        """Return what of the grants, which have real paths, is not allowed, in words."""
+        found = [f"{f.path} at {f.at}{' to be written' if f.write else ''}" for f in grants.files if not self._has(f)]
+        for name, text in grants.env.items():
+            allowed = self.env.get(name, "")
+            if name not in self.env or (allowed is not None and allowed != text):
+                found.append(f"env {name}{' with this text' if name in self.env else ''}")
+        return [*found, *(["clock"] if grants.clock and not self.clock else [])]
+
+    def _has(self, folder: GrantedFolder) -> bool:
+        return any(
+            folder.at == f.at and Path(folder.path).is_relative_to(f.path) and (f.write or not folder.write)
+            for f in self.files
+        )
 
     def missing(self, asked: Capabilities) -> list[str]:
         """Return what is asked for and was not granted, each as it is written after `--grant`."""
@@ -108,7 +124,7 @@ class Allowance:
 NOTHING = Allowance()
 
 
-def _folder(text: str, word: str) -> AllowedFolder:
+def _folder(text: str, word: str) -> GrantedFolder:
     rest, write = text, False
     for ending in (":ro", ":rw"):
         if text.endswith(ending):
@@ -119,7 +135,7 @@ def _folder(text: str, word: str) -> AllowedFolder:
     real = Path(os.path.realpath(path))
     if not real.is_dir():
         raise WorkflowError(f"{word!r} cannot be granted: there is no folder {path}")
-    return AllowedFolder(str(real), at, write)
+    return GrantedFolder(str(real), at, write)
 
 
-__all__ = ["NOTHING", "Allowance", "AllowedFolder"]
+__all__ = ["NOTHING", "Allowance"]

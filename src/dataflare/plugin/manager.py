@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dataflare.errors import Place, StateError, WorkflowError
 from dataflare.plugin.allowance import NOTHING, Allowance
-from dataflare.plugin.manifest import ENTRIES
-from dataflare.plugin.package import ENDING, Package
+from dataflare.plugin.compiled import usual_folder
+from dataflare.plugin.grants import Grants
+from dataflare.plugin.package import Package
 from dataflare.plugin.program import Program
 from dataflare.plugin.reach import reach_of
+from dataflare.plugin.reference import is_package_file, name_and_version
 from dataflare.plugin.registry import Installed, PluginRegistry
-from dataflare.plugin.semantic_version import Version
 from dataflare.plugin.signature import signer_of
+from dataflare.plugin.trust import TrustPolicy, usual_trust_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dataflare.plugin.engine import WasmEngine
     from dataflare.plugin.manifest import Manifest
-    from dataflare.plugin.trust import TrustPolicy
-
-_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9-]{0,63})(@(?P<version>[0-9A-Za-z.+-]+))?")
-_ENDINGS = {ENDING, *(ending for endings in ENTRIES.values() for ending in endings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,7 @@ class PluginManager:
             except WorkflowError as error:
                 raise error.at(Place(package.shown)) from None
         _check_allowance(manifest, options.allowance, package.shown)
+        Grants.checked(options.allowance.grants(), self._registry.folder, closed_places(self._registry))
         made = Installed(manifest.name, manifest.version, package.digest, options.allowance, signer.key, signer.name)
 
         def check(versions: Mapping[str, Installed]) -> None:
@@ -101,27 +99,11 @@ class PluginManager:
             raise error.at(Place(reference)) from None
 
     def _installed(self, reference: str) -> tuple[Package, Allowance]:
-        found = _REFERENCE.fullmatch(reference)
-        if not found or not (found["version"] is None or Version.is_valid(found["version"])):
-            raise WorkflowError(
-                f"{reference[:100]!r} is no plugin",
-                hint="an installed one is named as price or price@1.2.0, a file by its ending",
-            )
-        installed = self._registry.find(found["name"], found["version"] or "")
+        installed = self._registry.find(*name_and_version(reference))
         package = self._registry.package(installed)
         if installed.allowance.beyond(package.manifest.capabilities):
             raise StateError(f"{installed.reference} was granted more than it asks for", hint="install it again")
         return package, installed.allowance
-
-
-def is_package_file(reference: str) -> bool:
-    """Tell whether a reference names a package by its path."""
-    return reference.lower().endswith(ENDING)
-
-
-def is_installed(reference: str) -> bool:
-    """Tell whether a reference names an installed plugin, and no file."""
-    return _REFERENCE.fullmatch(reference) is not None and PurePosixPath(reference).suffix not in _ENDINGS
 
 
 def program_of(package: Package, engine: WasmEngine) -> Program:
@@ -129,6 +111,35 @@ def program_of(package: Package, engine: WasmEngine) -> Program:
     entry = package.manifest.entry
     shown = f"{package.manifest.reference}/{entry}"
     return Program.of(package.code, PurePosixPath(entry).suffix, engine, shown)
+
+
+def closed_places(registry: PluginRegistry) -> tuple[Path, ...]:
+    """Return the folders that no plugin is granted: others decide by what is in them."""
+    return registry.folder, usual_trust_file().parent, usual_folder()
+
+
+def permitted(grants: Grants, resolved: ResolvedPlugin) -> Grants:
+    """Return what a workflow grants; raise WorkflowError where that is more than an install or a manifest has.
+
+    A plugin that is granted less than it asks for is an error, too. Files that are no packages ask for nothing.
+    """
+    manifest = resolved.manifest
+    if manifest is None:
+        return grants
+    given = Allowance.of_grants(grants)
+    if resolved.allowance is not None and (more := resolved.allowance.exceeded(grants)):
+        raise WorkflowError(
+            f"{manifest.reference} was installed without a grant of {', '.join(more)}",
+            hint="leave it out, or install it again with --grant",
+        )
+    if more := given.beyond(manifest.capabilities):
+        raise WorkflowError(f"{manifest.reference} does not ask for what is granted: {', '.join(more)}")
+    if missing := given.missing(manifest.capabilities):
+        raise WorkflowError(
+            f"{manifest.reference} asks for what the workflow does not grant: {', '.join(missing)}",
+            hint="say it in `grants` of the node: {files: [{path: FOLDER, at: /path}], env: {NAME: text}, clock: true}",
+        )
+    return grants
 
 
 def _check_allowance(manifest: Manifest, allowance: Allowance, shown: str) -> None:
@@ -169,7 +180,7 @@ __all__ = [
     "InstallOptions",
     "PluginManager",
     "ResolvedPlugin",
-    "is_installed",
-    "is_package_file",
+    "closed_places",
+    "permitted",
     "program_of",
 ]

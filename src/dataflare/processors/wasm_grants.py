@@ -68,25 +68,32 @@ class GrantedProcessor(Processor[G]):
 
     def varies(self) -> str:
         """Tell of grants by which equal rows may come out otherwise."""
-        return self.config.grants.varies()
+        return self.given().varies()
 
     def remarks(self, inputs: Sequence[Schema]) -> Iterable[str]:
         """Tell of files that the plugin may write."""
         del inputs
-        return self.config.grants.remarks()
+        return self.given().remarks()
 
     def granted(self) -> Sequence[str]:
         """Return what the plugin is granted."""
-        return self.config.grants.words()
+        return self.given().words()
+
+    def given(self) -> GrantsConfig:
+        """Return what is granted, by the paths that are written."""
+        return self.config.grants
 
     def grants(self) -> Grants:
         """Return the grants by real paths; raise WorkflowError where one is not for plugins."""
         from dataflare.plugin.compiled import usual_folder
         from dataflare.plugin.grants import GrantedFolder, Grants
+        from dataflare.plugin.registry import usual_registry
+        from dataflare.plugin.trust import usual_trust_file
 
-        config, context = self.config.grants, self.context
+        config, context = self.given(), self.context
         files = tuple(GrantedFolder(str(Path(f.path).expanduser()), f.at, f.write) for f in config.files)
-        closed = (context.state_directory or context.directory / _STATE, usual_folder())
+        own = context.state_directory or context.directory / _STATE
+        closed = (own, usual_folder(), usual_registry().folder, usual_trust_file().parent)
         return Grants.checked(Grants(files, config.env, config.clock), context.directory, closed)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dataflare.errors import UnavailableError
+from dataflare.errors import DataFlareError, UnavailableError
+from dataflare.processors.wasm_grants import FolderGrant, GrantsConfig
 
 if TYPE_CHECKING:
     from dataflare.component import StageContext
+    from dataflare.plugin.grants import Grants
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.manager import ResolvedPlugin
     from dataflare.plugin.manifest import Manifest
@@ -37,6 +39,11 @@ class ModuleSettings(Protocol):
         ...
 
     @property
+    def grants(self) -> GrantsConfig:
+        """What it may have."""
+        ...
+
+    @property
     def model_fields_set(self) -> set[str]:
         """The settings that somebody has written."""
         ...
@@ -46,8 +53,9 @@ def resolve_module(config: ModuleSettings, context: StageContext) -> ResolvedPlu
     """Load what the settings name; raise DataFlareError, with the place, where it is not there or is no plugin."""
     try:
         from dataflare.plugin.engine import shared_engine
-        from dataflare.plugin.manager import PluginManager, ResolvedPlugin, is_installed, is_package_file
+        from dataflare.plugin.manager import PluginManager, ResolvedPlugin
         from dataflare.plugin.program import Program
+        from dataflare.plugin.reference import is_installed, is_package_file
         from dataflare.plugin.registry import usual_registry
     except ImportError as error:
         raise UnavailableError("plugins need wasmtime", hint="pip install 'dataflare[wasm]'") from error
@@ -56,6 +64,28 @@ def resolve_module(config: ModuleSettings, context: StageContext) -> ResolvedPlu
     if is_package_file(module) or is_installed(module):
         return PluginManager(usual_registry()).resolve(module, engine, context.path(module))
     return ResolvedPlugin(Program.load(context.path(module), engine, module))
+
+
+def granted_by(config: ModuleSettings) -> GrantsConfig:
+    """Return what the workflow grants; where it says nothing, what the install of the plugin has granted."""
+    from dataflare.plugin.reference import is_installed, name_and_version
+    from dataflare.plugin.registry import usual_registry
+
+    if "grants" in config.model_fields_set or not is_installed(config.module):
+        return config.grants
+    try:
+        grants = usual_registry().find(*name_and_version(config.module)).allowance.grants()
+    except DataFlareError:  # whoever loads it tells
+        return config.grants
+    files = tuple(FolderGrant(path=f.path, at=f.at, write=f.write) for f in grants.files)
+    return GrantsConfig(files=files, env=dict(grants.env), clock=grants.clock)
+
+
+def permitted_grants(grants: Grants, resolved: ResolvedPlugin) -> Grants:
+    """Return the grants; raise WorkflowError where they are more than an install or a manifest has."""
+    from dataflare.plugin.manager import permitted
+
+    return permitted(grants, resolved)
 
 
 def limits_of(config: ModuleSettings, manifest: Manifest | None) -> Limits:
@@ -69,4 +99,4 @@ def limits_of(config: ModuleSettings, manifest: Manifest | None) -> Limits:
     return Limits(memory_bytes_max=told["memory"], seconds_max=told["timeout"], fuel_max=config.fuel)
 
 
-__all__ = ["limits_of", "resolve_module"]
+__all__ = ["granted_by", "limits_of", "permitted_grants", "resolve_module"]

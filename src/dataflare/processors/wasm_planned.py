@@ -14,9 +14,9 @@ from dataflare.errors import Place, WorkflowError
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.wasm_buffers import BUFFERS, refuse_others
 from dataflare.processors.wasm_changes import changing, check_state_key, shown
-from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor
+from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor, GrantsConfig
 from dataflare.processors.wasm_host import WorkflowHost
-from dataflare.processors.wasm_modules import limits_of, resolve_module
+from dataflare.processors.wasm_modules import granted_by, limits_of, permitted_grants, resolve_module
 from dataflare.processors.wasm_state import check_key
 from dataflare.processors.wasm_texts import COLUMNS, LINES
 from dataflare.schema import REJECTED, Schema
@@ -84,8 +84,13 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
         self._resolved = resolve_module(self.config, self.context)
         self._program = self._resolved.program
         with self._program.engine.ticking():
-            host, limits, grants = WorkflowHost(self.context), self._limits(), self.grants()
+            host, limits = WorkflowHost(self.context), self._limits()
+            grants = permitted_grants(self.grants(), self._resolved)
             self._told = self._program.described(self._settings(), host, limits, grants)
+
+    def given(self) -> GrantsConfig:
+        """Return what the workflow grants, else what an install has granted."""
+        return granted_by(self.config)
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""

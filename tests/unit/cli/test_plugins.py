@@ -125,9 +125,9 @@ def test_grants_are_listed_without_texts_of_variables(run, told, tmp_path):
     words = ("--grant", "env=A=secret", "--grant", "env=B", "--grant", "clock")
     code, _, err = run("install", "asks-1.2.0.dfp", "--allow-unsigned", *words)
     assert (code, "hint: if it may have that: --grant files=FOLDER:/x:ro" in err) == (2, True)
-    run("install", "asks-1.2.0.dfp", "--allow-unsigned", *words, "--grant", f"files={tmp_path}:/x")
+    run("install", "asks-1.2.0.dfp", "--allow-unsigned", *words, "--grant", f"files={tmp_path}/asks:/x")
     (listed,) = told("list")
-    folder = {"path": str(tmp_path), "at": "/x", "write": False}
+    folder = {"path": str(tmp_path / "asks"), "at": "/x", "write": False}
     assert listed["granted"] == {"files": [folder], "env": ["A", "B"], "clock": True}
     (inspected,) = told("inspect", "asks")
     assert inspected["granted"] == listed["granted"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.plugin.folders import CODE, plugin_folder
 from tests.unit.plugin.test_core_modules import module
 
 from dataflare.errors import InvalidWorkflowError, StateError, UnavailableError, WorkflowError
-from dataflare.plugin.allowance import Allowance, AllowedFolder
+from dataflare.plugin.allowance import Allowance
+from dataflare.plugin.grants import GrantedFolder, Grants
 from dataflare.plugin.host import QuietHost
 from dataflare.plugin.limits import Limits
-from dataflare.plugin.manager import InstallOptions, PluginManager
+from dataflare.plugin.manager import InstallOptions, PluginManager, ResolvedPlugin, permitted
 from dataflare.plugin.package import Package
 from dataflare.plugin.program import Settings
 from dataflare.plugin.reach import reach_of
@@ -22,6 +25,14 @@ ASKS = (
     '[capabilities]\nfiles = [{ path = "/rates" }, { path = "/out", write = true }]\nenv = ["REGION"]\nclock = true\n'
 )
 UNSIGNED = InstallOptions(unsigned=True)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a folder that may be granted."""
+    (tmp_path / "data" / "inner").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -109,9 +120,9 @@ def test_code_that_reaches_for_more_than_its_manifest_says_is_refused(manager, r
     assert registry.all() == []
 
 
-def test_code_that_says_what_it_reaches_for_is_installed(manager, packed, engine, tmp_path):
+def test_code_that_says_what_it_reaches_for_is_installed(manager, packed, engine, data):
     asks = packed(wasm=module(), more='[capabilities]\nfiles = [{ path = "/rates" }]\n')
-    manager.install(asks, TrustPolicy(), options(f"files={tmp_path}:/rates:ro"), engine)
+    manager.install(asks, TrustPolicy(), options(f"files={data}:/rates:ro"), engine)
 
 
 @pytest.mark.parametrize(
@@ -152,34 +163,34 @@ def test_a_component_tells_what_it_reaches_for(engine):
     found = reach_of(Program("javascript", engine, engine.shipped("javascript")))
     assert found.capabilities == {"env", "clock"}
     assert found.imports["wasi:cli/environment@0.2.12"] == ("get-environment",)
-    assert "dataflare:plugin/lifecycle@1.0.0" in found.exports
+    assert any(name.startswith("dataflare:plugin/lifecycle@1.") for name in found.exports)
 
 
 # ---- grants ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_plugin_asks_for_is_granted_by_name_or_it_is_not_installed(manager, registry, packed, engine, tmp_path):
+def test_what_a_plugin_asks_for_is_granted_by_name_or_it_is_not_installed(manager, registry, packed, engine, data):
     asking = packed(more=ASKS)
     with pytest.raises(WorkflowError) as raised:
-        manager.install(asking, TrustPolicy(), options(f"files={tmp_path}:/out:ro"), engine)
+        manager.install(asking, TrustPolicy(), options(f"files={data.parent}/out:/out:ro"), engine)
     assert raised.value.hint == (
         "if it may have that: --grant files=FOLDER:/rates:ro --grant files=FOLDER:/out:rw --grant env=REGION "
         "--grant clock"
     )
     assert registry.all() == []
-    words = f"files={tmp_path}:/rates", f"files={tmp_path}:/out:rw", "env=REGION=eu", "clock"
+    words = f"files={data}:/rates", f"files={data.parent}/out:/out:rw", "env=REGION=eu", "clock"
     manager.install(asking, TrustPolicy(), options(*words), engine)
     assert manager.resolve("price", engine).allowance == Allowance(
-        (AllowedFolder(str(tmp_path), "/rates"), AllowedFolder(str(tmp_path), "/out", write=True)),
+        (GrantedFolder(str(data), "/rates"), GrantedFolder(str(data.parent / "out"), "/out", write=True)),
         {"REGION": "eu"},
         clock=True,
     )
 
 
 @pytest.mark.parametrize("more", ["files={}:/etc", "files={}:/rates:rw", "env=HOME"])
-def test_nothing_is_granted_that_a_plugin_does_not_ask_for(manager, packed, engine, tmp_path, more):
-    words = f"files={tmp_path}:/rates:ro", f"files={tmp_path}:/out:rw", "env=REGION", "clock"
-    words = [w for w in words if w.partition(":")[2][:4] != more.partition(":")[2][:4]] + [more.format(tmp_path)]
+def test_nothing_is_granted_that_a_plugin_does_not_ask_for(manager, packed, engine, data, more):
+    words = f"files={data}:/rates:ro", f"files={data.parent}/out:/out:rw", "env=REGION", "clock"
+    words = [w for w in words if w.partition(":")[2][:4] != more.partition(":")[2][:4]] + [more.format(data)]
     with pytest.raises(WorkflowError, match="price does not ask for what is granted"):
         manager.install(packed(more=ASKS), TrustPolicy(), options(*words), engine)
     with pytest.raises(WorkflowError, match="does not ask for what is granted: clock"):
@@ -200,11 +211,60 @@ def test_a_granted_folder_is_there_and_meant_by_its_real_path(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "a:b")
     granted = Allowance.of_words([f"files={tmp_path}/link:/x", f"files={tmp_path}/a:b:/y:rw"])
     real = str(tmp_path / "a:b")
-    assert granted.files == (AllowedFolder(real, "/x"), AllowedFolder(real, "/y", write=True))
+    assert granted.files == (GrantedFolder(real, "/x"), GrantedFolder(real, "/y", write=True))
     with pytest.raises(WorkflowError, match="there is no folder"):
         Allowance.of_words([f"files={tmp_path}/none:/x"])
     with pytest.raises(WorkflowError, match="two folders are granted at /x"):
         Allowance.of_words([f"files={tmp_path}:/x", f"files={tmp_path}:/x"])
+
+
+def test_places_by_which_others_decide_are_not_granted(manager, registry, packed, engine, tmp_path):
+    asks = packed(more='[capabilities]\nfiles = [{ path = "/rates" }]\n')
+    registry.folder.mkdir(mode=0o700)
+    for folder in (registry.folder, tmp_path, "/proc", "/"):
+        with pytest.raises(WorkflowError, match="cannot be granted"):
+            manager.install(asks, TrustPolicy(), options(f"files={folder}:/rates:ro"), engine)
+    assert registry.all() == []
+
+
+@pytest.mark.parametrize(
+    ("grants", "more"),
+    [
+        (Grants((GrantedFolder("data", "/rates"),)), []),
+        (Grants((GrantedFolder("data/inner", "/rates"),)), []),
+        (Grants((GrantedFolder("data", "/out", write=True),), {"A": "any", "B": "b"}), []),
+        (Grants((GrantedFolder("data", "/rates", write=True),)), ["data at /rates to be written"]),
+        (Grants((GrantedFolder("data", "/other"),)), ["data at /other"]),
+        (Grants((GrantedFolder("other", "/rates"),)), ["other at /rates"]),
+        (Grants((GrantedFolder("data2", "/rates"),)), ["data2 at /rates"]),
+        (Grants(env={"B": "c"}), ["env B with this text"]),
+        (Grants(env={"C": ""}), ["env C"]),
+        (Grants(clock=True), ["clock"]),
+    ],
+)
+def test_a_workflow_grants_no_more_than_the_install_did(grants, more):
+    files = GrantedFolder("data", "/rates"), GrantedFolder("data", "/out", write=True)
+    assert Allowance(files, {"A": None, "B": "b"}).exceeded(grants) == more
+
+
+def test_what_a_workflow_grants_is_what_the_plugin_asks_for(manager, packed, engine, data):
+    asking = packed(more=ASKS)
+    words = f"files={data}:/rates", f"files={data.parent}/out:/out:rw", "env=REGION", "clock"
+    manager.install(asking, TrustPolicy(), options(*words), engine)
+    resolved = manager.resolve("price", engine)
+    whole = Grants(
+        (GrantedFolder(str(data / "inner"), "/rates"), GrantedFolder(str(data.parent / "out"), "/out", write=True)),
+        {"REGION": "eu"},
+        clock=True,
+    )
+    assert permitted(whole, resolved) == whole
+    with pytest.raises(WorkflowError, match=r"price@1.2.0 asks for what the workflow does not grant: env=REGION"):
+        permitted(replace(whole, env={}), resolved)
+    with pytest.raises(WorkflowError, match=r"price@1.2.0 was installed without a grant of env HOME"):
+        permitted(replace(whole, env={"REGION": "eu", "HOME": "x"}), resolved)
+    with pytest.raises(WorkflowError, match="does not ask for what is granted: env HOME"):
+        permitted(replace(whole, env={"REGION": "eu", "HOME": "x"}), replace(resolved, allowance=None))
+    assert permitted(whole, ResolvedPlugin(resolved.program)) == whole
 
 
 def test_an_entry_that_was_given_more_afterwards_is_refused(manager, registry, packed, engine):

@@ -14,7 +14,8 @@ from tests.chaos.test_disk import Disk
 from tests.unit.plugin.folders import plugin_folder
 
 from dataflare.errors import DataFlareError, StateError, UnavailableError, WorkflowError
-from dataflare.plugin.allowance import Allowance, AllowedFolder
+from dataflare.plugin.allowance import Allowance
+from dataflare.plugin.grants import GrantedFolder
 from dataflare.plugin.package import Package
 from dataflare.plugin.registry import Installed, PluginRegistry, usual_registry
 
@@ -58,7 +59,7 @@ def test_versions_stand_side_by_side_and_the_newest_is_meant(registry, packed):
 
 
 def test_what_an_install_granted_is_kept(registry, packed):
-    allowance = Allowance((AllowedFolder("/srv/rates", "/rates", write=True),), {"A": None, "B": "b"}, clock=True)
+    allowance = Allowance((GrantedFolder("/srv/rates", "/rates", write=True),), {"A": None, "B": "b"}, clock=True)
     made = add(registry, packed(), allowance=allowance, key="ed25519:x", signer="shop")
     assert registry.find("price") == made
 

@@ -10,9 +10,12 @@ from tests.unit.plugin.folders import CODE, plugin_folder
 from dataflare.component import Registry, StageContext
 from dataflare.errors import DataFlareError, UnavailableError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
+from dataflare.plugin.allowance import Allowance
 from dataflare.plugin.engine import shared_engine
-from dataflare.plugin.manager import InstallOptions, PluginManager, is_installed
+from dataflare.plugin.grants import GrantedFolder, Grants
+from dataflare.plugin.manager import InstallOptions, PluginManager
 from dataflare.plugin.package import Package
+from dataflare.plugin.reference import is_installed
 from dataflare.plugin.registry import usual_registry
 from dataflare.plugin.trust import TrustPolicy
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
@@ -48,8 +51,8 @@ def pack(tmp_path: Path, version: str = "1.2.0", code: str = CODE) -> Package:
     return Package.of_folder(plugin_folder(tmp_path / version, version=version, code=code, more=LIMITS))
 
 
-def install(package: Package) -> None:
-    options = InstallOptions(unsigned=True)
+def install(package: Package, *words: str) -> None:
+    options = InstallOptions(Allowance.of_words(words), unsigned=True)
     PluginManager(usual_registry()).install(package, TrustPolicy(), options, shared_engine(fuel=False))
 
 
@@ -125,6 +128,76 @@ destinations:
     assert why in found.message
     assert (found.place.file, found.place.path) == (str(tmp_path / "w.yaml"), "transformations.made.config")
     assert found.place.line == 8
+
+
+ASKS = '[capabilities]\nfiles = [{ path = "/rates" }]\nenv = ["REGION"]\n'
+
+
+def asking(tmp_path: Path) -> Package:
+    for name in ("rates", "rates/eu", "other"):
+        (tmp_path / name).mkdir()
+    return Package.of_folder(plugin_folder(tmp_path / "asking", more=ASKS))
+
+
+def test_what_an_install_granted_is_given_where_the_workflow_says_nothing(
+    tmp_path: Path, context: StageContext
+) -> None:
+    package = asking(tmp_path)
+    install(package, f"files={tmp_path}/rates:/rates", "env=REGION=eu")
+    node = looked(context, "price")
+    assert node.grants() == Grants((GrantedFolder(str(tmp_path / "rates"), "/rates"),), {"REGION": "eu"})
+    assert node.granted() == [f"files {tmp_path}/rates at /rates", "variable REGION"]
+    assert "on files that it is granted" in node.varies()
+
+
+def test_a_workflow_grants_less_than_the_install_did_and_never_more(tmp_path: Path, context: StageContext) -> None:
+    package = asking(tmp_path)
+    install(package, f"files={tmp_path}/rates:/rates", "env=REGION")
+
+    def grants(folder: str, *, write: bool = False) -> dict[str, Any]:
+        return {"files": [{"path": folder, "at": "/rates", "write": write}], "env": {"REGION": "us"}}
+
+    node = looked(context, "price", grants=grants("rates/eu"))
+    assert node.grants().files == (GrantedFolder(str(tmp_path / "rates" / "eu"), "/rates"),)
+    for more in (grants("other"), grants("rates", write=True)):
+        with pytest.raises(WorkflowError, match=r"price@1.2.0 was installed without a grant of"):
+            looked(context, "price", grants=more)
+    with pytest.raises(WorkflowError, match="asks for what the workflow does not grant: env=REGION"):
+        looked(context, "price")
+    with pytest.raises(WorkflowError, match="asks for what the workflow does not grant"):
+        looked(context, "price", grants={})
+
+
+def test_a_folder_that_became_a_link_to_another_is_no_longer_granted(tmp_path: Path, context: StageContext) -> None:
+    package = asking(tmp_path)
+    install(package, f"files={tmp_path}/rates:/rates", "env=REGION=eu")
+    (tmp_path / "rates").rename(tmp_path / "moved")
+    (tmp_path / "rates").symlink_to(tmp_path / "other")
+    with pytest.raises(WorkflowError, match=rf"without a grant of {tmp_path}/other at /rates"):
+        looked(context, "price")
+
+
+def test_a_package_beside_the_workflow_is_granted_what_it_asks_for(tmp_path: Path, context: StageContext) -> None:
+    package = asking(tmp_path)
+    (tmp_path / "x.dfp").write_bytes(package.to_bytes())
+    whole: dict[str, Any] = {"files": [{"path": "rates", "at": "/rates"}], "env": {"REGION": "eu"}}
+    assert looked(context, "x.dfp", grants=whole).granted() == ["files rates at /rates", "variable REGION"]
+    with pytest.raises(WorkflowError, match="does not ask for what is granted: clock"):
+        looked(context, "x.dfp", grants=whole | {"clock": True})
+    with pytest.raises(WorkflowError, match="asks for what the workflow does not grant"):
+        looked(context, "x.dfp")
+
+
+def test_the_places_of_plugins_and_of_trust_are_granted_to_nobody(
+    tmp_path: Path, context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    (tmp_path / "rules.js").write_text(CODE)
+    install(pack(tmp_path))
+    (tmp_path / "settings" / "dataflare").mkdir(parents=True)
+    for folder in ("plugins", "settings"):
+        with pytest.raises(WorkflowError, match="is not for plugins"):
+            looked(context, "rules.js", grants={"files": [{"path": folder, "at": "/x"}]})
 
 
 def test_a_package_that_was_changed_is_refused_by_a_run(tmp_path: Path, context: StageContext) -> None:
