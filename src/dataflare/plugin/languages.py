@@ -35,13 +35,63 @@ class Toolchain:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: how it is called, and the ways to build it, the best one first; none: its file runs as it is."""
+    """A language: how it is called, and the ways to build it, the best one first; none: its file runs as it is.
+
+    `beside`: files of the SDK that a plugin has a copy of, by their paths in its folder.
+    """
 
     title: str
     toolchains: tuple[Toolchain, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 _WASI = ("-O3", "-msimd128", "-mexec-model=reactor", "-Wl,--strip-all", "-I", "{sdk}", "{source}", "-o", "{output}")
+
+_RUST = ["--crate-type", "cdylib", "--edition", "2021", "--target", "wasm32-unknown-unknown"]
+_CODE = ["-C", "opt-level=3", "-C", "panic=abort", "-C", "strip=symbols", "-C", "target-feature=+simd128,+bulk-memory"]
+_DEBIAN_RUST = {"Debian": "apt install rustc libstd-rust-dev-wasm32 lld-19"}
+_ZIG = [
+    "-target",
+    "wasm32-freestanding",
+    "-mcpu",
+    "generic+simd128+bulk_memory",
+    "-O",
+    "ReleaseFast",
+    "-fno-entry",
+    "-rdynamic",
+    "-fstrip",
+]
+_ASC = ["-O3", "--enable", "simd", "--disableWarning", "235", "--use", "abort=src/dataflare/dataflare_abort"]
+
+
+def _rust(program: str, install: Mapping[str, str], linker: str = "") -> Toolchain:
+    linking = ("-C", f"linker={linker}") if linker else ()
+    return Toolchain(
+        (program, *_RUST, *_CODE, *linking, "{source}", "-o", "{output}"),
+        install,
+        programs=(program, *([linker] if linker else [])),
+        probe=(program, *_RUST, "--emit", "asm", "-o", "-", "-"),  # its library for WebAssembly is a thing of its own
+    )
+
+
+def _zig(*program: str, packages: tuple[str, ...] = ()) -> Toolchain:
+    files = ("{source}", "--cache-dir", "{output}.cache", "-femit-bin={output}")
+    return Toolchain(
+        (*program, "build-exe", *_ZIG, "--stack", "1048576", *files),
+        {"PyPI": "pip install ziglang"},
+        programs=() if packages else program,
+        packages=packages,
+    )
+
+
+def _go(program: str) -> Toolchain:
+    return Toolchain(
+        (program, "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", "{output}", "{source}"),
+        {"Debian": "apt install golang-1.24-go"},
+        programs=(program,),
+        environment={"GOOS": "wasip1", "GOARCH": "wasm", "GOTOOLCHAIN": "local"},
+    )
+
 
 LANGUAGES: Mapping[str, Language] = {
     "javascript": Language("JavaScript"),
@@ -60,6 +110,43 @@ LANGUAGES: Mapping[str, Language] = {
                 packages=("ziglang",),
             ),
         ),
+    ),
+    "rust": Language(
+        "Rust",
+        (
+            _rust("rustc", _DEBIAN_RUST, "wasm-ld-19"),
+            _rust("/usr/bin/rustc", _DEBIAN_RUST, "wasm-ld-19"),
+            _rust("rustc", {"rustup": "rustup target add wasm32-unknown-unknown"}),
+        ),
+        beside={"src/dataflare.rs": "dataflare.rs"},
+    ),
+    "zig": Language(
+        "Zig",
+        (_zig("{python}", "-m", "ziglang", packages=("ziglang",)), _zig("zig")),
+        beside={"src/dataflare.zig": "dataflare.zig"},
+    ),
+    "assemblyscript": Language(
+        "AssemblyScript",
+        (
+            Toolchain(
+                (
+                    "asc",
+                    "{source}",
+                    "src/dataflare.ts",
+                    *_ASC,
+                    "--transform",
+                    "{sdk}/dataflare-exports.mjs",
+                    "-o",
+                    "{output}",
+                ),
+                {"npm": "npm install assemblyscript"},
+                programs=("asc",),
+            ),
+        ),
+        beside={"src/dataflare.ts": "dataflare.ts"},
+    ),
+    "go": Language(
+        "Go", (_go("go"), _go("/usr/lib/go-1.24/bin/go")), beside={"dataflare/dataflare.go": "dataflare.go"}
     ),
 }
 """By the names that `plugin.toml` and `dataflare plugin new` know."""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dataflare.errors import UnavailableError, WorkflowError
-from dataflare.plugin.languages import LANGUAGES, SHORT, templates
+from dataflare.plugin.languages import LANGUAGES, SHORT, sdk, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,8 @@ def write_plugin(folder: Path, name: str, language: str) -> list[str]:
         )
     language = language_of(language)
     texts = {path: text.replace(MARK, name) for path, text in _texts(templates().joinpath(language), "")}
+    for path, copied in LANGUAGES[language].beside.items():
+        texts[path] = sdk().joinpath(copied).read_text(encoding="utf-8")
     texts[IGNORED] = _ignored(texts[_MANIFEST], built=bool(LANGUAGES[language].toolchains))
     there = sorted(path for path in texts if (folder / path).exists() and path != IGNORED)
     if there:

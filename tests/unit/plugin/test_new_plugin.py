@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflare.errors import UnavailableError, WorkflowError
-from dataflare.plugin.languages import LANGUAGES
+from dataflare.plugin.languages import LANGUAGES, sdk
 from dataflare.plugin.new_plugin import write_plugin
 
 
@@ -23,6 +23,8 @@ def test_a_new_plugin_has_all_that_a_plugin_needs(tmp_path: Path, language: str)
     assert (manifest["name"], manifest["language"]) == ("price", language)
     code = manifest.get("source", manifest["entry"])
     assert (folder / code).is_file()
+    for path, copied in LANGUAGES[language].beside.items():
+        assert (folder / path).read_text() == sdk().joinpath(copied).read_text()
     assert bool(LANGUAGES[language].toolchains) == ("source" in manifest)
     assert (f"/{manifest['entry']}\n" in (folder / ".gitignore").read_text()) == ("source" in manifest)
 

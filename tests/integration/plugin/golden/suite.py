@@ -253,9 +253,9 @@ def is_contained(golden: Golden) -> None:
     instance = golden.opened(host)
     words = {
         "loop": "longer than it may",
-        "grow": "gave up|reached beyond|ended",
-        "deep": "nested too deeply|beyond its memory|it gave up|stack|ended",
-        "panic": "gave up|ended",
+        "grow": "gave up|reached beyond|ended itself",
+        "deep": "nested too deeply|beyond its memory|it gave up|ended itself",
+        "panic": "gave up|ended itself",
         "bytes": "no Unicode text",
     }
     for number, (kind, said) in enumerate(words.items(), 1):
