@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.workload import Workload
 
-WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8", "W10", "W11")
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8", "W9", "W10", "W11")
 PAIRS = 5
 
 

@@ -138,6 +138,25 @@ def events_block(start: int, rows: int) -> pl.DataFrame:
     )
 
 
+def records_block(start: int, rows: int) -> pl.DataFrame:
+    """Return one block of flat records of about 88 bytes each."""
+    import numpy as np
+    import polars as pl
+
+    chance = np.random.default_rng((SEED, 5_000_000, start // BLOCK_ROWS))
+    seconds = FIRST_SECOND + chance.integers(0, YEAR_SECONDS, rows)
+    moments = pl.Series(seconds * 1_000_000).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return pl.DataFrame(
+        {
+            "id": np.arange(start, start + rows),
+            "amount": np.round(chance.gamma(2.0, 30.0, rows), 2),
+            "name": pl.Series(PRODUCTS)[chance.integers(0, len(PRODUCTS), rows)].str.slice(8, 7),
+            "city": pl.Series(CITIES)[chance.integers(0, len(CITIES), rows)],
+            "ts": moments,
+        }
+    )
+
+
 def bids_block(start: int, rows: int) -> pl.DataFrame:
     """Return one block of bids in an auction: small flat records."""
     import numpy as np
@@ -198,6 +217,11 @@ def events(rows: int) -> Path:
     return _made("events", rows, "jsonl")
 
 
+def records(rows: int) -> Path:
+    """Return the file with so many records of about 88 bytes; make it if it is not there."""
+    return _made("records", rows, "jsonl")
+
+
 def bids(rows: int) -> Path:
     """Return the file with so many bids; make it if it is not there."""
     return _made("bids", rows, "jsonl")
@@ -228,6 +252,7 @@ def main(arguments: list[str]) -> None:
         "customers": write_customers,
         "events": partial(write_lines, events_block),
         "bids": partial(write_lines, bids_block),
+        "records": partial(write_lines, records_block),
     }
     writers[kind](int(rows), Path(path))
 

@@ -46,7 +46,7 @@ peers first, each in an environment of its own; W4 needs `make services`. A tria
 """
 MISSING = """## Not measured yet
 
-Windows, change data capture, plugins (W7 to W9).
+Windows (W7).
 """
 
 

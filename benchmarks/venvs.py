@@ -22,6 +22,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "sling": ("sling-linux-amd64==1.4.11",),
     "ingestr": ("ingestr==0.15.9",),
     "bytewax": ("bytewax==0.21.1", "orjson==3.11.4", "msgspec==0.20.0"),
+    "pathway": ("pathway==0.33.0",),
     "ray": ("ray[data]==2.60.0", "pyarrow==26.0.1"),
     "pyspark": ("pyspark==4.3.0",),
     "changes": ("psycopg[binary]==3.3.9",),

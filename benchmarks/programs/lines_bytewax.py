@@ -1,4 +1,4 @@
-"""The peer bytewax on W3, W3p and W6: `lines_bytewax.py w3|w6 LINES OUTPUT`."""
+"""The peer bytewax on W3, W3p, W6 and W9: `lines_bytewax.py w3|w6|w9 LINES OUTPUT`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ def priced(bid: dict) -> tuple[str, str]:
     return "all", orjson.dumps(kept).decode()
 
 
+def totalled(record: dict) -> tuple[str, str]:
+    return "all", orjson.dumps({**record, "total": record["amount"] * 1.2}).decode()
+
+
 workload, lines, output = sys.argv[1:]
 keep, work = {
     "w3": (lambda e: e["type"] in ("purchase", "signup"), masked),
     "w6": (lambda b: b["price"] >= 100, priced),
+    "w9": (lambda r: r["amount"] >= 5, totalled),
 }[workload]
 flow = Dataflow("lines")
 stream = op.input("lines", flow, FileSource(lines, batch_size=1000))

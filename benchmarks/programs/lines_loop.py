@@ -1,4 +1,4 @@
-"""The bounds of W3p and W6 in plain Python, a loop over lines: `lines_loop.py w3|w6 LINES OUTPUT`."""
+"""The bounds of W3p, W6 and W9 in plain Python, a loop over lines: `lines_loop.py w3|w6|w9 LINES OUTPUT`."""
 
 from __future__ import annotations
 
@@ -66,8 +66,16 @@ def priced(line: bytes) -> bytes | None:
     return orjson.dumps({k: bid[k] for k in ("auction", "bidder")} | {"eur": bid["price"] * 0.9, "ts": bid["ts"]})
 
 
+def totalled(line: bytes) -> bytes | None:
+    """Return the line that comes of a record, or None where it is filtered."""
+    record = orjson.loads(line)
+    if record["amount"] < 5:
+        return None
+    return orjson.dumps(record | {"total": record["amount"] * 1.2})
+
+
 workload, lines, output = sys.argv[1:]
-work = {"w3": masked, "w6": priced}[workload]
+work = {"w3": masked, "w6": priced, "w9": totalled}[workload]
 with Path(lines).open("rb", buffering=1 << 20) as source, Path(output).open("wb", buffering=1 << 20) as target:
     for line in source:
         made = work(line)
