@@ -5,12 +5,10 @@ from __future__ import annotations
 import atexit
 import hashlib
 import lzma
-import os
 import platform
 import sys
-import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -104,14 +102,13 @@ class WasmEngine:
         return hashlib.sha256(of.encode()).hexdigest()
 
     def _kept(self, name: str, kind: type[Component | Module]) -> Component | Module | None:
-        data = self.files.load(name)
-        if data is None:
-            return None
-        try:
-            with _private_file(data) as path:
-                return kind.deserialize_file(self.engine, path)
-        except WasmtimeError:  # of another build of the same version, or another processor
-            return None
+        with suppress(WasmtimeError):  # of another build of the same version, or another processor
+            with self.files.runnable(name) as path:
+                if path is not None:
+                    return kind.deserialize_file(self.engine, path)
+            if sys.platform != "linux" and (data := self.files.load(name)) is not None:
+                return kind.deserialize(self.engine, data)
+        return None
 
     def _compile(self, name: str, kind: type[Component | Module], code: bytes) -> Component | Module:
         try:
@@ -120,26 +117,6 @@ class WasmEngine:
             raise WorkflowError(f"the plugin cannot be compiled: {str(error).splitlines()[0]}") from None
         self.files.keep(name, bytes(made.serialize()))
         return made
-
-
-@contextmanager
-def _private_file(data: bytes) -> Iterator[str]:
-    """Give the path of a file with these bytes that has no name, so nobody changes it."""
-    if sys.platform == "linux":
-        descriptor = os.memfd_create("plugin", os.MFD_CLOEXEC)
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.NamedTemporaryFile(delete=False) as file:
-            file.write(data)
-        try:
-            yield file.name
-        finally:
-            Path(file.name).unlink()
 
 
 def _shipped(name: str) -> Path:
