@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,18 @@ from dataflare.plugin.engine import WasmEngine
 MODULE = b"\0asm\x01\0\0\0"
 
 
+def taken(files, name):
+    """Return what is kept, which is the same whether it is read or run."""
+    data = files.load(name)
+    with files.runnable(name) as path:
+        assert (Path(path).read_bytes() if path is not None else None) == data
+    return data
+
+
 def test_what_was_kept_comes_back_from_another_process(tmp_path):
     CompiledFiles(tmp_path / "files").keep("a", b"native")
-    assert CompiledFiles(tmp_path / "files").load("a") == b"native"
-    assert CompiledFiles(tmp_path / "files").load("b") is None
+    assert taken(CompiledFiles(tmp_path / "files"), "a") == b"native"
+    assert taken(CompiledFiles(tmp_path / "files"), "b") is None
     for path in (tmp_path / "files").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "files").stat().st_mode & 0o777 == 0o700
@@ -31,16 +40,16 @@ def test_a_changed_byte_is_found(tmp_path, at):
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
-    assert files.load("a") is None
+    assert taken(files, "a") is None
     path.write_bytes(b"short")
-    assert files.load("a") is None
+    assert taken(files, "a") is None
 
 
 def test_a_file_under_another_name_is_not_taken(tmp_path):
     files = CompiledFiles(tmp_path / "files")
     files.keep("a", b"native")
     shutil.copy(tmp_path / "files" / "a.compiled", tmp_path / "files" / "b.compiled")
-    assert files.load("b") is None
+    assert taken(files, "b") is None
 
 
 def test_a_forged_file_of_another_key_is_not_taken(tmp_path):
@@ -48,7 +57,7 @@ def test_a_forged_file_of_another_key_is_not_taken(tmp_path):
     files = CompiledFiles(tmp_path / "ours")
     files.keep("b", b"native")
     shutil.copy(tmp_path / "theirs" / "a.compiled", tmp_path / "ours" / "a.compiled")
-    assert files.load("a") is None
+    assert taken(files, "a") is None
 
 
 @pytest.mark.parametrize("shared", ["key", "."])
@@ -56,22 +65,22 @@ def test_what_others_may_read_or_write_is_not_trusted(tmp_path, shared):
     files = CompiledFiles(tmp_path / "files")
     files.keep("a", b"native")
     (tmp_path / "files" / shared).chmod(0o755)
-    assert files.load("a") is None
+    assert taken(files, "a") is None
     files.keep("c", b"native")
-    assert files.load("c") is None
+    assert taken(files, "c") is None
 
 
 def test_a_folder_that_is_a_link_is_not_trusted(tmp_path):
     CompiledFiles(tmp_path / "there").keep("a", b"native")
     (tmp_path / "here").symlink_to(tmp_path / "there")
-    assert CompiledFiles(tmp_path / "here").load("a") is None
+    assert taken(CompiledFiles(tmp_path / "here"), "a") is None
 
 
 def test_where_nothing_can_be_kept_all_is_compiled_anew(tmp_path):
     (tmp_path / "file").write_text("in the way")
     files = CompiledFiles(tmp_path / "file" / "below")
     files.keep("a", b"native")
-    assert files.load("a") is None
+    assert taken(files, "a") is None
     assert WasmEngine(fuel=False, files=files).compiled(MODULE) is not None
 
 
