@@ -43,3 +43,8 @@ class SystemClock:
 def wait_blocking(seconds: float) -> None:
     """Block the calling thread; for tools and worker threads, never on the event loop."""
     time.sleep(seconds)
+
+
+def processor_seconds() -> float:
+    """Return the processor time that this process has used; for measuring."""
+    return time.process_time()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataflare.cli import authoring, capturing, operating, plugin_verbs
+from dataflare.cli import authoring, capturing, operating, plugin_authoring, plugin_verbs
 from dataflare.cli.commands import UsageError, app
 
-ADDED = (authoring, operating, capturing, plugin_verbs)
+ADDED = (authoring, operating, capturing, plugin_verbs, plugin_authoring)
 """Modules with commands besides `commands`."""
 
 __all__ = ["ADDED", "UsageError", "app"]

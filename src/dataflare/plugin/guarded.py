@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from dataflare.clock import SystemClock
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.plugin.failures import PluginError, TrappedError
 from dataflare.plugin.grants import NO_GRANTS
@@ -21,7 +22,8 @@ _CHANGING = ("process", "process-batch", "process-buffers", "import-state")
 class GuardedInstance:
     """One instance of a program, for one thread at a time. Open it before the first call, and close it.
 
-    A call that was stopped has no effect, neither on the plugin's own state nor on that of keys.
+    A call that was stopped has no effect, neither on the plugin's own state nor on that of keys. `seconds` were spent
+    in calls so far.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class GuardedInstance:
         self._instance: Instance | None = None
         self._traps = 0
         self._keeps = True
+        self._clock = SystemClock()
+        self.seconds = 0.0
 
     def open(self, *, stateful: bool) -> Self:
         """Start an instance; `stateful`: it has state of its own, to be asked for before each call that changes it."""
@@ -63,6 +67,7 @@ class GuardedInstance:
         instance = self._instance
         assert instance is not None, "the plugin is not open"
         before = instance.call("export-state") if self._keeps and name in _CHANGING else None
+        start = self._clock.monotonic()
         try:
             found = instance.call(name, *given)
         except TrappedError as error:
@@ -72,6 +77,8 @@ class GuardedInstance:
         except PluginError:
             self._host.settle(kept=False)
             raise
+        finally:
+            self.seconds += self._clock.monotonic() - start
         self._host.settle(kept=True)
         return found
 

@@ -32,6 +32,11 @@ class Toolchain:
     probe: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """What it is called: its first program or package."""
+        return [*self.programs, *self.packages, *self.command][0]
+
 
 @dataclass(frozen=True, slots=True)
 class Language:

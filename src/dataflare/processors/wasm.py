@@ -100,6 +100,11 @@ class WasmProcessor(PlannedPlugin):
         use = Use(max(1, instances), wait_seconds, log, made.config.columns)
         return LoadedPlugin.load(Path(path), made._settings(), made._limits(), use)
 
+    @property
+    def guest_seconds(self) -> float:
+        """How long the calls into the plugin have taken since it was opened."""
+        return self._instance.seconds if self._instance is not None else 0.0
+
     # ---- running ------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
