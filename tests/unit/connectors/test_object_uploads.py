@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dataflare.connectors.file.object_settings import ObjectStoreConfig
 from dataflare.connectors.file.object_uploads import Key, Uploads
 from dataflare.connectors.file.source import FileSource, FileSourceConfig
+from dataflare.objects.settings import ObjectStoreConfig
 from dataflare.testing.stage import staged
 
 

@@ -22,7 +22,7 @@ CATALOGUE = texts(CHINESE)
 GENERIC = {"{}: {}", "{}: {}: {}", "{}: {}{}", ""}
 """A node or a key before a message of another room, or the message itself."""
 
-ROOMS = ("component", "connectors", "processors", "sql")
+ROOMS = ("component", "connectors", "objects", "processors", "sql")
 FOREIGN = {"str(error)", "next(iter(unfit.values()))"}
 """What a check of settings says in words that it does not make."""
 

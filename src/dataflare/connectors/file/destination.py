@@ -13,7 +13,6 @@ from dataflare.connectors.file.dividing import check_columns, divided
 from dataflare.connectors.file.encoders import check_schema, container_encoder, packing_for
 from dataflare.connectors.file.folder import Folder
 from dataflare.connectors.file.groups import open_container
-from dataflare.connectors.file.object_settings import SCHEME
 from dataflare.connectors.file.settings import (
     CONTAINERS,
     EXTENSIONS,
@@ -32,6 +31,7 @@ from dataflare.formats.jsonl.encode import JsonlEncoder, JsonTexts
 from dataflare.formats.packing import EXTENSIONS as EXTENSIONS_PACKED
 from dataflare.formats.packing import PackedEncoder, packed, unpacked
 from dataflare.formats.recoding import Recoder, mark_of, recoded
+from dataflare.objects.settings import SCHEME
 from dataflare.plan_words import Mechanism
 
 if TYPE_CHECKING:

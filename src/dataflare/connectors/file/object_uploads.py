@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dataflare.component import StageContext
-    from dataflare.connectors.file.object_settings import ObjectStoreConfig
+    from dataflare.objects.settings import ObjectStoreConfig
 
 _UPLOAD = re.compile(r"<Upload>.*?</Upload>", re.DOTALL)
 _NOTHING = hashlib.sha256(b"").hexdigest()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from dataflare.component import Config, Duration, Field, Size
-from dataflare.connectors.file.object_settings import ObjectStoreConfig
 from dataflare.errors import WorkflowError
 from dataflare.formats.csv.options import CsvOptions
 from dataflare.formats.packing import Packing, bare
+from dataflare.objects.settings import ObjectStoreConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,16 +9,16 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from dataflare.connectors.file.local_store import LocalStore
-from dataflare.connectors.file.object_settings import SCHEME
 from dataflare.errors import UnavailableError
+from dataflare.objects.settings import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataflare.component import StageContext
-    from dataflare.connectors.file.object_settings import ObjectStoreConfig
     from dataflare.connectors.file.settings import FileSourceConfig
     from dataflare.connectors.file.store import Entry, Store
+    from dataflare.objects.settings import ObjectStoreConfig
 
 
 class Stores:
