@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import table, write, write_json
+from dataflare.cli.plugin_packing import repository_at
 from dataflare.errors import UnavailableError
 from dataflare.plugin.package import Package
+from dataflare.plugin.reference import name_and_version
 from dataflare.plugin.registry import Installed, usual_registry
+from dataflare.plugin.semantic_version import newest
 from dataflare.plugin.trust import TrustPolicy, usual_trust_file
 
 if TYPE_CHECKING:
@@ -27,8 +31,8 @@ class Allowed:
     replaced: bool
 
 
-def install_command(package: str, grants: Sequence[str], allowed: Allowed, *, as_json: bool) -> int:
-    """Install a package and print what it is called."""
+def install_command(package: str, repository: str, grants: Sequence[str], allowed: Allowed, *, as_json: bool) -> int:
+    """Install a package, of a repository if one is named, and print what it is called."""
     from dataflare.plugin.allowance import Allowance
 
     try:
@@ -39,7 +43,11 @@ def install_command(package: str, grants: Sequence[str], allowed: Allowed, *, as
     options = InstallOptions(Allowance.of_words(grants), allowed.unsigned, allowed.other_key, allowed.replaced)
     policy = TrustPolicy.read(usual_trust_file())
     manager = PluginManager(usual_registry())
-    made = manager.install(Package.read(Path(package)), policy, options, shared_engine(fuel=False))
+    if repository:
+        found = repository_at(repository, os.environ).fetch(*name_and_version(package))
+    else:
+        found = Package.read(Path(package))
+    made = manager.install(found, policy, options, shared_engine(fuel=False))
     if as_json:
         write_json(told_of(made))
     else:
@@ -47,8 +55,10 @@ def install_command(package: str, grants: Sequence[str], allowed: Allowed, *, as
     return 0
 
 
-def list_command(*, as_json: bool) -> int:
-    """Print what is installed."""
+def list_command(repository: str, *, as_json: bool) -> int:
+    """Print what is installed, or published in a repository."""
+    if repository:
+        return _list_published(repository, as_json=as_json)
     found = usual_registry().all()
     if as_json:
         for one in found:
@@ -62,10 +72,23 @@ def list_command(*, as_json: bool) -> int:
     return 0
 
 
+def _list_published(repository: str, *, as_json: bool) -> int:
+    found = repository_at(repository, os.environ).all()
+    listed = [(n, v, found[n][v]) for n in sorted(found) for v in newest(list(found[n]))]
+    if as_json:
+        for name, version, one in listed:
+            write_json({"name": name, "version": version, **asdict(one)})
+    elif listed:
+        rows = [(name, version, f"{one.bytes:,}", one.description) for name, version, one in listed]
+        write(table(("name", "version", "bytes", "description"), rows, right=(2,)))
+    else:
+        write("no plugin is published there")
+    return 0
+
+
 def remove_command(reference: str, *, as_json: bool) -> int:
     """Remove a version, or all of a name."""
-    name, _, version = reference.partition("@")
-    for one in usual_registry().remove(name, version):
+    for one in usual_registry().remove(*name_and_version(reference)):
         if as_json:
             write_json(told_of(one))
         else:

@@ -1,15 +1,21 @@
-"""`dataflare plugin pack` and `sign`: a plugin becomes one file, and says whose it is."""
+"""`dataflare plugin pack`, `sign` and `publish`: a plugin becomes one file, says whose it is, and is found."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataflare.cli.console import write, write_json
 from dataflare.errors import Place, UnavailableError, WorkflowError
 from dataflare.plugin.package import Package
 from dataflare.plugin.signature import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataflare.plugin.repository import PluginRepository
 
 
 def pack_command(folder: Path, to: Path | None, key: Path | None, *, as_json: bool) -> int:
@@ -36,6 +42,32 @@ def sign_command(package: Path | None, key: Path | None, new_key: Path | None, *
         _put(package, signed.to_bytes())
         _tell(package, signed, as_json=as_json)
     return 0
+
+
+def publish_command(package: Path, to: str, *, as_json: bool) -> int:
+    """Put a package into a repository, unless it is there."""
+    found = Package.read(package)
+    new = repository_at(to, os.environ).publish(found)
+    if as_json:
+        write_json({"name": found.manifest.name, "version": found.manifest.version, "repository": to, "new": new})
+    else:
+        write(f"{found.manifest.reference} {'is published' if new else 'was published before'} in {to}")
+    return 0
+
+
+def repository_at(place: str, environ: Mapping[str, str]) -> PluginRepository:
+    """Return the repository of a folder or a URL; an object store is reached as the environment says."""
+    from dataflare.objects.settings import ObjectStoreConfig
+    from dataflare.plugin.repository import PluginRepository
+
+    certificates = b""
+    if bundle := environ.get("AWS_CA_BUNDLE"):
+        try:
+            certificates = Path(bundle).read_bytes()
+        except OSError as error:
+            raise UnavailableError(f"AWS_CA_BUNDLE: {bundle}: {error.strerror}") from error
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL", "")
+    return PluginRepository.at(place, ObjectStoreConfig(endpoint=endpoint), certificates)
 
 
 def _tell_key(path: Path, key: SigningKey, *, as_json: bool) -> None:
@@ -73,4 +105,4 @@ def _put(path: Path, data: bytes) -> None:
         raise UnavailableError(f"the package cannot be written: {error.strerror}", place=Place(str(path))) from error
 
 
-__all__ = ["pack_command", "sign_command"]
+__all__ = ["pack_command", "publish_command", "repository_at", "sign_command"]

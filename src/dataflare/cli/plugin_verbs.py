@@ -15,6 +15,12 @@ app.add_typer(plugin, name="plugin")
 Key = Annotated[
     Path | None, typer.Option("--key", help="Sign it with this private key.", metavar="FILE", show_default=False)
 ]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from", help="A repository: a folder or s3://bucket/prefix.", metavar="REPOSITORY", show_default=False
+    ),
+]
 Grant = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,9 +74,15 @@ def plugin_sign(
 
 
 @plugin.command(name="install")
-def plugin_install(
-    package: Annotated[str, typer.Argument(help="A package (.dfp).", show_default=False)],
+def plugin_install(  # noqa: PLR0913 - users name what they mean
+    package: Annotated[
+        str,
+        typer.Argument(
+            metavar="PACKAGE", help="A package (.dfp); with --from a name, or name@version.", show_default=False
+        ),
+    ],
     *,
+    repository: From = "",
     grant: Grant = None,
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="No key that is trusted here needs to have signed it.")
@@ -91,15 +103,18 @@ def plugin_install(
     from dataflare.cli.plugin_installing import Allowed, install_command
 
     allowed = Allowed(unsigned=allow_unsigned, other_key=allow_other_key, replaced=replace)
-    return install_command(package, grant or [], allowed, as_json=as_json)
+    return install_command(package, repository, grant or [], allowed, as_json=as_json)
 
 
 @plugin.command(name="list")
-def plugin_list(*, as_json: AsJson = False) -> int:
-    """List the plugins that are installed."""
+def plugin_list(*, repository: From = "", as_json: AsJson = False) -> int:
+    """List the plugins that are installed.
+
+    With --from those that are published there.
+    """
     from dataflare.cli.plugin_installing import list_command
 
-    return list_command(as_json=as_json)
+    return list_command(repository, as_json=as_json)
 
 
 @plugin.command(name="remove")
@@ -117,6 +132,23 @@ def plugin_remove(
     from dataflare.cli.plugin_installing import remove_command
 
     return remove_command(reference, as_json=as_json)
+
+
+@plugin.command(name="publish")
+def plugin_publish(
+    package: Annotated[Path, typer.Argument(help="A package (.dfp).", show_default=False)],
+    *,
+    to: Annotated[str, typer.Option(help="A folder or s3://bucket/prefix.", metavar="REPOSITORY", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Put a package into a repository.
+
+    A version is never overwritten. Object stores are reached as AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN say.
+    """
+    from dataflare.cli.plugin_packing import publish_command
+
+    return publish_command(package, to, as_json=as_json)
 
 
 @plugin.command(name="inspect")

@@ -172,3 +172,27 @@ def test_a_file_that_runs_says_of_itself_what_it_can(run, told, tmp_path):
 def test_what_is_nowhere_is_told(run):
     assert "no plugin nothing is installed" in run("inspect", "nothing")[2]
     assert run("inspect", "nothing.dfp")[0] == 3
+
+
+# ---- repositories ---------------------------------------------------------------------------------------------------
+
+
+def test_a_package_goes_by_way_of_a_repository(run, told, tmp_path):
+    run("pack", "price")
+    assert run("publish", "price-1.2.0.dfp", "--to", "shared") == (0, "price@1.2.0 is published in shared\n", "")
+    assert told("publish", "price-1.2.0.dfp", "--to", "shared")[0]["new"] is False
+    (listed,) = told("list", "--from", "shared")
+    assert (listed["name"], listed["version"], listed["description"]) == ("price", "1.2.0", "Adds a total")
+    assert "price  1.2.0    1,351  Adds a total" in run("list", "--from", "shared")[1]
+    assert "the package is not signed" in run("install", "price", "--from", "shared")[2]
+    for reference in ("price", "price@1.2.0"):
+        assert run("install", reference, "--from", "shared", "--allow-unsigned")[0] == 0
+    code, _, err = run("install", "price@2.0.0", "--from", "shared", "--allow-unsigned")
+    assert (code, "hint: there are versions 1.2.0" in err) == (3, True)
+    assert run("list", "--from", "empty")[1] == "no plugin is published there\n"
+
+
+@pytest.mark.parametrize("verb", [("install", "../evil", "--from", "shared"), ("remove", "price@1")])
+def test_a_name_is_a_name(run, verb):
+    code, _, err = run(*verb)
+    assert (code, "is no plugin" in err) == (2, True)
