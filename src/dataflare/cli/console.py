@@ -47,6 +47,12 @@ def say_error(error: DataFlareError, *, as_json: bool = False) -> None:
     sys.stderr.write(error_text(error) + "\n")
 
 
+def say_patience(text: str) -> None:
+    """Tell a person at the terminal why nothing happens."""
+    sys.stderr.write(f"{painted(_word(text), DIM, sys.stderr)}\n")
+    sys.stderr.flush()
+
+
 def error_text(error: DataFlareError) -> str:
     """Return what is wrong, where, and what to do, as it is told on stderr; a workflow's findings all of them."""
     findings: list[Finding] = getattr(error, "findings", [])

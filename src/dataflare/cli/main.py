@@ -24,10 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     import typer
 
     from dataflare.cli.assembly import UsageError, app
-    from dataflare.cli.console import say_error
+    from dataflare.cli.console import say_error, say_patience
     from dataflare.errors import DataFlareError, WorkflowError
+    from dataflare.plugin.patience import LISTENER
 
     as_json = "--json" in arguments
+    if sys.stderr.isatty() and not as_json and "--log" not in arguments:
+        LISTENER.set(say_patience)
     try:
         command = typer.main.get_command(app)
         code: Any = command.main(list(arguments) or ["--help"], prog_name="dataflare", standalone_mode=False)

@@ -19,6 +19,7 @@ from wasmtime.component import Component
 
 from dataflare.errors import WorkflowError
 from dataflare.plugin.compiled import CompiledFiles, usual_folder
+from dataflare.plugin.patience import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.01
 """Calls that exceed their time are stopped at a tick."""
 STACK_BYTES = 1 << 20
+COMPILING = "compiling the plugin runtime, once: what is compiled is kept"
 _FUEL_MAX = 1 << 62
 _MODULE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
 
@@ -112,7 +114,8 @@ class WasmEngine:
 
     def _compile(self, name: str, kind: type[Component | Module], code: bytes) -> Component | Module:
         try:
-            made = kind(self.engine, code)
+            with told(COMPILING):
+                made = kind(self.engine, code)
         except WasmtimeError as error:
             raise WorkflowError(f"the plugin cannot be compiled: {str(error).splitlines()[0]}") from None
         self.files.keep(name, bytes(made.serialize()))
