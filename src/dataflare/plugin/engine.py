@@ -11,7 +11,6 @@ import threading
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wasmtime import Config, Engine, Module, WasmtimeError
@@ -20,6 +19,7 @@ from wasmtime.component import Component
 from dataflare.errors import WorkflowError
 from dataflare.plugin.compiled import CompiledFiles, usual_folder
 from dataflare.plugin.patience import told
+from dataflare.plugin.runtime_files import runtime_digest, runtime_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,8 +62,8 @@ class WasmEngine:
         return self._once(hashlib.sha256(code).hexdigest(), kind, lambda: code)
 
     def shipped(self, name: str) -> Component:
-        """Return a component that comes with DataFlare."""
-        made = self._once(shipped_digest(name), Component, lambda: lzma.decompress(_shipped(name).read_bytes()))
+        """Return a component that runs scripts; raise UnavailableError where its package is not installed."""
+        made = self._once(runtime_digest(name), Component, lambda: lzma.decompress(runtime_file(name).read_bytes()))
         assert isinstance(made, Component)
         return made
 
@@ -122,16 +122,6 @@ class WasmEngine:
         return made
 
 
-def _shipped(name: str) -> Path:
-    return Path(__file__).with_name("runtimes") / f"{name}.wasm.xz"
-
-
-@lru_cache(maxsize=16)
-def shipped_digest(name: str) -> str:
-    """Return what changes whenever a component does that comes with DataFlare."""
-    return hashlib.sha256(_shipped(name).read_bytes()).hexdigest()
-
-
 @lru_cache(maxsize=2)
 def shared_engine(*, fuel: bool = False) -> WasmEngine:
     """Return the engine of this process, which is let go before the interpreter takes its modules apart."""
@@ -139,4 +129,4 @@ def shared_engine(*, fuel: bool = False) -> WasmEngine:
     return WasmEngine(fuel=fuel, files=CompiledFiles(usual_folder()))
 
 
-__all__ = ["STACK_BYTES", "TICK_SECONDS", "WasmEngine", "shared_engine", "shipped_digest"]
+__all__ = ["STACK_BYTES", "TICK_SECONDS", "WasmEngine", "shared_engine"]

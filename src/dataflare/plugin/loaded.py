@@ -76,7 +76,7 @@ class LoadedPlugin:
         with program.engine.ticking():
             self.told = program.described(settings, _LoadedHost(use.say, stateful=True), limits)
         self._scripts = program.code is not None
-        self._texts = RowTexts(scripts=self._scripts)
+        self._texts = RowTexts(scripts=self._scripts, rounds=program.rounds)
         self._form = COLUMNS if self.told.format == COLUMNS else LINES
         self._passing = Passing(self.told, use.columns, own_output=settings.output is not None)
         stateful = self.told.stateful

@@ -26,11 +26,11 @@ Row = dict[str, Any]
 
 
 class RowTexts:
-    """Writes rows and reads what came of them. `scripts`: for JavaScript, whose numbers are all floats."""
+    """Writes rows and reads what came of them. `rounds`: for JavaScript, whose numbers are all floats."""
 
-    def __init__(self, *, scripts: bool) -> None:
+    def __init__(self, *, scripts: bool, rounds: bool) -> None:
         """Decimals are texts for scripts, which lose no digit, and numbers otherwise."""
-        self._scripts = scripts
+        self._rounds = rounds
         self._encoder = msgspec.json.Encoder(decimal_format="string" if scripts else "number")
         self._row = msgspec.json.Decoder(Row)
 
@@ -75,8 +75,8 @@ class RowTexts:
         return rows
 
     def inexact(self, record: Mapping[str, Any]) -> str:
-        """Return why a script cannot take a record, "" if it can: a whole number that it would round."""
-        if self._scripts:
+        """Return why JavaScript cannot take a record, "" if it can: a whole number that it would round."""
+        if self._rounds:
             for name, value in record.items():
                 if type(value) is int and not -WHOLE_NUMBERS_MAX <= value <= WHOLE_NUMBERS_MAX:
                     return f"column {name!r} is a whole number beyond 2^53, which JavaScript would round"

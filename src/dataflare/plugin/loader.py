@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from wasmtime import Store, WasiConfig, WasmtimeError
 from wasmtime.component import Linker
 
-from dataflare.plugin.engine import TICK_SECONDS, shipped_digest
+from dataflare.plugin.engine import TICK_SECONDS
 from dataflare.plugin.failures import FatalError, trapped
+from dataflare.plugin.runtime_files import runtime_digest
 from dataflare.plugin.values import Function, check
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def transformed(engine: WasmEngine, source: str, *, typescript: bool) -> str:
 
     Raises FatalError, "message (line:column)", where it is no such language.
     """
-    name = hashlib.sha256(f"{shipped_digest(_LOADER)} {typescript} {source}".encode()).hexdigest()
+    name = hashlib.sha256(f"{runtime_digest(_LOADER)} {typescript} {source}".encode()).hexdigest()
     kept = engine.files.load(name)
     if kept is not None:
         return kept.decode()

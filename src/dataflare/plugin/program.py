@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = {".js": False, ".mjs": False, ".ts": True, ".mts": True}
 """Endings of files that the runtime of JavaScript evaluates, and whether there are types in them."""
+PYTHON = ".py"
 SOURCE_BYTES_MAX, CODE_BYTES_MAX = 8 << 20, 256 << 20
 
 
@@ -72,20 +73,22 @@ class Settings:
     """What a plugin is opened with.
 
     `output`: columns of its default output, by type, that go before its own. `columns`: what comes in, by name and
-    type, where rows cross as buffers.
+    type, where rows cross as buffers. `decimals`: columns that come as texts of decimals, of which Python makes these.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, str] | None = None
     columns: tuple[tuple[str, str], ...] | None = None
     packed: bool = False
+    decimals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """A plugin that is loaded and compiled. `file` is what errors call it; `code` what a runtime evaluates, if any.
 
-    `packs`: its runtime takes numbers of columns as their bytes, and gives them so where the settings say it.
+    `packs`: its runtime takes numbers of columns as their bytes, and gives them so where the settings say it. `rounds`:
+    its whole numbers are floats, as those of JavaScript.
     """
 
     file: str
@@ -93,13 +96,14 @@ class Program:
     compiled: Component | Module
     code: str | None = None
     packs: bool = False
+    rounds: bool = False
 
     @classmethod
     def load(cls, path: Path, engine: WasmEngine, shown: str = "") -> Program:
-        """Read a file: a script in JavaScript or TypeScript, a component, or a core module.
+        """Read a file: a script in JavaScript, TypeScript or Python, a component, or a core module.
 
-        Raises UnavailableError where it cannot be read, WorkflowError, with the place, where it is not what it should
-        be.
+        Raises UnavailableError where it cannot be read, or what runs it is not installed; WorkflowError, with the
+        place, where it is not what it should be.
         """
         shown = shown or str(path)
         return cls.of(_read(path, shown, _bytes_max(path.suffix)), path.suffix, engine, shown)
@@ -107,27 +111,34 @@ class Program:
     @classmethod
     def of(cls, data: bytes, suffix: str, engine: WasmEngine, shown: str) -> Program:
         """Take the bytes of a file; `suffix` is the ending of its name. Raises as `load` does."""
-        script = suffix.lower() in SCRIPTS
         if len(data) > _bytes_max(suffix):
             raise WorkflowError(f"the plugin has more than {_bytes_max(suffix) >> 20} MB", place=Place(shown))
-        if not script:
+        if not _is_script(suffix):
             return cls(shown, engine, engine.compiled(data))
         try:
             source = data.decode()
         except UnicodeDecodeError as error:
             raise WorkflowError(f"byte {error.start} is no UTF-8", place=Place(shown)) from None
+        if suffix.lower() == PYTHON:
+            return cls(shown, engine, engine.shipped("python"), source)
         try:
             code = transformed(engine, source, typescript=SCRIPTS[suffix.lower()])
         except FatalError as error:
             raise _placed(error, shown) from None
-        return cls(shown, engine, engine.shipped("javascript"), code, packs=True)
+        return cls(shown, engine, engine.shipped("javascript"), code, packs=True, rounds=True)
 
     def opened(self, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS) -> Instance:
         """Return an instance that has its settings; raise WorkflowError, with the place, where it refuses them."""
         instance = self._instance(host, limits, grants)
         config = dict(settings.values)
         if self.code is not None:
-            config = {"code": self.code, "settings": config, "output": settings.output, "packed": settings.packed}
+            config = {
+                "code": self.code,
+                "settings": config,
+                "output": settings.output,
+                "packed": settings.packed,
+                "decimals": settings.decimals,
+            }
         try:
             instance.call("open", json.dumps(config))
             if settings.columns is not None:
@@ -166,8 +177,12 @@ class Program:
         )
 
 
+def _is_script(suffix: str) -> bool:
+    return suffix.lower() in SCRIPTS or suffix.lower() == PYTHON
+
+
 def _bytes_max(suffix: str) -> int:
-    return SOURCE_BYTES_MAX if suffix.lower() in SCRIPTS else CODE_BYTES_MAX
+    return SOURCE_BYTES_MAX if _is_script(suffix) else CODE_BYTES_MAX
 
 
 def _read(path: Path, shown: str, bytes_max: int) -> bytes:

@@ -28,7 +28,7 @@ from dataflare.processors.wasm_changes import ChangedRows
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_planned import PlannedPlugin, WasmConfig, typed
 from dataflare.processors.wasm_state import KeyedState, check_restored
-from dataflare.processors.wasm_texts import Texts
+from dataflare.processors.wasm_texts import Texts, decimals_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,13 +124,13 @@ class WasmProcessor(PlannedPlugin):
         form = self._form([*crossing, *(c for s in returned.values() for c in s)])
         memory = self.context.budget.memory_bytes_max
         scripts, packs = self._program.code is not None, self._program.packs
-        self._texts = Texts(crossing, memory, scripts=scripts, packs=packs)
+        self._texts = Texts(crossing, memory, scripts=scripts, packs=packs, rounds=self._program.rounds)
         if self.config.key:
             self._keyed = KeyedState(given.select(self.config.key), self.config.memory, self._texts, self.context)
         stateful = self._told.stateful
         self._host = WorkflowHost(self.context, hides=self._telling.hides, stateful=stateful, keyed=self._keyed)
         columns = typed(given.select(self._sent)) if form == BUFFERS else None
-        settings = replace(self._settings(), columns=columns, packed=packs)
+        settings = replace(self._settings(), columns=columns, packed=packs, decimals=decimals_of(crossing))
         self._instance = GuardedInstance(self._program, settings, self._host, self._limits(), self.grants())
         self._instance.open(stateful=stateful)
         adding = [n for n in returned if self._passes(n) and self._made(n) is not None]

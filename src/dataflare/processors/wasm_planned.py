@@ -35,8 +35,8 @@ class WasmConfig(GrantedConfig):
     """A file, and what its code is told and allowed."""
 
     module: str = Field(
-        description="A file in JavaScript (.js) or TypeScript (.ts), a module or component (.wasm), or a package "
-        "(.dfp), relative to the workflow file; or an installed plugin, as price or price@1.2.0."
+        description="A file in JavaScript (.js), TypeScript (.ts) or Python (.py), a module or component (.wasm), or a "
+        "package (.dfp), relative to the workflow file; or an installed plugin, as price or price@1.2.0."
     )
     settings: dict[str, Any] = Field({}, description="What the plugin is opened with.")
     columns: tuple[str, ...] | None = Field(

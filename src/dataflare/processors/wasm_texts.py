@@ -22,6 +22,8 @@ COLUMNS, LINES = "json-columns", "json-lines"
 WHOLE_NUMBERS_MAX = 1 << 53
 """Beyond it not every whole number is one of JavaScript."""
 
+_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+
 Unfit = dict[int, str]
 """Why a row does not fit, by its number."""
 
@@ -29,14 +31,17 @@ Unfit = dict[int, str]
 class Texts:
     """Writes rows and reads what came of them; close it.
 
-    `scripts`: for JavaScript, whose numbers are all floats. `packs`: columns of numbers are written as their bytes.
+    `scripts`: for JavaScript and Python, whose JSON has no decimals. `rounds`: for JavaScript, with floats alone.
+    `packs`: columns of numbers are written as their bytes.
     """
 
-    def __init__(self, given: Schema, memory_bytes_max: int, *, scripts: bool, packs: bool = False) -> None:
+    def __init__(
+        self, given: Schema, memory_bytes_max: int, *, scripts: bool, packs: bool = False, rounds: bool = False
+    ) -> None:
         """`given` are the columns that are written."""
         self._packs = packs
         self._texts = JsonTexts(memory_bytes_max)
-        self._memory, self._scripts = memory_bytes_max, scripts
+        self._memory, self._scripts, self._rounds = memory_bytes_max, scripts, rounds
         self._json = [c.name for c in given if c.type == "json"]
         self._decoders: dict[str, JsonlDecoder] = {}
 
@@ -47,7 +52,7 @@ class Texts:
     def inexact(self, rows: pa.Table) -> Unfit:
         """Return the rows with a whole number that JavaScript would round."""
         found: Unfit = {}
-        if not self._scripts:
+        if not self._rounds:
             return found
         import pyarrow.compute as pc
 
@@ -124,6 +129,11 @@ class Texts:
         return f"{{{','.join(parts)}}}"
 
 
+def decimals_of(schema: Schema) -> tuple[str, ...]:
+    """Return the columns that are decimals."""
+    return tuple(field.name for field in schema.to_arrow() if pa.types.is_decimal(field.type))
+
+
 def _quoted(name: str) -> str:
     import msgspec
 
@@ -138,10 +148,23 @@ def _of_records(records: list[dict[str, Any]], schema: pa.Schema) -> tuple[pa.Ta
     table, unfit = encode(records, schema)
     if table is not None:
         return table, {}
+    if _read_numbers(records, unfit, [f.name for f in schema if pa.types.is_floating(f.type)]):
+        return _of_records(records, schema)
     table, again = encode([r for n, r in enumerate(records) if n not in unfit], schema)
     if table is None:
         raise DataError(f"what the plugin returned does not fit: {next(iter(again.values()))}")
     return table, unfit
+
+
+def _read_numbers(records: list[dict[str, Any]], unfit: Unfit, names: list[str]) -> bool:
+    """Read texts of floats that JSON has no numbers for, as rows are written; tell whether there are any."""
+    found = False
+    for n in unfit:
+        for name in names:
+            text = records[n].get(name)
+            if isinstance(text, str) and text in _NO_NUMBERS:
+                records[n][name], found = float(text), True
+    return found
 
 
 def _of_columns(columns: Mapping[str, Sequence[Any] | pa.Array], schema: pa.Schema) -> tuple[pa.Table, Unfit]:
@@ -162,4 +185,4 @@ def _of_columns(columns: Mapping[str, Sequence[Any] | pa.Array], schema: pa.Sche
     return _of_records([dict(zip(schema.names, row, strict=True)) for row in zip(*lists, strict=True)], schema)
 
 
-__all__ = ["COLUMNS", "LINES", "Texts", "Unfit"]
+__all__ = ["COLUMNS", "LINES", "Texts", "Unfit", "decimals_of"]

@@ -54,7 +54,7 @@ class Opened:
 
     def batch(self, form, rows, data):
         parts, errors = self.instance.call("process-batch", (form, rows, data))
-        read = json.loads if form == "json-columns" else lambda text: [json.loads(n) for n in text.splitlines()]
+        read = json.loads if form == "json-columns" else lambda text: [json.loads(n) for n in text.split("\n") if n]
         found = {
             output: (count, read(text), list(sources) if sources is not None else None)
             for output, count, text, sources in parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -183,6 +184,12 @@ def test_values_that_javascript_would_bend_are_refused_or_told_as_texts(make: Ma
     assert [r["error"] for r in found["errors"]] == [
         "column 'id' is a whole number beyond 2^53, which JavaScript would round"
     ] * 2
+
+
+@pytest.mark.parametrize("head", ["", "export const input = ['id', 'name', 'amount'];"])
+def test_floats_that_json_has_no_numbers_for_come_back(make: Make, head: str) -> None:
+    found = by_stream(make(head + "export const process = (r) => r;"), rows_of(1, math.nan, math.inf, -math.inf, None))
+    assert repr([r["amount"] for r in found[""]]) == "[1.0, nan, inf, -inf, None]"
 
 
 def test_many_rows_go_in_portions(make: Make) -> None:
