@@ -28,7 +28,7 @@ Row = dict[str, Any]
 class RowTexts:
     """Writes rows and reads what came of them. `rounds`: for JavaScript, whose numbers are all floats."""
 
-    def __init__(self, *, scripts: bool, rounds: bool) -> None:
+    def __init__(self, *, scripts: bool, rounds: bool = False) -> None:
         """Decimals are texts for scripts, which lose no digit, and numbers otherwise."""
         self._rounds = rounds
         self._encoder = msgspec.json.Encoder(decimal_format="string" if scripts else "number")
