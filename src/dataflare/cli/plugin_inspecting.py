@@ -38,7 +38,7 @@ def _told(what: str) -> Iterator[tuple[str, Any]]:
     if path.is_dir():
         manifest = Manifest.read(path)
         yield from _of_manifest(manifest)
-        if (path / manifest.entry).exists():
+        if (path / manifest.entry).exists() and _is_compiled(manifest.entry):
             yield from _of_code(_program(path / manifest.entry))
     elif what.lower().endswith(ENDING):
         yield from _of_package(Package.read(path))
@@ -70,7 +70,7 @@ def _of_package(package: Package) -> Iterator[tuple[str, Any]]:
     yield "digest", package.digest
     yield "bytes", len(package.to_bytes())
     yield "signature", _signature(package)
-    yield from _of_code(_program(package))
+    yield from _of_code(_program(package)) if _is_compiled(package.manifest.entry) else ()
     yield (
         "files",
         [
@@ -134,6 +134,11 @@ def _program(of: Package | Path) -> Program:
         raise UnavailableError("plugins need wasmtime", hint="pip install 'dataflare[wasm]'") from error
     engine = shared_engine(fuel=False)
     return program_of(of, engine) if isinstance(of, Package) else Program.load(of, engine)
+
+
+def _is_compiled(entry: str) -> bool:
+    """Tell whether a file imports and exports anything by itself; scripts do by way of their runtime."""
+    return entry.endswith(".wasm")
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
