@@ -47,7 +47,7 @@ class LineFeeder:
         """`given` are the columns of the records, all plain; `output` those of what the function returns."""
         import msgspec
 
-        record = _TYPED_DICT("record", {f.name: _type(f.type) for f in given}, total=False)
+        record = _TYPED_DICT("record", {f.name: field_type(f.type) for f in given}, total=False)
         self._decode: Callable[[bytes], list[dict[str, Any]]] = msgspec.json.Decoder(record).decode_lines
         self._function, self._output = function, output
         self._blank = dict.fromkeys(given.names)
@@ -57,7 +57,7 @@ class LineFeeder:
         import msgspec
 
         count, tables = 0, [self._output.empty_table()]
-        for part in _parts(bytes(lines)):
+        for part in parts_of(bytes(lines)):
             try:
                 records = self._decode(part)
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -88,7 +88,7 @@ class LineFeeder:
         return encode([m for m in made if m is not None], self._output)[0]
 
 
-def _parts(lines: bytes) -> Iterator[bytes]:
+def parts_of(lines: bytes) -> Iterator[bytes]:
     """Yield the block in parts of whole lines."""
     start = 0
     while start < len(lines):
@@ -97,18 +97,18 @@ def _parts(lines: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _type(kind: pa.DataType) -> Any:
+def field_type(kind: pa.DataType) -> Any:
     """Return the type that msgspec holds values to."""
     import msgspec
 
     if pa.types.is_struct(kind):
-        return _TYPED_DICT("fields", {f.name: _type(f.type) for f in kind}) | None
+        return _TYPED_DICT("fields", {f.name: field_type(f.type) for f in kind}) | None
     if pa.types.is_list(kind):
-        return list[_type(kind.value_type)] | None  # type: ignore[misc]
+        return list[field_type(kind.value_type)] | None  # type: ignore[misc]
     if str(kind) in _RANGES:
         low, high = _RANGES[str(kind)]
         return Annotated[int, msgspec.Meta(ge=low, le=high)] | None
     return _SIMPLE[str(kind)] | None
 
 
-__all__ = ["LineFeeder", "is_plain"]
+__all__ = ["LineFeeder", "field_type", "is_plain", "parts_of"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import ValidationError
 
+from dataflare.batch import Encoded
 from dataflare.changes import OP
 from dataflare.component import processor
 from dataflare.component.processor import SEGMENTED
@@ -26,6 +27,7 @@ from dataflare.processors.wasm_buffers import BUFFERS, Arrays
 from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_changes import ChangedRows
 from dataflare.processors.wasm_host import WorkflowHost
+from dataflare.processors.wasm_lines import TRIALS, PlainLines
 from dataflare.processors.wasm_planned import PlannedPlugin, WasmConfig, typed
 from dataflare.processors.wasm_state import KeyedState, check_restored
 from dataflare.processors.wasm_texts import Texts, decimals_of
@@ -68,6 +70,7 @@ class WasmProcessor(PlannedPlugin):
     _keyed: KeyedState | None = None
     _changes: ChangedRows | None = None
     _texts: Texts | None = None
+    _lines: PlainLines | None = None
 
     @classmethod
     def load(
@@ -122,9 +125,9 @@ class WasmProcessor(PlannedPlugin):
         self._telling = Telling(self.context.node, given, self._sent)
         returned = {n: self._returned(given, n) for n in self._planned_outputs}
         form = self._form([*crossing, *(c for s in returned.values() for c in s)])
-        memory = self.context.budget.memory_bytes_max
-        scripts, packs = self._program.code is not None, self._program.packs
-        self._texts = Texts(crossing, memory, scripts=scripts, packs=packs, rounds=self._program.rounds)
+        memory = self._memory = self.context.budget.memory_bytes_max
+        scripts, packs, self._rounds = self._program.code is not None, self._program.packs, self._program.rounds
+        self._texts = Texts(crossing, memory, scripts=scripts, packs=packs, rounds=self._rounds)
         if self.config.key:
             self._keyed = KeyedState(given.select(self.config.key), self.config.memory, self._texts, self.context)
         stateful = self._told.stateful
@@ -148,8 +151,9 @@ class WasmProcessor(PlannedPlugin):
             instance.close()
         if self._keyed is not None:
             self._keyed.close()
-        if self._texts is not None:
-            self._texts.close()
+        for texts in (self._texts, self._lines):
+            if texts is not None:
+                texts.close()
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Batch]:
         """Call the plugin with the rows; those that it cannot handle come out first, as `errors`."""
@@ -159,8 +163,35 @@ class WasmProcessor(PlannedPlugin):
         if self._keyed is not None:
             self._keyed.rows(rows)
         found = self._call(rows) if self._changes is None else self._changes.run(rows, self._call)
+        yield from self._yielded(batch.replace(rows), found)
+
+    def take(self, batch: Batch) -> tuple[int, Iterable[Batch]] | None:
+        """Give the plugin JSON lines as they are, where they are as plain as their columns."""
+        assert isinstance(batch.payload, Encoded)
+        if self._lines is None:
+            self._lines = PlainLines(self.context.schemas["0"], self._memory, rounds=self._rounds)
+        if not self._lines.trials:
+            return None
+        portions = self._lines.portions(batch.payload.data)
+        self._lines.trials = TRIALS if portions is not None else self._lines.trials - 1
+        return (sum(count for count, _ in portions), self._taken(batch, portions)) if portions is not None else None
+
+    def _taken(self, batch: Batch, portions: Sequence[tuple[int, str]]) -> Iterable[Batch]:
+        self._used = True
+        assert self._lines is not None
+        for count, text in portions:
+            found = self._calls.run_lines(text, count)
+            if found is None:
+                yield from self.process(batch.replace(self._lines.rows(text)))
+                continue
+            rows = self._lines.rows(text) if found.rejected else self._given.empty_table()
+            yield from self._yielded(batch.replace(rows), found)
+
+    def _yielded(self, batch: Batch, found: Returned) -> Iterable[Batch]:
+        """Yield what came of the rows of a batch; where nothing passes the plugin by, it needs only those rejected."""
+        rows = batch.rows
         if found.rejected:
-            yield from self._reject(batch.replace(rows), dict(sorted(found.rejected.items())))
+            yield from self._reject(batch, dict(sorted(found.rejected.items())))
         for name, schema in self._planned_outputs.items():
             told = rows if self._changes is None else self._changes.told(rows, name)
             joined = self._joined(told, found, name, schema)

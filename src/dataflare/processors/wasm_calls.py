@@ -75,18 +75,36 @@ class Calls:
             leave_out(found)
         return found
 
+    def run_lines(self, text: str, count: int) -> Returned | None:
+        """Return what came of rows that are JSON lines; None, with nothing done, where the plugin was stopped."""
+        found = Returned()
+        try:
+            self._take_all(*self._called("process-batch", (self._form, count, text)), pa.arange(0, count), found)
+        except TrappedError:
+            return None
+        if found.rejected:
+            leave_out(found)
+        return found
+
     def _call(self, rows: pa.Table, numbers: pa.Array, found: Returned) -> None:
         written = self._texts.written(rows, self._form)
+        if self._form == BUFFERS:
+            parts, errors = self._called("process-buffers", rows.num_rows, written)
+            parts = [(output, count, (count, data), sources) for output, count, data, sources in parts]
+        else:
+            parts, errors = self._called("process-batch", (self._form, rows.num_rows, written))
+        self._take_all(parts, errors, numbers, found)
+
+    def _called(self, name: str, *given: Any) -> tuple[list[Any], list[Any]]:
         try:
-            if self._form == BUFFERS:
-                parts, errors = self._instance.call("process-buffers", rows.num_rows, written)
-                parts = [(output, count, (count, data), sources) for output, count, data, sources in parts]
-            else:
-                parts, errors = self._instance.call("process-batch", (self._form, rows.num_rows, written))
+            parts, errors = self._instance.call(name, *given)
         except TransientError as error:
             raise ExternalError(f"the plugin asks to be called again: {error.what}", place=Place(self._file)) from None
         except FatalError as error:
             raise DataError(f"the plugin cannot go on: {error.what}", place=Place(self._file)) from None
+        return parts, errors
+
+    def _take_all(self, parts: list[Any], errors: list[Any], numbers: pa.Array, found: Returned) -> None:
         found.rejected |= {numbers[n].as_py(): why for n, why in errors if n < len(numbers)}
         for output, count, data, sources in parts:
             self._take(output, data, self._numbers(sources, count, numbers), found)

@@ -16,6 +16,7 @@ from dataflare.processors.wasm_buffers import BUFFERS, refuse_others
 from dataflare.processors.wasm_changes import changing, check_state_key, shown
 from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor, GrantsConfig
 from dataflare.processors.wasm_host import WorkflowHost
+from dataflare.processors.wasm_lines import takes_lines
 from dataflare.processors.wasm_modules import granted_by, limits_of, permitted_grants, resolve_module
 from dataflare.processors.wasm_state import check_key
 from dataflare.processors.wasm_texts import COLUMNS, LINES
@@ -117,6 +118,15 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
         if not passing:
             return [seen]
         return None if wanted is None or passing != {""} else [seen | (set(wanted) & set(inputs[0].names))]
+
+    def unjudged(self, schema: Schema) -> Sequence[str]:
+        """Take JSON lines where the plugin is given whole records of plain types, and nothing passes it by."""
+        if self._told is None or self.config.key or OP in schema or not takes_lines(schema, self._seen(schema)):
+            return ()
+        returned = {name: self._returned(schema, name) for name in {"", *self._told.outputs}}
+        passing = any(self._passes(n) and set(schema.names) - set(r.names) for n, r in returned.items())
+        columns = [*self._crossing(schema), *(c for one in returned.values() for c in one)]
+        return ("jsonl",) if not passing and self._form(columns) == LINES else ()
 
     def _seen(self, given: Schema) -> list[str]:
         assert self._told is not None
