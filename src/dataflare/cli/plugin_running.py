@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from dataflare.cli.console import DIM, RED, painted, say_error, write_json
 from dataflare.clock import wait_blocking
 from dataflare.errors import DataError, DataFlareError, Place, UnavailableError, WorkflowError
-from dataflare.plugin.loaded import LoadedPlugin, Use
 from dataflare.plugin.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dataflare.plugin.loaded import ProcessedRows, Say
+    from dataflare.plugin.loaded import LoadedPlugin, ProcessedRows, Say
 
 FAILED = 1
 CHUNK_BYTES, LINE_BYTES_MAX = 1 << 18, 64 << 20
@@ -53,22 +52,22 @@ def run_command(
 
 
 def loaded(file: Path, settings: dict[str, Any], say: Say | None = None) -> LoadedPlugin:
-    """Load a file, or the one that the manifest of a folder names, with its limits; `say` hears what it logs."""
-    from dataflare.plugin.limits import Limits
-    from dataflare.plugin.loaded import require_wasmtime
+    """Load a file, a package or an installed plugin, or what the manifest of a folder names, with its limits.
 
-    require_wasmtime()
-    from dataflare.plugin.program import Settings
+    `say` hears what it logs.
+    """
+    from dataflare.component import Registry, processor
 
-    limits = Limits()
+    limits: dict[str, Any] = {}
     if file.is_dir() or file.name == MANIFEST:
         folder = file if file.is_dir() else file.parent
         manifest = Manifest.read(folder)
         file = folder / manifest.entry
-        limits = Limits(
-            manifest.memory_bytes_max or limits.memory_bytes_max, manifest.seconds_max or limits.seconds_max
-        )
-    return LoadedPlugin.load(file, Settings(settings), limits, Use(1, say=say))
+        wished = {"memory": manifest.memory_bytes_max, "timeout": manifest.seconds_max}
+        limits = {name: value for name, value in wished.items() if value is not None}
+    wasm: Any = Registry.installed().find(processor, "wasm")
+    plugin: LoadedPlugin = wasm.load(file, settings, instances=1, log=say, **limits)
+    return plugin
 
 
 def settings_of_text(text: str) -> dict[str, Any]:

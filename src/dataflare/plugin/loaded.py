@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from dataflare.clock import SystemClock
 from dataflare.errors import DataError, ExternalError, Place, UnavailableError
 from dataflare.plugin.failures import BadRecordError, PluginError, TransientError, TrappedError, placed
+from dataflare.plugin.grants import NO_GRANTS, Grants
 from dataflare.plugin.host import QuietHost
 from dataflare.plugin.loaded_rows import COLUMNS, LINES, Passing, Row, RowTexts, table_of
 
@@ -52,13 +53,15 @@ class ProcessedRows:
 class Use:
     """How a plugin is used: by at most so many threads at once, the others wait so long; who hears what it logs.
 
-    `columns` are what it is given, in place of what it says.
+    `columns` are what it is given, in place of what it says. `keyed`: it may keep state by key. `grants` are checked.
     """
 
     instances_max: int = 4
     wait_seconds: float = 30.0
     say: Say | None = None
     columns: tuple[str, ...] | None = None
+    keyed: bool = False
+    grants: Grants = NO_GRANTS
 
 
 class LoadedPlugin:
@@ -74,20 +77,14 @@ class LoadedPlugin:
         self._program, self._settings, self._limits, self._use = program, settings, limits, use
         self.file = program.file
         with program.engine.ticking():
-            self.told = program.described(settings, _LoadedHost(use.say, stateful=True), limits)
+            self.told = program.described(settings, _LoadedHost(use.say, stateful=True), limits, use.grants)
         self._scripts = program.code is not None
         self._texts = RowTexts(scripts=self._scripts, rounds=program.rounds)
         self._form = COLUMNS if self.told.format == COLUMNS else LINES
         self._passing = Passing(self.told, use.columns, own_output=settings.output is not None)
-        stateful = self.told.stateful
+        stateful = self.told.stateful or use.keyed
         instances = 1 if stateful else use.instances_max
         self._pool = InstancePool(self._opened, self.file, instances_max=instances, replaceable=not stateful)
-
-    @classmethod
-    def load(cls, path: Path, settings: Settings, limits: Limits, use: Use) -> Self:
-        """Load a file; raise UnavailableError where it or wasmtime is missing, WorkflowError where it is no plugin."""
-        program_of = require_wasmtime()
-        return cls(program_of(path, fuel=limits.fuel_max is not None), settings, limits, use)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -216,8 +213,9 @@ class LoadedPlugin:
     def _opened(self) -> GuardedInstance:
         from dataflare.plugin.guarded import GuardedInstance
 
-        host = _LoadedHost(self._use.say, stateful=self.told.stateful)
-        return GuardedInstance(self._program, self._settings, host, self._limits).open(stateful=self.told.stateful)
+        stateful, grants = self.told.stateful, self._use.grants
+        host = _LoadedHost(self._use.say, stateful=stateful or self._use.keyed)
+        return GuardedInstance(self._program, self._settings, host, self._limits, grants).open(stateful=stateful)
 
     def _refused(self, why: str, which: str = "") -> DataError:
         what, place = placed(why, self.file) if self._scripts else (why, Place(self.file))
@@ -271,7 +269,9 @@ class _LoadedHost(QuietHost):
 
     def set_state(self, key: str, value: str | None) -> None:
         if not self._stateful:
-            raise ValueError("a plugin that keeps state must say so: export exportState and importState")
+            raise ValueError(
+                "a plugin that keeps state must say so: load it with `key`, or export exportState and importState"
+            )
         super().set_state(key, value)
 
 

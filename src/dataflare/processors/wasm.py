@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from pydantic import ValidationError
 
 from dataflare.batch import Encoded
 from dataflare.changes import OP
-from dataflare.component import processor
+from dataflare.component import StageContext, processor
 from dataflare.component.processor import SEGMENTED
 from dataflare.errors import DataError, Place, WorkflowError
 from dataflare.expression.fit import fit
@@ -28,12 +27,14 @@ from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_changes import ChangedRows
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_lines import TRIALS, PlainLines
+from dataflare.processors.wasm_modules import permitted_grants, resolve_module
 from dataflare.processors.wasm_planned import PlannedPlugin, WasmConfig, typed
 from dataflare.processors.wasm_state import KeyedState, check_restored
 from dataflare.processors.wasm_texts import Texts, decimals_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from dataflare.batch import Batch
     from dataflare.plugin.guarded import GuardedInstance
@@ -85,6 +86,8 @@ class WasmProcessor(PlannedPlugin):
     ) -> LoadedPlugin:
         """Return a plugin for a program of one's own: `load("rules.js").process(record)`. Close it.
 
+        `path` is what `module` is in a workflow: a file, a package, or the name of an installed plugin.
+
         So many threads may call it at once; the others wait so long. `log` hears the level and the words of what the
         plugin logs, in the thread of the call. `config` is what a workflow would set: `timeout="1s"`, `memory="64MB"`.
 
@@ -100,8 +103,13 @@ class WasmProcessor(PlannedPlugin):
             first = error.errors()[0]
             what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             raise WorkflowError(what, hint="see: dataflare describe wasm", place=Place(str(path))) from None
-        use = Use(max(1, instances), wait_seconds, log, made.config.columns)
-        return LoadedPlugin.load(Path(path), made._settings(), made._limits(), use)
+        made.context = StageContext(
+            cast("Any", None), "", ""
+        )  # paths are those of the process; nothing is told to a run
+        made._resolved = resolve_module(made.config, made.context)
+        grants = permitted_grants(made.grants(), made._resolved)
+        use = Use(max(1, instances), wait_seconds, log, made.config.columns, bool(made.config.key), grants)
+        return LoadedPlugin(made._resolved.program, made._settings(), made._limits(), use)
 
     @property
     def guest_seconds(self) -> float:

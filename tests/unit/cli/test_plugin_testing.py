@@ -206,3 +206,23 @@ def test_settings_that_the_plugin_refuses_are_told(plugin: Plugin) -> None:
     assert code == 2
     assert "no 7" in err
     assert "p.js:2" in err
+
+
+def test_what_else_a_workflow_would_set_for_the_node_is_told_by_the_test(plugin: Plugin) -> None:
+    (plugin.folder / "p.js").write_text(
+        """export const adds = { seen: "int64" };
+        export const process = (r) => {
+          const seen = (dataflare.getState([r.k]) ?? 0) + 1;
+          dataflare.setState([r.k], seen);
+          return { ...r, seen };
+        };"""
+    )
+    rows = [{"k": "a"}, {"k": "b"}, {"k": "a"}]
+    seen = [{"k": k, "seen": n} for k, n in (("a", 1), ("b", 1), ("a", 2))]
+    plugin.case(**{"in": rows}, out=seen, node={"key": ["k"]})
+    assert plugin.test()[:2] == (0, "ok    first  3 in, 3 out\n1 passed\n")
+    folder = plugin.case(**{"in": rows}, out=seen, node={"keys": ["k"]})
+    code, _, err = plugin.test()
+    assert code == 2
+    assert "keys: Extra inputs are not permitted" in err
+    assert f"{folder}/node.json" in err

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from dataflare import WasmProcessor
-from dataflare.errors import DataError, ExternalError, UnavailableError, WorkflowError
+from dataflare.cli.main import main
+from dataflare.errors import DataError, DataFlareError, ExternalError, UnavailableError, WorkflowError
 from dataflare.plugin.loaded import Routed
 
 RULES = """export const outputs = { big: null };
@@ -159,7 +160,7 @@ def test_a_plugin_with_state_has_one_instance_and_keeps_its_state_when_it_is_sto
 
 def test_a_plugin_that_says_nothing_of_state_keeps_none(load) -> None:
     plugin = load("export const process = (r) => { dataflare.setState('k', 1); return r; };")
-    with pytest.raises(DataError, match="must say so: export exportState"):
+    with pytest.raises(DataError, match="must say so: load it with `key`, or export exportState"):
         plugin.process({})
 
 
@@ -242,3 +243,38 @@ except UnavailableError as error:
     print(error)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == "plugins need wasmtime (pip install 'dataflare[wasm]')\n"
+
+
+def test_packages_and_installed_plugins_are_loaded_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for verb in (
+        ["new", "price", "--language", "js", "--into", str(tmp_path / "price")],
+        ["pack", str(tmp_path / "price"), "--to", str(tmp_path)],
+        ["install", str(tmp_path / "price-0.1.0.dfp"), "--allow-unsigned"],
+    ):
+        assert main(["plugin", *verb]) == 0
+    for name in (tmp_path / "price-0.1.0.dfp", "price", "price@0.1.0"):
+        with WasmProcessor.load(name, {"rate": 2}) as plugin:
+            assert plugin.process({"amount": 1.5}) == {"amount": 1.5, "total": 3}
+    with pytest.raises(DataFlareError, match="nowhere"):
+        WasmProcessor.load("nowhere")
+
+
+def test_a_folder_that_is_granted_must_be_there(load) -> None:
+    with pytest.raises(WorkflowError, match="/none"):
+        load(RULES, grants={"files": [{"path": "/none", "at": "/x"}]})
+
+
+def test_state_by_key_is_kept_where_the_key_is_named(load) -> None:
+    plugin = load(
+        """export const process = (r) => {
+          const seen = (dataflare.getState([r.k]) ?? 0) + 1;
+          dataflare.setState([r.k], seen);
+          return { k: r.k, seen };
+        };""",
+        key=["k"],
+    )
+    assert [plugin.process({"k": k})["seen"] for k in "abaab"] == [1, 1, 2, 3, 2]

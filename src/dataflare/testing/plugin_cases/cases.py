@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from dataflare.schema import Schema
 
-TESTS, IN, OUT, ERRORS, SETTINGS, COLUMNS = (
-    *("tests", "in.jsonl", "out.jsonl", "errors.jsonl", "settings.json", "columns.json"),
-)
+TESTS, IN, OUT, ERRORS = "tests", "in.jsonl", "out.jsonl", "errors.jsonl"
+SETTINGS, COLUMNS, NODE = "settings.json", "columns.json", "node.json"
 CODE = "plugin.test"
 _OUTPUT = re.compile(r"out(?:\.(?P<output>.+))?\.jsonl")
 
@@ -29,13 +28,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test. `expected` are rows by output, "" the default one; `errors` what is told of rows that fail."""
+    """One test. `expected` are rows by output, "" the default one; `errors` what is told of rows that fail.
+
+    `node` is what a workflow would set besides module and settings: `key`, `grants`, `columns`, `output`, limits.
+    """
 
     name: str
     folder: Path
     rows: pa.Table
     schema: Schema
     settings: Mapping[str, Any] = field(default_factory=dict)
+    node: Mapping[str, Any] = field(default_factory=dict)
     expected: Mapping[str, list[Row]] = field(default_factory=dict)
     errors: tuple[Row, ...] = ()
 
@@ -99,8 +102,8 @@ class _Reading:
         outputs = [(_OUTPUT.fullmatch(path.name), path) for path in sorted(folder.glob("out*.jsonl"))]
         expected = {found["output"] or "": self.rows(path) for found, path in outputs if found}
         errors = self.rows(folder / ERRORS) if (folder / ERRORS).exists() else []
-        settings = self.mapping(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-        told = self.mapping(folder / COLUMNS) if (folder / COLUMNS).exists() else {}
+        files = [folder / name for name in (SETTINGS, NODE, COLUMNS)]
+        settings, node, told = (self.mapping(path) if path.exists() else {} for path in files)
         if len(self.findings) > before:
             return None
         if not given and not told:
@@ -115,7 +118,7 @@ class _Reading:
         except WorkflowError as error:
             self.say(error.what, folder / COLUMNS, hint=error.hint)
             return None
-        return Case(folder.name, folder, rows, schema, settings, expected, tuple(errors))
+        return Case(folder.name, folder, rows, schema, settings, node, expected, tuple(errors))
 
     def rows(self, path: Path) -> list[Row]:
         """Return the objects of a file of JSON lines; blank lines are none."""
@@ -160,4 +163,4 @@ class _Reading:
         self.findings.append(Finding("error", CODE, what, hint, Place(str(path), line)))
 
 
-__all__ = ["ERRORS", "IN", "OUT", "TESTS", "Case", "Row", "read_cases", "rows_of", "settings_of"]
+__all__ = ["ERRORS", "IN", "NODE", "OUT", "TESTS", "Case", "Row", "read_cases", "rows_of", "settings_of"]

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from dataflare.batch import Batch
-from dataflare.errors import DataFlareError
+from dataflare.errors import DataFlareError, Place, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.monitoring.events import Noticed
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
+from dataflare.testing.plugin_cases.cases import NODE
 from dataflare.testing.stage import staged
 
 if TYPE_CHECKING:
@@ -59,10 +61,9 @@ def run_case(folder: Path, manifest: Manifest, case: Case, clock: Clock) -> Ran:
         limits["memory"] = manifest.memory_bytes_max
     if manifest.seconds_max is not None:
         limits["timeout"] = manifest.seconds_max
-    config = WasmConfig(module=manifest.entry, settings=dict(case.settings), **limits)
     events: list[Any] = []
     node = staged(
-        WasmProcessor(config),
+        WasmProcessor(_config(case, {**limits, **case.node, "module": manifest.entry, "settings": case.settings})),
         folder,
         events,
         schemas={"0": case.schema},
@@ -81,6 +82,15 @@ def run_case(folder: Path, manifest: Manifest, case: Case, clock: Clock) -> Ran:
             runtime.close()
     ran.said = [e.message for e in events if isinstance(e, Noticed)]
     return ran
+
+
+def _config(case: Case, settings: dict[str, Any]) -> WasmConfig:
+    try:
+        return WasmConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise WorkflowError(what, hint="see: dataflare describe wasm", place=Place(str(case.folder / NODE))) from None
 
 
 def _process(node: WasmProcessor, rows: pa.Table, ran: Ran, clock: Clock) -> None:
