@@ -18,6 +18,17 @@ from dataflare.plugin.languages import LANGUAGES
 from dataflare.plugin.manifest import Manifest
 
 DATAFLARE = Path(sys.executable).with_name("dataflare")
+IN_SOAK = ("go", "zig", "assemblyscript")
+"""Their compilers are had for `make soak`."""
+
+
+def languages(*, compiled: bool) -> list[object]:
+    """Return the languages as parameters of a test."""
+    return [
+        pytest.param(name, marks=[pytest.mark.soak] if name in IN_SOAK else [])
+        for name, language in LANGUAGES.items()
+        if language.toolchains or not compiled
+    ]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -36,7 +47,7 @@ def made(language: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Man
     return Manifest.read(folder)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", languages(compiled=False))
 def test_a_new_plugin_builds_and_passes_at_once(
     language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +72,7 @@ def test_a_new_plugin_builds_and_passes_at_once(
         assert (tmp_path / manifest.entry).read_bytes() == before
 
 
-@pytest.mark.parametrize("language", [n for n, one in LANGUAGES.items() if one.toolchains])
+@pytest.mark.parametrize("language", languages(compiled=True))
 def test_what_a_compiler_finds_has_its_place(language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = made(language, tmp_path, capsys)
     (tmp_path / manifest.entry).write_bytes(b"old")
