@@ -103,6 +103,7 @@ class StageContext:
     `contract` says of a source what becomes of `columns` and a `data_type` that are not as planned, and of changes of
     columns. `known` are by stream the columns that a source was planned with (`component.evolution`), `former` the
     present names of columns by names that they had before: state may still have those.
+    `code` tells the code apart that a processor was planned with (`Processor.code`).
     `key_group` is one that this instance owns, for state without a key. `segments`: None where no state is kept.
     `inputs` are the names of the inputs by port: that of the node, with that of the output behind a dot if it has one.
     `hide` hides in a text the secrets that settings have by references.
@@ -137,6 +138,7 @@ class StageContext:
     known: Mapping[str, Known] = field(default_factory=dict)
     former: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path | None = None
+    code: str = ""
     hide: Callable[[str], str] = str
 
     @property

@@ -68,6 +68,14 @@ class Processor(Component[C]):
     def look(self) -> None:
         """Find out what `outputs` needs besides; may open files and connections (called without `open`)."""
 
+    def code(self) -> str:
+        """Return what tells the code apart that its file holds now, where a run is to take another one in on its way.
+
+        "": it stays. Once `look` was called, it is what that has found. Asked while planning, and between epochs of
+        another instance, which has settings and a context; a task is told by its context which one was planned.
+        """
+        return ""
+
     def varies(self) -> str:
         """Say what else than its input the output depends on, such as a table that others change; "": on nothing."""
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from dataflare.executor.evolving import evolved, memory_of
 from dataflare.executor.faults import told
 from dataflare.executor.graph import TaskGraph, task_graph
 from dataflare.executor.job import Job
+from dataflare.executor.recoding import CodeWatch, coded
 from dataflare.executor.reloading import Reloaded, followed, reloaded
 from dataflare.executor.workflow_actor import Ending, WorkflowActor
 from dataflare.monitoring.events import AttemptFailed, Event, RunEnded
@@ -52,6 +53,7 @@ class _Run:
     changed: bool = False
     reloaded: Reloaded | None = None
     written: Plan | None = None
+    codes: CodeWatch = field(default_factory=CodeWatch)
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -182,7 +184,7 @@ class CoordinatorActor(Actor):
         if run.first_epoch is None:
             known = await context.runtime.call(checkpoints.proposals)
             run.first_epoch = known[-1].epoch if known else 0
-        return Job(
+        job = Job(
             plan=plan,
             graph=run.graph,
             registry=context.registry,
@@ -195,6 +197,14 @@ class CoordinatorActor(Actor):
             replay=context.replay,
             resolve=context.resolve,
         )
+        if not coded(plan) or context.replay is not None:
+            return job
+
+        def take_in(base: Proposal) -> bool:
+            run.reloaded = run.codes.look(job, context, base) or run.reloaded
+            return run.reloaded is not None
+
+        return replace(job, take_in=take_in)
 
     async def _committed(self, run: _Run) -> Proposal | None:
         """Return what a run that failed had committed all the same, if the state can tell."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dataflare.executor.contract import Replay
     from dataflare.executor.graph import TaskGraph
     from dataflare.schema import Schema
-    from dataflare.state.checkpoint import CheckpointManager
+    from dataflare.state.checkpoint import CheckpointManager, Proposal
 
 K = TypeVar("K", bound="Component[Any]")
 
@@ -56,7 +56,11 @@ class EpochTime:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt to run a plan; shared by its actors, changed by none."""
+    """One attempt to run a plan; shared by its actors, changed by none.
+
+    `take_in` tells, behind an epoch, whether there is new code, by which another attempt is to go on; it blocks. None:
+    no code may change.
+    """
 
     plan: Plan
     graph: TaskGraph
@@ -69,6 +73,7 @@ class Job:
     catch_up: bool = False
     replay: Replay | None = None
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    take_in: Callable[[Proposal], bool] | None = None
 
     def component(self, node: Node, index: int, parallelism: int, epoch_time: Callable[[], int]) -> Component[Any]:
         """Build a node's component with its settings and its context; not opened yet."""
@@ -113,6 +118,7 @@ class Job:
             known=known_columns(node.traits),
             former=node.traits.get("former", {}),
             state_directory=StateOf.of_plan(self.plan).folder,
+            code=node.traits.get("code", ""),
             hide=getattr(self.resolve, "hide", str),
         )
         return component

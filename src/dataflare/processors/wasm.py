@@ -17,7 +17,7 @@ from dataflare.batch import Encoded
 from dataflare.changes import OP
 from dataflare.component import StageContext, processor
 from dataflare.component.processor import SEGMENTED
-from dataflare.errors import DataError, Place, WorkflowError
+from dataflare.errors import DataError, Place, StateError, WorkflowError
 from dataflare.expression.fit import fit
 from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
@@ -233,9 +233,23 @@ class WasmProcessor(PlannedPlugin):
             self._keyed.restore({n: data for n, data in state.items() if n == SEGMENTED})
         for data in (data for n, data in state.items() if n != SEGMENTED):
             found = json.loads(data)
-            self._instance.call("import-state", found["own"])
+            self._import(found["own"])
             self._host.restore(found["keys"])
             self._used = True
+
+    def _import(self, state: str) -> None:
+        from dataflare.plugin.failures import PluginError
+
+        assert self._instance is not None
+        try:
+            self._instance.call("import-state", state)
+        except PluginError as error:
+            raise StateError(
+                f"the plugin does not take the state of the checkpoint: {error.what}",
+                hint="let importState take what the former version exported, or start anew with another "
+                "runtime.state.path",
+                place=Place(self.config.module),
+            ) from None
 
     def _joined(self, rows: pa.Table, found: Returned, output: str, schema: Schema) -> pa.Table:
         """Return the plugin's rows beside the columns that pass it by."""

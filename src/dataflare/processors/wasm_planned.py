@@ -18,6 +18,7 @@ from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor, Gr
 from dataflare.processors.wasm_host import WorkflowHost
 from dataflare.processors.wasm_lines import takes_lines
 from dataflare.processors.wasm_modules import granted_by, limits_of, permitted_grants, resolve_module
+from dataflare.processors.wasm_reload import hash_of, planned_module
 from dataflare.processors.wasm_state import check_key
 from dataflare.processors.wasm_texts import COLUMNS, LINES
 from dataflare.schema import REJECTED, Schema
@@ -57,6 +58,11 @@ class WasmConfig(GrantedConfig):
         None, ge=1, description="Most instructions of a call; to count them takes a third more time."
     )
 
+    reload: bool = Field(
+        default=False,
+        description="Whether a run takes the file in as it is then, between two epochs, whenever it has changed.",
+    )
+
     @field_validator("output")
     @classmethod
     def _typed(cls, value: dict[str, str] | None) -> dict[str, str] | None:
@@ -72,6 +78,7 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
 
     _told: Described | None = None
     _program: Program | None = None
+    _code = ""
     _resolved: ResolvedPlugin | None = None
     _bound: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
@@ -82,7 +89,10 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
     def look(self) -> None:
         """Load the plugin and ask it."""
         self._bound = {}
-        self._resolved = resolve_module(self.config, self.context)
+        if self.config.reload:
+            self._code, self._resolved = planned_module(self.config, self.context)
+        else:
+            self._resolved = resolve_module(self.config, self.context)
         self._program = self._resolved.program
         with self._program.engine.ticking():
             host, limits = WorkflowHost(self.context), self._limits()
@@ -92,6 +102,12 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
     def given(self) -> GrantsConfig:
         """Return what the workflow grants, else what an install has granted."""
         return granted_by(self.config)
+
+    def code(self) -> str:
+        """Return the hash of the file, if it may change."""
+        if not self.config.reload:
+            return ""
+        return self._code or hash_of(self.config, self.context)
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""

@@ -72,6 +72,12 @@ def _node(outline: Outline, draft: Draft, flow: Flow, traits: dict[str, Any]) ->
     )
 
 
+def _told(component: Any) -> dict[str, Any]:
+    """Return what a processor tells of itself beside its settings."""
+    told = {"code": component.code(), "granted": list(component.granted())}
+    return {name: value for name, value in told.items() if value}
+
+
 def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> dict[str, Any]:
     text = draft.text
     traits: dict[str, Any] = {}
@@ -88,8 +94,7 @@ def _traits(draft: Draft, guarantees: Mapping[str, Guarantee], inputs: int) -> d
             traits["lookup"] = True
         if draft.component is not None:
             traits |= _ways(draft.component, inputs)
-            if granted := list(draft.component.granted()):
-                traits["granted"] = granted
+            traits |= _told(draft.component)
     else:
         traits |= {"write_mode": write_mode(draft), "key": list(draft.key)}
         traits["mechanism"] = guarantees[draft.id].mechanism.value

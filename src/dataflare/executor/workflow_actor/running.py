@@ -39,7 +39,16 @@ async def running(life: Life) -> Any:
             return finishing
         elif requests.checkpoint or not requests.paused:
             pace.sealed(await seal(life, last=False))
+            requests.renew = requests.renew or await _has_new_code(life)
             _answer(life)
+
+
+async def _has_new_code(life: Life) -> bool:
+    take_in = life.job.take_in
+    if take_in is None or life.ended:
+        return False
+    assert life.base is not None
+    return await life.job.runtime.call(take_in, life.base)
 
 
 async def stopping(life: Life) -> Any:
