@@ -118,6 +118,13 @@ def test_a_folder_that_others_may_write_is_not_used(registry, packed, place):
             use()
 
 
+def test_a_folder_of_somebody_else_is_not_used(registry, packed, monkeypatch):
+    add(registry, packed())
+    monkeypatch.setattr("os.getuid", lambda: 12_345)
+    with pytest.raises(UnavailableError, match="this is not yours alone"):
+        registry.find("price")
+
+
 def test_a_folder_behind_a_link_is_not_used(registry, packed, tmp_path):
     (tmp_path / "real").mkdir(mode=0o700)
     registry.folder.symlink_to(tmp_path / "real")

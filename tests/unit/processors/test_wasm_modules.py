@@ -200,6 +200,24 @@ def test_the_places_of_plugins_and_of_trust_are_granted_to_nobody(
             looked(context, "rules.js", grants={"files": [{"path": folder, "at": "/x"}]})
 
 
+def test_a_program_loads_packages_and_installed_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(pack(tmp_path))
+    (tmp_path / "x.dfp").write_bytes(pack(tmp_path, "1.3.0").to_bytes())
+    for module in ("price@1.2.0", tmp_path / "x.dfp"):
+        with WasmProcessor.load(module) as plugin:
+            assert plugin.process({"amount": 2}) == {"amount": 2, "total": 4}
+            assert plugin._limits.memory_bytes_max == 64_000_000
+    package = asking(tmp_path)
+    (tmp_path / "asks.dfp").write_bytes(package.to_bytes())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorkflowError, match="asks for what the workflow does not grant"):
+        WasmProcessor.load("asks.dfp")
+    whole: dict[str, Any] = {"files": [{"path": "rates", "at": "/rates"}], "env": {"REGION": "eu"}}
+    with WasmProcessor.load("asks.dfp", grants=whole) as plugin:
+        assert plugin._use.grants == Grants((GrantedFolder(str(tmp_path / "rates"), "/rates"),), {"REGION": "eu"})
+        assert plugin.process({"amount": 2}) == {"amount": 2, "total": 4}
+
+
 def test_a_package_that_was_changed_is_refused_by_a_run(tmp_path: Path, context: StageContext) -> None:
     install(pack(tmp_path))
     (kept,) = (tmp_path / "plugins" / "packages").iterdir()
