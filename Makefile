@@ -41,6 +41,7 @@ bench: setup ## Measure the workloads against their bounds and peers (BENCH="W1 
 	@$(bin)/python -m benchmarks $(BENCH)
 
 soak: setup ## Kill, restart and compare for an hour, then write docs/soak.md (SOAK="--kills 5 ..." for less)
+	@scripts/toolchains.sh all
 	@$(bin)/python scripts/soak.py $(SOAK)
 
 docs: setup ## Write docs/reference from the descriptions of components and of the workflow file

@@ -28,6 +28,7 @@ compile build requirements/build.in
 compile demo requirements/demo.in --no-deps
 compile installer requirements/installer.in
 compile python-runtime requirements/python-runtime.in
+compile zig requirements/zig.in
 compile site requirements/site.in --constraints requirements/dev.lock
 
 if grep -n '://' requirements/*.lock; then

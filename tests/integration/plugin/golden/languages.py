@@ -1,73 +1,71 @@
-"""How the golden plugin is built in each language, where its tools are there."""
+"""How the golden plugin is built in each language: in the place of the plugin that a new one begins with."""
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import dataflare.plugin
+import pytest
+
+from dataflare.clock import SystemClock
+from dataflare.errors import UnavailableError
+from dataflare.plugin.building import build, toolchain_of
+from dataflare.plugin.languages import LANGUAGES
 from dataflare.plugin.limits import Limits
+from dataflare.plugin.manifest import Manifest
+from dataflare.plugin.new_plugin import write_plugin
 
-SDK = Path(dataflare.plugin.__path__[0]) / "sdk"
 FOLDER = Path(__file__).parent
+TOOLS = Path(__file__).parents[4] / ".cache" / "toolchains"
+"""Where scripts/toolchains.sh puts what no package of Debian has."""
 
 
-@lru_cache
-def rustc() -> str | None:
-    """Return a compiler of Rust that has the library for WebAssembly: on PATH, or Debian's."""
-    for found in (shutil.which("rustc"), "/usr/bin/rustc"):
-        ask = [found, "--print", "target-libdir", "--target", "wasm32-unknown-unknown"]
-        if found and Path(found).exists():
-            told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
-            if told and Path(told).is_dir():
-                return found
-    return None
+DEBIAN_GO = "/usr/lib/go-1.24/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language. `sdk`: the file beside which the plugin is built; `command`: with {source} and {made}."""
+    """A language of plugins, and limits within which the golden plugin works."""
 
     name: str
-    ending: str
-    sdk: str
-    tool: str | None
-    command: str
     limits: Limits
 
-    def built(self, source: str, folder: Path, name: str = "plugin") -> Path:
-        """Compile a plugin; warnings are errors."""
-        shutil.copy(SDK / self.sdk, folder)
-        (folder / f"{name}.{self.ending}").write_text(source)
-        words = self.command.format(tool=self.tool, source=f"{name}.{self.ending}", made=f"{name}.wasm").split()
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return folder / f"{name}.wasm"
+    def built(self, folder: Path, source: str = "") -> Path:
+        """Compile the golden plugin, or another source, without a warning; skip the test where nothing does."""
+        write_plugin(folder, "golden", self.name)
+        manifest = Manifest.read(folder)
+        suffix = Path(manifest.source).suffix
+        (folder / manifest.source).write_text(source or (FOLDER / f"golden{suffix}").read_text())
+        try:
+            toolchain_of(LANGUAGES[self.name], folder, tools())
+        except UnavailableError as error:
+            pytest.skip(f"{error.what}: {error.hint}")
+        made = build(folder, manifest, lambda _: None, tools(), SystemClock())
+        assert made.said == ""
+        return made.entry
 
-    def golden(self) -> str:
-        """Return the source of the golden plugin."""
-        return (FOLDER / f"golden.{self.ending}").read_text()
+
+def tools() -> dict[str, str]:
+    """Return the environment in which compilers are found."""
+    path = [str(TOOLS / "zig" / "ziglang"), str(TOOLS / "node_modules" / ".bin"), os.environ["PATH"], DEBIAN_GO]
+    return {**os.environ, "PATH": os.pathsep.join(path)}
+
+
+def rustc_folder() -> str:
+    """Return the folder of a compiler of Rust that has the library for WebAssembly; skip the test without one."""
+    try:
+        found = toolchain_of(LANGUAGES["rust"], FOLDER, tools()).programs[0]
+    except UnavailableError as error:
+        pytest.skip(f"{error.what}: {error.hint}")
+    return str(Path(shutil.which(found) or found).parent)
 
 
 _SMALL = Limits(memory_bytes_max=8 << 20, seconds_max=0.5)
-C = Language(
-    "c",
-    "c",
-    "dataflare.h",
-    shutil.which("clang-19"),
-    "{tool} --target=wasm32-wasi -O3 -msimd128 -Wall -Wextra -Werror -mexec-model=reactor -Wl,--stack-first"
-    " {source} -o {made}",
-    _SMALL,
-)
-RUST = Language(
-    "rust",
-    "rs",
-    "dataflare.rs",
-    rustc() if shutil.which("wasm-ld-19") else None,
-    "{tool} --edition 2021 --crate-type cdylib --target wasm32-unknown-unknown -C opt-level=3 -C panic=abort"
-    " -C target-feature=+simd128,+bulk-memory -C strip=symbols -C linker=wasm-ld-19 -D warnings {source} -o {made}",
-    _SMALL,
-)
+C = Language("c", _SMALL)
+RUST = Language("rust", _SMALL)
+ZIG = Language("zig", _SMALL)
+ASSEMBLYSCRIPT = Language("assemblyscript", _SMALL)
+GO = Language("go", Limits(memory_bytes_max=48 << 20, seconds_max=2))
+"""Its runtime has some megabytes for itself, and lets the heap grow to twice what is used."""
