@@ -103,7 +103,7 @@ def _pass(plugin: LoadedPlugin, first: int, lines: list[bytes], *, as_json: bool
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             bad[number] = f"this is no JSON: {error}"
             continue
         if isinstance(row, dict):

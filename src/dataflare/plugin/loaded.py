@@ -13,7 +13,7 @@ from dataflare.plugin.host import QuietHost
 from dataflare.plugin.loaded_rows import COLUMNS, LINES, Passing, Row, RowTexts, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     Say = Callable[[str, str], object]
     """Takes the level and the words of what a plugin logs; called in the thread of the call."""
 
-ROWS_MAX = 8192
+ROWS_MAX, BYTES_MAX = 8192, 4 << 20
 """Of one call into the plugin."""
+SAMPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +129,15 @@ class LoadedPlugin:
         return [Routed(name, whole(record, read(one), name)) for name, one in found]
 
     def process_rows(
-        self, rows: Sequence[Row] | pa.Table, *, on_error: Literal["fail", "skip"] = "fail"
+        self, rows: Iterable[Row] | pa.Table, *, on_error: Literal["fail", "skip"] = "fail"
     ) -> ProcessedRows:
         """Return what comes of records or of a table, which is quicker than one by one.
 
         `on_error` says what becomes of a row on which the plugin fails: `fail` raises DataError, `skip` tells it in
         `rejected`. Tables get the columns that the plugin says, else those that it is given.
         """
-        table: Any = None if isinstance(rows, list | tuple) else rows
-        run = _Run(rows if table is None else table.to_pylist(), first_only=on_error == "fail")
+        table: Any = rows if hasattr(rows, "to_pylist") else None
+        run = _Run(list(rows) if table is None else table.to_pylist(), first_only=on_error == "fail")
         self._process(run)
         if table is not None:
             run.rows = self._tables(run, table.schema)
@@ -161,7 +162,8 @@ class LoadedPlugin:
 
     def _process(self, run: _Run) -> None:
         """Call the plugin with all rows; where it is stopped, with halves of them, down to the one to blame."""
-        todo = [(at, min(at + ROWS_MAX, len(run.given))) for at in range(0, len(run.given), ROWS_MAX)][::-1]
+        count, portion = len(run.given), self._portion(run.given)
+        todo = [(at, min(at + portion, count)) for at in range(0, count, portion)][::-1]
         while todo and not (run.first_only and run.rejected):
             start, stop = todo.pop()
             try:
@@ -174,11 +176,15 @@ class LoadedPlugin:
                     todo += [(middle, stop), (start, middle)]
         run.leave_out()
 
+    def _portion(self, rows: Sequence[Row]) -> int:
+        """Return how many rows go into a call: some of them tell how long the others are."""
+        sample = rows[:: max(1, len(rows) // SAMPLE)][: 2 * SAMPLE]
+        numbers, text, _ = self._texts.fitting({n: self._passing.shown(r) for n, r in enumerate(sample)}, LINES)
+        return max(1, min(ROWS_MAX, BYTES_MAX * max(1, len(numbers)) // max(1, len(text))))
+
     def _call(self, run: _Run, start: int, stop: int) -> None:
         shown = {n: self._passing.shown(run.given[n]) for n in range(start, stop)}
-        inexact = {n: why for n, row in shown.items() if (why := self._texts.inexact(row))}
-        numbers = [n for n in shown if n not in inexact]
-        text = self._texts.batch([shown[n] for n in numbers], self._form)
+        numbers, text, unfit = self._texts.fitting(shown, self._form)
         try:
             with self._pool.borrowed(self._use.wait_seconds) as instance:
                 parts, errors = instance.call("process-batch", (self._form, len(numbers), text))
@@ -186,7 +192,7 @@ class LoadedPlugin:
             raise
         except PluginError as error:
             raise self._failed(error) from None
-        run.rejected |= inexact | {numbers[n]: why for n, why in errors if n < len(numbers)}
+        run.rejected |= unfit | {numbers[n]: why for n, why in errors if n < len(numbers)}
         for output, count, data, sources in parts:
             came = numbers if sources is None else [numbers[n] for n in sources if n < len(numbers)]
             if len(came) != count:

@@ -50,6 +50,24 @@ class RowTexts:
         names = dict.fromkeys(name for row in rows for name in row)
         return self.one({name: [row.get(name) for row in rows] for name in names})
 
+    def fitting(self, rows: Mapping[int, Row], form: str) -> tuple[list[int], str, dict[int, str]]:
+        """Return the numbers of the rows that a plugin can be given, these as text, and why others cannot."""
+        unfit = {number: why for number, row in rows.items() if (why := self.inexact(row))}
+        numbers = [number for number in rows if number not in unfit]
+        try:
+            return numbers, self.batch([rows[number] for number in numbers], form), unfit
+        except DataError:  # of some row: looked for one by one
+            unfit |= {number: why for number in numbers if (why := self._unwritable(rows[number]))}
+        numbers = [number for number in rows if number not in unfit]
+        return numbers, self.batch([rows[number] for number in numbers], form), unfit
+
+    def _unwritable(self, row: Row) -> str:
+        try:
+            self.one(row)
+        except DataError as error:
+            return error.what
+        return ""
+
     def read_one(self, text: str) -> Row:
         """Return a record that a plugin returned."""
         try:

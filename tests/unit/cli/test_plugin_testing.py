@@ -107,6 +107,16 @@ def test_a_row_that_is_missing_in_the_middle_is_the_only_one_told(plugin: Plugin
     assert [line.split()[:4] for line in lines[2:-1]] == [["out.jsonl", "4", "(no", "row)"]]
 
 
+def test_very_many_rows_are_compared_in_time(plugin: Plugin) -> None:
+    plugin.case(**{"in": [{"n": 1}] * 20_000}, out=[{"n": 1, "total": n % 2} for n in range(20_000)])
+    code, out, _ = plugin.test()
+    assert code == 1
+    assert "  and 9980 more\n" in out
+    assert "rows/s" in out
+    plugin.case(**{"in": [{"n": 1}] * 20_000}, out=[{"n": 1, "total": 1}] * 20_001)
+    assert [line.split()[:2] for line in plugin.test()[1].splitlines()[2:-1]] == [["out.jsonl", "20001"]]
+
+
 def test_an_expectation_that_no_row_could_meet_is_told(plugin: Plugin) -> None:
     plugin.case(**{"in": [{"n": 1}], "out__small": []}, out=[{"n": 1, "totl": 1}])
     out = plugin.test()[1]
@@ -154,6 +164,7 @@ def test_columns_have_the_types_that_the_test_tells(plugin: Plugin) -> None:
     [
         ({"in": '{"n": 1}\n{"n": \n[1]\n'}, "in.jsonl:2", "this is no JSON"),
         ({"in": '{"n": 1}\n{"n": \n[1]\n'}, "in.jsonl:3", "a row is an object"),
+        ({"in": "[" * 100_000}, "in.jsonl:1", "this is no JSON"),
         ({"in": ""}, "in.jsonl", "there are no rows"),
         ({}, "in.jsonl", "the file cannot be read: No such file"),
         ({"in": '{"n": 1}', "settings": "{\n3"}, "settings.json:2", "this is no JSON"),

@@ -87,6 +87,20 @@ def test_rows_fail_together_or_are_told_one_by_one(load) -> None:
     assert plugin.process_rows([]).rows == []
 
 
+def test_rows_that_cannot_be_written_are_told_and_the_others_pass(load) -> None:
+    for code in (RULES, "export const input = ['amount'];\nexport const process = (r) => r;"):
+        found = load(code).process_rows(iter([{"amount": 1}, {"amount": "\ud800"}, {"amount": 2}]), on_error="skip")
+        assert [r["amount"] for r in found.rows] == [1, 2]
+        assert list(found.rejected) == [1]
+        assert "what JSON cannot hold" in found.rejected[1]
+
+
+def test_large_rows_go_in_few_at_a_time(load) -> None:
+    plugin = load("export const process = (r) => ({ size: r.text.length });", memory="64MB")
+    found = plugin.process_rows([{"text": "x" * (1 << 20)}] * 100)
+    assert found.rows == [{"size": 1 << 20}] * 100
+
+
 def test_more_rows_than_fit_into_a_call_come_back_in_order(load) -> None:
     found = load(RULES).process_rows([{"amount": n + 30} for n in range(20_000)])
     assert [r["amount"] for r in found.rows] == list(range(30, 20_030))

@@ -128,7 +128,7 @@ class _Reading:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self.say(f"this is no JSON: {error}", path, number)
                 continue
             if isinstance(row, dict):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataflare.testing.plugin_cases.running import Ran
 
 ABSENT = "(no row)"
+MATCHED_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,7 @@ def compared(case: Case, ran: Ran) -> list[Difference]:
 
 def _rows(file: str, wanted: Sequence[Row], got: Sequence[Row]) -> Iterator[Difference]:
     left, right = [_text(row) for row in wanted], [_text(row) for row in got]
-    for tag, start, stop, begin, end in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        if tag == "equal":
-            continue
+    for start, stop, begin, end in _unlike(left, right):
         both = min(stop - start, end - begin)
         for n in range(both):
             yield from _columns(file, start + n, wanted[start + n], got[begin + n])
@@ -74,6 +73,22 @@ def _rows(file: str, wanted: Sequence[Row], got: Sequence[Row]) -> Iterator[Diff
             yield Difference(file, n + 1, "", left[n], ABSENT)
         for n in range(begin + both, end):
             yield Difference(file, n + 1, "", ABSENT, right[n])
+
+
+def _unlike(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the parts in which texts differ; of very many the ends alone are matched, as that takes square time."""
+    same = next((n for n, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]), None)
+    first = same if same is not None else min(len(left), len(right))
+    last = 0
+    while last < min(len(left), len(right)) - first and left[-1 - last] == right[-1 - last]:
+        last += 1
+    inner, other = left[first : len(left) - last], right[first : len(right) - last]
+    if max(len(inner), len(other)) > MATCHED_MAX:
+        yield first, first + len(inner), first, first + len(other)
+        return
+    for tag, start, stop, begin, end in SequenceMatcher(None, inner, other, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield first + start, first + stop, first + begin, first + end
 
 
 def _columns(file: str, at: int, wanted: Row, got: Row) -> Iterator[Difference]:

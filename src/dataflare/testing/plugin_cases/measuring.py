@@ -93,7 +93,7 @@ class Bench:
             found.ways.append(self._batches(program, told, COLUMNS))
         found.ways.append(self._whole(told))
         found.instance_seconds, found.instance_bytes = self._instances(program, told)
-        found.fuel_factor = self._fuel(told, found.ways[-2])
+        found.fuel_factor = self._fuel(told, found.ways[-1 if told.buffers else -2])
         return found
 
     # ---- ways ---------------------------------------------------------------------------------------------------
@@ -135,10 +135,10 @@ class Bench:
             instance.close()
         return Way(name, len(self.rows), size_bytes, seconds)
 
-    def _whole(self, told: Described) -> Way:
+    def _whole(self, told: Described, *, fuel: int | None = None) -> Way:
         """Let the rows pass as in a workflow, from Arrow to Arrow."""
         name = "in a workflow, as buffers" if told.buffers else "in a workflow"
-        node = staged(WasmProcessor(self._config()), self.file.parent, schemas={"0": self.schema}, on_error="fail")
+        node = staged(WasmProcessor(self._config(fuel)), self.file.parent, schemas={"0": self.schema}, on_error="fail")
         try:
             node.open()
             batches = [self.table.slice(at, CALL_ROWS) for at in range(0, self.table.num_rows, CALL_ROWS)]
@@ -158,9 +158,10 @@ class Bench:
                 runtime.close()
         return Way(name, self.table.num_rows, self.table.nbytes, seconds)
 
-    def _config(self) -> WasmConfig:
-        limits = {"memory": self.limits.memory_bytes_max, "timeout": self.limits.seconds_max}
-        return WasmConfig(module=self.file.name, settings=dict(self.settings), **limits)
+    def _config(self, fuel: int | None) -> WasmConfig:
+        memory, seconds = self.limits.memory_bytes_max, self.limits.seconds_max
+        settings = dict(self.settings)
+        return WasmConfig(module=self.file.name, settings=settings, memory=memory, timeout=seconds, fuel=fuel)
 
     # ---- beside the rows ----------------------------------------------------------------------------------------
 
@@ -201,9 +202,12 @@ class Bench:
         """Return how many times as long rows take where instructions are counted."""
         if plain.failed or not plain.seconds:
             return None
-        program = Program.load(self.file, shared_engine(fuel=True), str(self.file))
-        form = COLUMNS if plain.name == "JSON columns" else LINES
-        counted = self._batches(program, told, form, replace(self.limits, fuel_max=FUEL))
+        if told.buffers:
+            counted = self._whole(told, fuel=FUEL)
+        else:
+            program = Program.load(self.file, shared_engine(fuel=True), str(self.file))
+            form = COLUMNS if plain.name == "JSON columns" else LINES
+            counted = self._batches(program, told, form, replace(self.limits, fuel_max=FUEL))
         return None if counted.failed else counted.seconds / plain.seconds
 
 
