@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dataflare.plugin.limits import Limits
 
 _NANOSECONDS, _SECOND = 1000, 1_000_000_000
+_MEMORIES = 2
 
 
 class ComponentInstance:
@@ -48,7 +49,7 @@ class ComponentInstance:
         check()
         self._engine, self._limits = engine, limits
         self._offers = Offers(host, grants)
-        self._store = limited(engine, limits, grants)
+        self._store = limited(engine, limits, grants, memories=_MEMORIES)
         linker = self._linker(engine, component)
         try:
             instance = linker.instantiate(self._store, component)

@@ -17,7 +17,7 @@ from wasmtime import Func, FuncType, Linker, Memory, Trap, ValType, WasmtimeErro
 
 from dataflare.errors import WorkflowError
 from dataflare.plugin.failures import ERRORS, TrappedError, trapped
-from dataflare.plugin.host import LEVELS
+from dataflare.plugin.host import LEVELS, LOG_BYTES_MAX
 from dataflare.plugin.imports import (
     BUFFERS,
     FALLIBLE,
@@ -110,7 +110,7 @@ class CoreInstance:
         """Instantiate it; raise WorkflowError where it wants more than it is given, or exports other functions."""
         self._engine, self._limits = engine, limits
         self._offers = Offers(host, grants)
-        self._store = limited(engine, limits, grants)
+        self._store = limited(engine, limits, grants, memories=1)
         self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()
         self._memory: Memory | None = None
         linker = self._linker(engine, module)
@@ -278,7 +278,7 @@ class CoreInstance:
             try:
                 found = function(*given)
             except Exception as error:  # noqa: BLE001 - told by the call that it ends
-                self._offers.denied = self._offers.denied or str(error)
+                self._offers.denied = self._offers.denied or str(error) or type(error).__name__
                 self._store.set_epoch_deadline(0)
                 found = 0
             return found if results else None
@@ -288,7 +288,7 @@ class CoreInstance:
     def _host_functions(self) -> dict[str, Callable[..., Any]]:
         host = self._offers.host
         return {
-            "log": lambda level, at, size: host.log(LEVELS[min(level & _WORD, 3)], self._text(at, size)),
+            "log": lambda level, at, size: host.log(LEVELS[min(level & _WORD, 3)], self._beginning(at, size)),
             "metric": lambda at, size, value: host.metric(self._text(at, size), value),
             "now": host.now,
             "get-state": self._get_state,
@@ -301,6 +301,13 @@ class CoreInstance:
         if at + size > len(memory):
             raise TrappedError("it says that a text lies beyond its memory")
         return str(memory[at : at + size], "utf-8")
+
+    def _beginning(self, at: int, size: int) -> str:
+        """Return as much of a text as is ever shown."""
+        at, size = at & _WORD, size & _WORD
+        if at + size > len(self._bytes()):
+            raise TrappedError("it says that a text lies beyond its memory")
+        return str(self._bytes()[at : at + min(size, LOG_BYTES_MAX)], "utf-8", "replace")
 
     def _get_state(self, at: int, size: int, into: int) -> None:
         found = self._offers.host.get_state(self._text(at, size))

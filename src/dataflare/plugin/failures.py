@@ -17,18 +17,32 @@ _WORDS = (
     ("exited with i32 exit status", "it ended itself"),
     ("argument type mismatch", "its functions take other values than they should"),
     (", found i32", "its functions take other values than they should"),
+    ("fuel allocated for hostcalls", "it returned more than it may"),
+    ("store handle limit exceeded", "it opened more than it may"),
     ("incomplete utf-8", "what it returned is no Unicode text"),
     ("invalid utf-8", "what it returned is no Unicode text"),
 )
+
+
+ELEMENTS_MAX = 1 << 17
+"""Of a list that a plugin returns; numbers of rows, which are copied as a whole, may be more."""
+_SHOWN_MAX = 2000
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def shown(text: str) -> str:
+    """Return what a plugin says as it is shown: 2,000 characters at most, and none that moves a cursor."""
+    cut = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}... ({len(text):,} characters)"
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", cut)
 
 
 class PluginError(Exception):
     """A plugin said so itself; it can be called again. `what` is its own text."""
 
     def __init__(self, what: str) -> None:
-        """Keep the text."""
-        super().__init__(what)
-        self.what = what
+        """Keep the text, as it is shown."""
+        self.what = shown(what)
+        super().__init__(self.what)
 
 
 class BadRecordError(PluginError):
@@ -55,6 +69,11 @@ ERRORS: dict[str, type[PluginError]] = {
 """By the cases of `plugin-error`, in their order."""
 
 
+def too_many(count: int) -> TrappedError:
+    """Return the error for a list of too many elements."""
+    return TrappedError(f"it returned a list of {count:,} elements, which are more than {ELEMENTS_MAX:,}")
+
+
 def trapped(text: str, denied: str = "") -> TrappedError:
     """Make an error of what wasmtime says; `denied` is what a host function refused in that call."""
     if denied:
@@ -75,6 +94,7 @@ def placed(what: str, file: str) -> tuple[str, Place]:
 
 
 __all__ = [
+    "ELEMENTS_MAX",
     "ERRORS",
     "BadRecordError",
     "FatalError",
@@ -82,5 +102,7 @@ __all__ = [
     "TransientError",
     "TrappedError",
     "placed",
+    "shown",
+    "too_many",
     "trapped",
 ]

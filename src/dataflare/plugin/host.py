@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LEVELS = ("debug", "info", "warn", "error")
+LOG_BYTES_MAX = 8 << 10
+"""Of one message: the rest is not kept."""
+COUNTERS_MAX, NAME_CHARACTERS_MAX = 1000, 200
+STATE_BYTES_MAX = 256 << 20
+_ENTRY_BYTES = 100
+"""What a key takes beside its texts."""
 
 
 class Host(Protocol):
@@ -50,6 +56,7 @@ class QuietHost:
         self._now = now
         self._state: dict[str, str] = {}
         self._set: dict[str, str | None] = {}
+        self._bytes = self._set_bytes = 0
 
     @property
     def state(self) -> Mapping[str, str]:
@@ -59,10 +66,14 @@ class QuietHost:
     def log(self, level: str, message: str) -> None:
         """Keep it."""
         if len(self.said) < self.SAID_MAX:
-            self.said.append((level, message))
+            self.said.append((level, message[:LOG_BYTES_MAX]))
 
     def metric(self, name: str, value: float) -> None:
-        """Add it up."""
+        """Add it up; raise ValueError where there would be more counters than there may."""
+        if name not in self.metrics and (len(self.metrics) >= COUNTERS_MAX or len(name) > NAME_CHARACTERS_MAX):
+            raise ValueError(
+                f"a plugin may have {COUNTERS_MAX:,} counters, with names of {NAME_CHARACTERS_MAX} characters"
+            )
         self.metrics[name] = self.metrics.get(name, 0.0) + value
 
     def now(self) -> int:
@@ -74,19 +85,27 @@ class QuietHost:
         return self._set[key] if key in self._set else self._state.get(key)
 
     def set_state(self, key: str, value: str | None) -> None:
-        """Keep it in memory."""
+        """Keep it in memory; raise ValueError where it is more than there may be."""
+        self._set_bytes += _size(key, value)
+        if self._bytes + self._set_bytes > STATE_BYTES_MAX:
+            raise ValueError(f"the state by key takes more than {STATE_BYTES_MAX >> 20} MB")
         self._set[key] = value
 
     def settle(self, *, kept: bool) -> None:
         """Keep what the call set, or not."""
-        changed, self._set = self._set, {}
+        changed, self._set, self._set_bytes = self._set, {}, 0
         if not kept:
             return
         for key, value in changed.items():
-            if value is None:
-                self._state.pop(key, None)
-            else:
+            before = self._state.pop(key, None)
+            self._bytes -= _size(key, before) if before is not None else 0
+            if value is not None:
                 self._state[key] = value
+                self._bytes += _size(key, value)
+
+
+def _size(key: str, value: str | None) -> int:
+    return _ENTRY_BYTES + len(key) + len(value or "")
 
 
 __all__ = ["LEVELS", "Host", "QuietHost"]

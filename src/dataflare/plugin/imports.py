@@ -29,7 +29,7 @@ BUFFERS = ("bind", "process-buffers")
 FALLIBLE = ("open", "import-state", "process", "process-batch", *BUFFERS)
 """Functions that return a result or an error."""
 _VERSIONED = re.compile(r"(?P<interface>[^@]+)@(?P<version>(?P<major>\d+)\..*)")
-_INSTANCES, _MEMORIES, _TABLES = 50, 20, 100
+_INSTANCES, _TABLES = 50, 20
 
 
 class WaitingError(Exception):
@@ -61,7 +61,7 @@ class Offers:
             try:
                 return function(*given)
             except Exception as error:  # noqa: BLE001 - told by the call that it ends
-                self.denied = str(error)
+                self.denied = str(error) or type(error).__name__
                 raise WasmtimeError("refused") from None
 
         return called
@@ -97,8 +97,11 @@ def exported(names: Iterable[str], interface: str) -> str:
     )
 
 
-def limited(engine: WasmEngine, limits: Limits, grants: Grants) -> Store:
-    """Return a store in which instances are bounded, and see what they are granted, and no network."""
+def limited(engine: WasmEngine, limits: Limits, grants: Grants, *, memories: int) -> Store:
+    """Return a store in which instances are bounded, and see what they are granted, and no network.
+
+    `memories`: so many, each of which may have as much as the limits say.
+    """
     store = Store(engine.engine)
     with grants.wasi() as surroundings:
         store.set_wasi(surroundings)
@@ -107,7 +110,7 @@ def limited(engine: WasmEngine, limits: Limits, grants: Grants) -> Store:
         table_elements=limits.table_elements_max,
         instances=_INSTANCES,
         tables=_TABLES,
-        memories=_MEMORIES,
+        memories=memories,
     )
     allow(engine, store, limits)
     return store

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from dataflare.plugin.failures import TrappedError
+from dataflare.plugin.failures import ELEMENTS_MAX, TrappedError, too_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +18,15 @@ FORMATS = ("json-lines", "json-columns")
 ERROR_CASES = ("bad-record", "transient", "fatal")
 _PAIR_BYTES, _ROUTED_BYTES, _PART_BYTES, _ROW_ERROR_BYTES, _OUTPUT_BYTES, _COLUMN_BYTES = 8, 16, 32, 12, 24, 16
 ARRAY_BYTES, _OFFSET_BYTES = 24, 4
+_ELEMENT_BYTES, _SLACK_BYTES = 64, 16 << 20
+"""What an element of a list counts for, beside its bytes; what may be returned twice of a small memory."""
 
 
 class Reader:
-    """Reads the memory of a module as it is now; the next call into it may move it."""
+    """Reads the memory of a module as it is now; the next call into it may move it.
+
+    Texts and lists may lie over each other there: as much as twice the memory is copied, and no more.
+    """
 
     def __init__(self, memory: memoryview) -> None:
         """Take the bytes."""
@@ -45,6 +50,7 @@ class Reader:
         start, count = self.pair(at)
         if start + count > len(self._memory):
             raise TrappedError("it says that a text lies beyond its memory")
+        self._count(count)
         return self._memory[start : start + count]
 
     def text(self, at: int) -> str:
@@ -59,6 +65,9 @@ class Reader:
         start, count = self.pair(at)
         if start + count * size > len(self._memory):
             raise TrappedError("it says that a list lies beyond its memory")
+        if count > ELEMENTS_MAX:
+            raise too_many(count)
+        self._count(count * (size + _ELEMENT_BYTES))
         return [read(start + n * size) for n in range(count)]
 
     def words(self, at: int) -> memoryview:
@@ -70,10 +79,13 @@ class Reader:
         start, count = self.pair(at)
         if start + count * size > len(self._memory):
             raise TrappedError("it says that a list lies beyond its memory")
-        self._copied += count * size
-        if self._copied > 2 * len(self._memory):
-            raise TrappedError("it returned the same memory many times")
+        self._count(count * size)
         return bytes(self._memory[start : start + count * size])
+
+    def _count(self, size: int) -> None:
+        self._copied += size
+        if self._copied > 2 * len(self._memory) + _SLACK_BYTES:
+            raise TrappedError("it returned the same memory many times")
 
     def case(self, at: int, cases: tuple[str, ...]) -> str:
         """Return which of some cases a byte stands for."""

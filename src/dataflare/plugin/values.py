@@ -15,6 +15,7 @@ from wasmtime import WasmtimeError, _bindings, _ffi
 from wasmtime import component as types
 
 from dataflare.errors import UnavailableError, WorkflowError
+from dataflare.plugin.failures import ELEMENTS_MAX, too_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,14 @@ def _lift_list(element: Any) -> Lift:
     if type(element) is types.U32:
         return _numbers
     lift = _lift(element)
-    return lambda found: [lift(found.of.list.data[n]) for n in range(found.of.list.size)]
+
+    def lift_all(found: Any) -> list[Any]:
+        count = found.of.list.size
+        if count > ELEMENTS_MAX:
+            raise too_many(count)
+        return [lift(found.of.list.data[n]) for n in range(count)]
+
+    return lift_all
 
 
 def _numbers(found: Any) -> memoryview:

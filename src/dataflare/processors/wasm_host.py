@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dataflare.component.processor import MILLION
 from dataflare.monitoring.events import Noticed
+from dataflare.plugin.failures import shown
 from dataflare.plugin.host import QuietHost
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class WorkflowHost(QuietHost):
         if self._count > (1 if self._hides else SAID_MAX):
             return
         text = "(the plugin logs; its words are not told, as it is given tagged values)" if self._hides else message
-        text = self._context.hide(text)
+        text = shown(self._context.hide(text))
         if self._count == SAID_MAX:
             text += "\n(what the plugin says from now on is not shown)"
         self._notice(level, text)
