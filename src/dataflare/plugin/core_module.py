@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from dataflare.plugin.limits import Limits
 
 _I32_KIND, _NO_KIND = 0, 255
+_DEPTH_MAX = 4
+"""The host gives a text to a module by calling its `cabi_realloc`, which may call the host."""
 _WORD, _NANOSECONDS = 0xFFFFFFFF, 1000
 _WORD_BYTES, _ALIGNED = 4, 16
 _WASI, _MONOTONIC = "wasi_snapshot_preview1", 1
@@ -113,6 +115,7 @@ class CoreInstance:
         self._store = limited(engine, limits, grants, memories=1)
         self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()
         self._memory: Memory | None = None
+        self._depth = 0
         linker = self._linker(engine, module)
         try:
             found = linker.instantiate(self._store, module).exports(self._store)
@@ -275,12 +278,15 @@ class CoreInstance:
         """
 
         def called(*given: Any) -> Any:
+            self._depth += 1
             try:
-                found = function(*given)
+                found = function(*given) if self._depth <= _DEPTH_MAX else _refuse_depth()
             except Exception as error:  # noqa: BLE001 - told by the call that it ends
                 self._offers.denied = self._offers.denied or str(error) or type(error).__name__
                 self._store.set_epoch_deadline(0)
                 found = 0
+            finally:
+                self._depth -= 1
             return found if results else None
 
         return called
@@ -345,6 +351,11 @@ class CoreInstance:
         if at + len(data) > len(memory):
             raise TrappedError("it wants a value beyond its memory")
         memory[at : at + len(data)] = data
+
+
+def _refuse_depth() -> int:
+    """Refuse: so deep nobody calls who means well."""
+    raise TrappedError("its functions call each other by way of the host")
 
 
 def _packed(words: Sequence[int]) -> bytes:

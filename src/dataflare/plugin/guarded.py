@@ -11,12 +11,18 @@ from dataflare.plugin.failures import PluginError, TrappedError
 from dataflare.plugin.grants import NO_GRANTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataflare.plugin.grants import Grants
     from dataflare.plugin.host import Host
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.program import Instance, Program, Settings
 
 _CHANGING = ("process", "process-batch", "process-buffers", "import-state")
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
 
 
 class GuardedInstance:
@@ -58,18 +64,18 @@ class GuardedInstance:
         finally:
             self._stack.close()
 
-    def call(self, name: str, *given: Any) -> Any:
-        """Call a function of the interface.
+    def call(self, name: str, *given: Any, judge: Callable[[Any], Any] = _as_it_is) -> Any:
+        """Call a function of the interface, and return what `judge` makes of that.
 
-        Raises PluginError as the plugin says, TrappedError where it was stopped and there is another one now, DataError
-        where that has come too often.
+        Raises PluginError as the plugin says, TrappedError where it was stopped, or `judge` raised that, and there is
+        another one now, DataError where that has come too often, or the plugin cannot tell the state that it had.
         """
         instance = self._instance
         assert instance is not None, "the plugin is not open"
-        before = instance.call("export-state") if self._keeps and name in _CHANGING else None
+        before = self.state() if self._keeps and name in _CHANGING else None
         start = self._clock.monotonic()
         try:
-            found = instance.call(name, *given)
+            found = judge(instance.call(name, *given))
         except TrappedError as error:
             self._host.settle(kept=False)
             self._replace(before, error)
@@ -81,6 +87,28 @@ class GuardedInstance:
             self.seconds += self._clock.monotonic() - start
         self._host.settle(kept=True)
         return found
+
+    def state(self) -> str:
+        """Return the plugin's own state; raise DataError where it cannot tell it, as nothing else has it."""
+        assert self._instance is not None, "the plugin is not open"
+        try:
+            found = self._instance.call("export-state")
+        except PluginError as error:
+            raise DataError(
+                f"the plugin cannot tell its state: {error.what}", hint="correct it", place=Place(self._program.file)
+            ) from error
+        return str(found)
+
+    def restore(self, state: str) -> None:
+        """Give the plugin state back; raise DataError where it does not take it."""
+        try:
+            self.call("import-state", state)
+        except PluginError as error:
+            raise DataError(
+                f"the plugin does not take the state of the checkpoint: {error.what}",
+                hint="correct it, or start anew with another runtime.state.path",
+                place=Place(self._program.file),
+            ) from error
 
     def _replace(self, state: str | None, why: TrappedError) -> None:
         self._traps += 1

@@ -163,12 +163,19 @@ class Program:
     def described(self, settings: Settings, host: Host, limits: Limits, grants: Grants = NO_GRANTS) -> Described:
         """Return what the plugin says of itself with these settings."""
         instance = self.opened(settings, host, limits, grants)
-        name, version, schema, stateful, wanted, form, outputs = instance.call("describe")
+        try:
+            name, version, schema, stateful, wanted, form, outputs = instance.call("describe")
+        except PluginError as error:
+            raise WorkflowError(f"the plugin cannot say what it is: {error.what}", place=Place(self.file)) from error
+        try:
+            settings_schema = json.loads(schema or "{}")
+        except (ValueError, RecursionError):
+            raise WorkflowError("the schema of the plugin's settings is no JSON", place=Place(self.file)) from None
         found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
         return Described(
             name or Path(self.file).stem,
             version,
-            json.loads(schema or "{}"),
+            settings_schema,
             stateful,
             tuple(wanted) if wanted is not None else None,
             form,

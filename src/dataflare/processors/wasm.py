@@ -217,7 +217,7 @@ class WasmProcessor(PlannedPlugin):
         """Return the plugin's state: its own, whole, and of that of keys what has changed."""
         found = self._keyed.state() if self._keyed is not None else {}
         if self._told is not None and self._told.stateful and self._used and self._instance is not None:
-            state = {"own": self._instance.call("export-state"), "keys": dict(self._host.state)}
+            state = {"own": self._instance.state(), "keys": dict(self._host.state)}
             found[self.context.key_group] = json.dumps(state).encode()
         return found
 

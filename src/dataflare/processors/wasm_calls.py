@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflare.errors import DataError, ExternalError, Place
-from dataflare.plugin.failures import FatalError, TransientError, TrappedError
+from dataflare.plugin.failures import FatalError, TransientError, TrappedError, shown
 from dataflare.processors.wasm_buffers import BUFFERS, UnfitError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS_MAX, BYTES_MAX = {BUFFERS: 1 << 16}, 4 << 20
 """Of one call; as text 8,192 rows."""
+RETURNED_ROWS_MAX, RETURNED_CHARACTERS_MAX = 1 << 21, 64 << 20
+"""What one call may return: what is made of it here takes up to twenty times as much."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,13 @@ class Returned:
     rows: dict[str, list[pa.Table]] = field(default_factory=dict)
     sources: dict[str, list[pa.Array]] = field(default_factory=dict)
     rejected: Unfit = field(default_factory=dict)
+
+    def add(self, more: Returned) -> None:
+        """Add what came of other rows."""
+        self.rejected |= more.rejected
+        for output, tables in more.rows.items():
+            self.rows.setdefault(output, []).extend(tables)
+            self.sources.setdefault(output, []).extend(more.sources[output])
 
 
 class Calls:
@@ -63,7 +73,8 @@ class Calls:
         while todo and not (first_only and found.rejected):
             start, stop = todo.pop()
             try:
-                self._call(rows.slice(start, stop - start), numbers.slice(start, stop - start), found)
+                slices = rows.slice(start, stop - start), numbers.slice(start, stop - start)
+                found.add(self._call(*slices, first_only=first_only))
             except (TrappedError, UnfitError) as error:
                 if stop - start == 1:
                     why = f"stopped: {error.what}" if isinstance(error, TrappedError) else str(error)
@@ -77,37 +88,59 @@ class Calls:
 
     def run_lines(self, text: str, count: int) -> Returned | None:
         """Return what came of rows that are JSON lines; None, with nothing done, where the plugin was stopped."""
-        found = Returned()
         try:
-            self._take_all(*self._called("process-batch", (self._form, count, text)), pa.arange(0, count), found)
+            found = self._called("process-batch", (self._form, count, text), numbers=pa.arange(0, count))
         except TrappedError:
             return None
         if found.rejected:
             leave_out(found)
         return found
 
-    def _call(self, rows: pa.Table, numbers: pa.Array, found: Returned) -> None:
+    def _call(self, rows: pa.Table, numbers: pa.Array, *, first_only: bool) -> Returned:
+        """Return what came of some rows; where that cannot be raise TrappedError, or DataError if `first_only`."""
         written = self._texts.written(rows, self._form)
         if self._form == BUFFERS:
-            parts, errors = self._called("process-buffers", rows.num_rows, written)
-            parts = [(output, count, (count, data), sources) for output, count, data, sources in parts]
-        else:
-            parts, errors = self._called("process-batch", (self._form, rows.num_rows, written))
-        self._take_all(parts, errors, numbers, found)
+            return self._called("process-buffers", rows.num_rows, written, numbers=numbers, first_only=first_only)
+        batch = (self._form, rows.num_rows, written)
+        return self._called("process-batch", batch, numbers=numbers, first_only=first_only)
 
-    def _called(self, name: str, *given: Any) -> tuple[list[Any], list[Any]]:
+    def _called(self, name: str, *given: Any, numbers: pa.Array, first_only: bool = False) -> Returned:
         try:
-            parts, errors = self._instance.call(name, *given)
+            made: Returned = self._instance.call(name, *given, judge=partial(self._judged, numbers, first_only))
         except TransientError as error:
             raise ExternalError(f"the plugin asks to be called again: {error.what}", place=Place(self._file)) from None
         except FatalError as error:
             raise DataError(f"the plugin cannot go on: {error.what}", place=Place(self._file)) from None
-        return parts, errors
+        return made
 
-    def _take_all(self, parts: list[Any], errors: list[Any], numbers: pa.Array, found: Returned) -> None:
-        found.rejected |= {numbers[n].as_py(): why for n, why in errors if n < len(numbers)}
+    def _judged(self, numbers: pa.Array, first_only: bool, told: tuple[Any, Any]) -> Returned:  # noqa: FBT001 - partial
+        """Return what a plugin says came of some rows, of which nothing is believed."""
+        try:
+            return self._read(numbers, *told)
+        except DataError as error:
+            if first_only:
+                raise
+            raise TrappedError(error.what) from None
+        except (ValueError, TypeError, OverflowError, RecursionError, pa.ArrowException) as error:
+            raise TrappedError(f"what it returned cannot be read: {error}") from None
+
+    def _read(self, numbers: pa.Array, parts: Any, errors: Any) -> Returned:
+        found = Returned()
+        blamed = max((row for row, _ in errors), default=0)
+        if errors and blamed >= len(numbers):
+            raise self._wrong(f"blames row {blamed} of {len(numbers)}")
+        found.rejected |= {numbers[n].as_py(): shown(why) for n, why in errors}
+        if sum(count for _, count, _, _ in parts) > RETURNED_ROWS_MAX:
+            raise self._wrong(f"returned more than {RETURNED_ROWS_MAX:,} rows at once")
         for output, count, data, sources in parts:
-            self._take(output, data, self._numbers(sources, count, numbers), found)
+            made = (count, data) if self._form == BUFFERS else data
+            if len(data) > RETURNED_CHARACTERS_MAX:
+                raise self._wrong(f"returned more than {RETURNED_CHARACTERS_MAX >> 20} MB at once")
+            self._take(output, made, self._numbers(sources, count, numbers), found)
+        return found
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(f"the plugin {what}", hint="correct the plugin", place=Place(self._file))
 
     def _numbers(self, sources: memoryview | None, count: int, numbers: pa.Array) -> pa.Array:
         """Return the numbers of the rows that some rows came of."""

@@ -109,7 +109,9 @@ class WorkflowHost(QuietHost):
 
     def restore(self, state: Mapping[str, str]) -> None:
         """Take state back."""
-        self._state.update(state)
+        for key, value in state.items():
+            super().set_state(key, value)
+        super().settle(kept=True)
 
 
 __all__ = ["WorkflowHost"]

@@ -93,22 +93,21 @@ class Texts:
                 return _of_columns(_without(columns, arrow, ignored), arrow)
             records = msgspec.json.decode(f"[{text.replace(chr(10), ',')}]", type=list[dict[str, Any]])
             records = [_without(r, arrow, ignored) for r in records] if ignored else records
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise DataError(f"what the plugin returned is no {form}: {error}") from None
         if all(map(is_plain, schema)):
             return _of_records(records, arrow)
         known = set(arrow.names)
         others = {n: min(r.keys() - known) for n, r in enumerate(records) if not r.keys() <= known}
         unfit = {n: f"TypeError: the output has no column {name!r}" for n, name in others.items()}
+        lines, numbers = text.split("\n"), [n for n in range(len(records)) if n not in unfit]
+        if len(lines) != len(records):
+            raise DataError(f"what the plugin returned is no {form}: its {len(records)} rows are in {len(lines)} lines")
         key = repr(schema.to_json())
         decoder = self._decoders.setdefault(key, JsonlDecoder(schema, self._memory))
-        found = decoder.decode(text.encode() + b"\n")
-        lost = {r.line: r.reason for r in found.rejected}
-        kept = [n for n in range(len(records)) if n not in lost]
-        if unfit:
-            found_rows = found.rows.take([at for at, n in enumerate(kept) if n not in unfit])
-            return found_rows.cast(arrow), lost | unfit
-        return found.rows.cast(arrow), lost
+        found = decoder.decode("".join(f"{lines[n]}\n" for n in numbers).encode() if unfit else text.encode() + b"\n")
+        lost = {numbers[r.line]: r.reason for r in found.rejected}
+        return found.rows.cast(arrow), lost | unfit
 
     def _columns(self, rows: pa.Table) -> str:
         import pyarrow.compute as pc
