@@ -99,17 +99,6 @@ class GuardedInstance:
             ) from error
         return str(found)
 
-    def restore(self, state: str) -> None:
-        """Give the plugin state back; raise DataError where it does not take it."""
-        try:
-            self.call("import-state", state)
-        except PluginError as error:
-            raise DataError(
-                f"the plugin does not take the state of the checkpoint: {error.what}",
-                hint="correct it, or start anew with another runtime.state.path",
-                place=Place(self._program.file),
-            ) from error
-
     def _replace(self, state: str | None, why: TrappedError) -> None:
         self._traps += 1
         self._instance = None
