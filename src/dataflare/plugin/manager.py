@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataflare.errors import Place, StateError, WorkflowError
 from dataflare.plugin.allowance import NOTHING, Allowance
@@ -15,6 +15,7 @@ from dataflare.plugin.program import Program
 from dataflare.plugin.reach import reach_of
 from dataflare.plugin.reference import is_package_file, name_and_version
 from dataflare.plugin.registry import Installed, PluginRegistry
+from dataflare.plugin.settings_schema import misfits
 from dataflare.plugin.signature import signer_of
 from dataflare.plugin.trust import TrustPolicy, usual_trust_file
 
@@ -142,6 +143,16 @@ def permitted(grants: Grants, resolved: ResolvedPlugin) -> Grants:
     return grants
 
 
+def check_settings(settings: Mapping[str, Any], resolved: ResolvedPlugin) -> None:
+    """Raise WorkflowError, with all that is wrong, where settings do not fit the schema of a manifest."""
+    if resolved.manifest is None:
+        return
+    if wrong := list(misfits(resolved.manifest.settings, dict(settings))):
+        raise WorkflowError(
+            f"{resolved.manifest.reference}: {'; '.join(wrong)}", hint="see its settings: dataflare plugin inspect"
+        )
+
+
 def _check_allowance(manifest: Manifest, allowance: Allowance, shown: str) -> None:
     if beyond := allowance.beyond(manifest.capabilities):
         raise WorkflowError(
@@ -180,6 +191,7 @@ __all__ = [
     "InstallOptions",
     "PluginManager",
     "ResolvedPlugin",
+    "check_settings",
     "closed_places",
     "permitted",
     "program_of",

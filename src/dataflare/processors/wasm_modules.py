@@ -8,6 +8,8 @@ from dataflare.errors import DataFlareError, UnavailableError
 from dataflare.processors.wasm_grants import FolderGrant, GrantsConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataflare.component import StageContext
     from dataflare.plugin.grants import Grants
     from dataflare.plugin.limits import Limits
@@ -21,6 +23,11 @@ class ModuleSettings(Protocol):
     @property
     def module(self) -> str:
         """What is named."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it is opened with."""
         ...
 
     @property
@@ -50,10 +57,13 @@ class ModuleSettings(Protocol):
 
 
 def resolve_module(config: ModuleSettings, context: StageContext) -> ResolvedPlugin:
-    """Load what the settings name; raise DataFlareError, with the place, where it is not there or is no plugin."""
+    """Load what the settings name; raise DataFlareError, with the place, where it is not there or is no plugin.
+
+    So are settings that do not fit the schema of a package.
+    """
     try:
         from dataflare.plugin.engine import shared_engine
-        from dataflare.plugin.manager import PluginManager, ResolvedPlugin
+        from dataflare.plugin.manager import PluginManager, ResolvedPlugin, check_settings
         from dataflare.plugin.program import Program
         from dataflare.plugin.reference import is_installed, is_package_file
         from dataflare.plugin.registry import usual_registry
@@ -62,7 +72,9 @@ def resolve_module(config: ModuleSettings, context: StageContext) -> ResolvedPlu
     engine = shared_engine(fuel=config.fuel is not None)
     module = config.module
     if is_package_file(module) or is_installed(module):
-        return PluginManager(usual_registry()).resolve(module, engine, context.path(module))
+        found = PluginManager(usual_registry()).resolve(module, engine, context.path(module))
+        check_settings(config.settings, found)
+        return found
     return ResolvedPlugin(Program.load(context.path(module), engine, module))
 
 

@@ -200,6 +200,17 @@ def test_the_places_of_plugins_and_of_trust_are_granted_to_nobody(
             looked(context, "rules.js", grants={"files": [{"path": folder, "at": "/x"}]})
 
 
+def test_settings_fit_the_schema_of_the_package(tmp_path: Path, context: StageContext) -> None:
+    more = (
+        '[settings]\nrequired = ["rate"]\nadditionalProperties = false\n[settings.properties.rate]\ntype = "number"\n'
+    )
+    (tmp_path / "x.dfp").write_bytes(Package.of_folder(plugin_folder(tmp_path / "a", more=more)).to_bytes())
+    looked(context, "x.dfp", settings={"rate": 2})
+    with pytest.raises(WorkflowError) as raised:
+        looked(context, "x.dfp", settings={"rat": "secret"})
+    assert raised.value.what == ("price@1.2.0: settings.rate is missing; settings.rat is unknown, did you mean 'rate'?")
+
+
 def test_a_program_loads_packages_and_installed_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(pack(tmp_path))
     (tmp_path / "x.dfp").write_bytes(pack(tmp_path, "1.3.0").to_bytes())
