@@ -153,6 +153,7 @@ LANGUAGES: Mapping[str, Language] = {
     "go": Language(
         "Go", (_go("go"), _go("/usr/lib/go-1.24/bin/go")), beside={"dataflare/dataflare.go": "dataflare.go"}
     ),
+    "python": Language("Python"),
 }
 """By the names that `plugin.toml` and `dataflare plugin new` know."""
 
