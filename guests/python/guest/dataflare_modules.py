@@ -100,9 +100,9 @@ class _NoMore:
         """Say what there is instead."""
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names:
-            why = "it is left out, as a plugin has no use for it, or may not do what it does"
+            why = "this part of the standard library is left out, as a plugin may not do what it does"
         else:
-            why = f"a plugin is one file and has the standard library: {', '.join(n for n in NAMES if n[0] != '_')}"
+            why = "a plugin is one file, beside which there is the standard library alone"
         raise ModuleNotFoundError(f"there is no module {name!r} in here: {why}", name=name)
 
 

@@ -72,6 +72,8 @@ def _ignored(manifest: str, *, built: bool) -> str:
 def _texts(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
     """Yield the files below a folder, the manifest first."""
     for entry in sorted(folder.iterdir(), key=lambda e: (e.name != _MANIFEST, e.name)):
+        if entry.name == "__pycache__":  # an installer compiles all that ends in .py
+            continue
         if entry.is_dir():
             yield from _texts(entry, f"{prefix}{entry.name}/")
         else:
