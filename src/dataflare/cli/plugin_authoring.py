@@ -9,6 +9,7 @@ import typer
 
 from dataflare.cli.commands import AsJson  # noqa: TC001 - read when the command is made
 from dataflare.cli.plugin_verbs import plugin
+from dataflare.plugin.languages import LANGUAGES
 
 Folder = Annotated[Path, typer.Argument(help="The folder of the plugin.")]
 
@@ -18,7 +19,7 @@ def plugin_new(
     name: Annotated[str, typer.Argument(help="Its name: small letters, digits and hyphens.", show_default=False)],
     *,
     language: Annotated[
-        str, typer.Option(help="javascript (js), typescript (ts), c, ...; without one they are listed.", metavar="NAME")
+        str, typer.Option(help=f"One of {', '.join(LANGUAGES)}; also js, ts, py, rs, as.", metavar="NAME")
     ] = "",
     into: Annotated[
         Path | None, typer.Option(help="The folder; its name by default.", metavar="DIR", show_default=False)

@@ -100,7 +100,7 @@ def _go(program: str) -> Toolchain:
 
 LANGUAGES: Mapping[str, Language] = {
     "javascript": Language("JavaScript"),
-    "typescript": Language("TypeScript"),
+    "typescript": Language("TypeScript", beside={"dataflare.d.ts": "dataflare.d.ts"}),
     "c": Language(
         "C",
         (

@@ -208,10 +208,13 @@ class LoadedPlugin:
 
     def _tables(self, run: _Run, given: pa.Schema) -> dict[str, Any]:
         schemas = {name: self._passing.schema(given, name) for name in run.rows}
+        tables, rejected = {}, len(run.rejected)
         for name, schema in schemas.items():
-            unfit = table_of(run.rows[name], schema)[1]
+            tables[name], unfit = table_of(run.rows[name], schema)
             run.rejected |= {run.sources[name][n]: why for n, why in unfit.items()}
-        run.leave_out()
+        if len(run.rejected) == rejected:
+            return tables
+        run.leave_out()  # what came of the same row for other outputs
         return {name: table_of(run.rows[name], schema)[0] for name, schema in schemas.items()}
 
     # ---- small things -------------------------------------------------------------------------------------------

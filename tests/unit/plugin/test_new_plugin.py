@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from dataflare import WasmProcessor
 from dataflare.errors import UnavailableError, WorkflowError
 from dataflare.plugin.languages import LANGUAGES, sdk
 from dataflare.plugin.new_plugin import write_plugin
@@ -56,3 +58,20 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="cannot be written: Not a directory"):
         write_plugin(tmp_path / "file" / "price", "price", "js")
+
+
+def test_the_page_for_authors_says_what_each_language_needs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "writing-plugins.md").read_text()
+    table = page[page.index("| language | needs |") :].partition("\n\n")[0]
+    for language in LANGUAGES.values():
+        assert language.title in table
+        for chain in language.toolchains:
+            assert all(f"`{how}`" in table for how in chain.install.values())
+
+
+def test_what_editors_are_told_of_the_sandbox_is_what_there_is(tmp_path: Path) -> None:
+    told = sdk().joinpath("dataflare.d.ts").read_text().partition("declare const dataflare")[2].partition("};")[0]
+    names = re.findall(r"^  (?:readonly )?(\w+)[(<:]", told, re.MULTILINE)
+    (tmp_path / "names.js").write_text("export const process = () => ({ names: Object.keys(dataflare) });")
+    with WasmProcessor.load(tmp_path / "names.js") as plugin:
+        assert plugin.process({}) == {"names": names}
