@@ -100,8 +100,15 @@ class PluginManager:
             raise error.at(Place(reference)) from None
 
     def _installed(self, reference: str) -> tuple[Package, Allowance]:
-        installed = self._registry.find(*name_and_version(reference))
-        package = self._registry.package(installed)
+        wanted = name_and_version(reference)
+        installed = self._registry.find(*wanted)
+        try:
+            package = self._registry.package(installed)
+        except StateError:
+            again = self._registry.find(*wanted)
+            if again == installed:
+                raise
+            installed, package = again, self._registry.package(again)  # it was replaced in between
         if installed.allowance.beyond(package.manifest.capabilities):
             raise StateError(f"{installed.reference} was granted more than it asks for", hint="install it again")
         return package, installed.allowance

@@ -307,6 +307,29 @@ def test_a_version_keeps_its_content_unless_that_is_said(manager, packed, engine
     assert processed(manager.resolve("price", engine), '{"amount":2}') == '{"amount":2,"total":6}'
 
 
+def test_a_plugin_that_is_replaced_while_it_is_looked_up_is_the_new_one(manager, registry, packed, engine, monkeypatch):
+    manager.install(packed(), TrustPolicy(), UNSIGNED, engine)
+    other = packed(code=CODE.replace("2", "3"))
+    find = registry.find
+    replacing = [InstallOptions(unsigned=True, replaced=True)]
+
+    def found(*wanted):
+        installed = find(*wanted)
+        if replacing:
+            manager.install(other, TrustPolicy(), replacing.pop(), engine)
+        return installed
+
+    monkeypatch.setattr(registry, "find", found)
+    assert manager.resolve("price", engine).digest == other.digest
+
+
+def test_an_install_that_is_repeated_grants_anew(manager, packed, engine, data):
+    asks = packed(more='[capabilities]\nfiles = [{ path = "/rates" }]\n')
+    for folder in (data, data / "inner"):
+        manager.install(asks, TrustPolicy(), options(f"files={folder}:/rates:ro"), engine)
+        assert manager.resolve("price", engine).allowance.files == (GrantedFolder(str(folder), "/rates"),)
+
+
 # ---- references -----------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ import stat
 import zipfile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.unit.plugin.folders import CODE, plugin_folder
 
 from dataflare.errors import UnavailableError, WorkflowError
@@ -249,6 +251,18 @@ def test_no_package_that_is_cut_off_is_taken(packed):
     data = packed.to_bytes()
     for at in range(len(data)):
         refused(data[:at])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 60), st.binary(max_size=40)), min_size=1, max_size=4)
+)
+def test_a_package_with_bytes_cut_out_and_put_in_is_refused_and_nothing_else(packed, cuts):
+    data = packed.to_bytes()
+    for at, length, more in cuts:
+        data = data[:at] + more + data[at + length :]
+    if data != packed.to_bytes():
+        refused(data)
 
 
 def test_a_file_that_was_changed_after_packing_is_told(packed):
