@@ -10,7 +10,7 @@ from dataflare.errors import DataError, ExternalError, Place, UnavailableError
 from dataflare.plugin.failures import BadRecordError, PluginError, TransientError, TrappedError, placed
 from dataflare.plugin.grants import NO_GRANTS, Grants
 from dataflare.plugin.host import QuietHost
-from dataflare.plugin.loaded_rows import COLUMNS, LINES, Passing, Row, RowTexts, table_of
+from dataflare.plugin.loaded_rows import COLUMNS, LINES, Passing, Row, RowTexts, lines_of, records_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dataflare.batch import Encoded
     from dataflare.plugin.guarded import GuardedInstance
     from dataflare.plugin.limits import Limits
     from dataflare.plugin.program import Program, Settings
@@ -42,7 +43,8 @@ class Routed:
 class ProcessedRows:
     """What came of rows: those of the default output, those of named outputs, and why some failed.
 
-    Lists of records, or tables where a table was given. `rejected` has the numbers of rows that failed, from 0.
+    Lists of records, tables where a table was given, JSON lines where those were. `rejected` has the numbers of rows
+    that failed, from 0.
     """
 
     rows: Any
@@ -146,6 +148,23 @@ class LoadedPlugin:
             raise self._refused(why, f" (row {number})")
         others = {name: found for name, found in run.rows.items() if name}
         return ProcessedRows(run.rows[""], others, dict(sorted(run.rejected.items())))
+
+    def process_lines(self, rows: Encoded, *, on_error: Literal["fail", "skip"] = "fail") -> ProcessedRows:
+        """Return what comes of JSON lines, as JSON lines, without a table in between; `rejected` is by line.
+
+        Neither needs pyarrow, which a small device may not have. Raises as `process_rows` does; a line that is no
+        record is the fault of that line.
+        """
+        records, numbers, bad = records_of(rows)
+        run = _Run(records, first_only=on_error == "fail")
+        if not (run.first_only and bad):
+            self._process(run)
+        rejected = dict(sorted((bad | {numbers[n]: why for n, why in run.rejected.items()}).items()))
+        if run.first_only and rejected:
+            number, why = next(iter(rejected.items()))
+            raise self._refused(why, f" (line {number + 1})")
+        found = {name: lines_of(made) for name, made in run.rows.items()}
+        return ProcessedRows(found.pop(""), found, rejected)
 
     def _by_columns(self, record: Row) -> Row | list[Row] | list[Routed] | None:
         """Let a plugin that takes columns have one row, as in a batch."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dataflare.batch import Encoded
 from dataflare.errors import DataError
 from dataflare.schema import Schema
 
@@ -136,6 +137,31 @@ class Passing:
         return pa.schema([*(made.pop(f.name, f) for f in given), *made.values()])
 
 
+def records_of(rows: Encoded) -> tuple[list[Row], list[int], dict[int, str]]:
+    """Return the records of JSON lines, the number of the line of each, and why other lines are none."""
+    if rows.codec != "jsonl":
+        raise DataError(f"a plugin takes JSON lines, and these rows are {rows.codec}")
+    data, decode = bytes(rows.data), msgspec.json.Decoder(Row)
+    lines = [(n, line) for n, line in enumerate(data.split(b"\n")) if line.strip()]
+    try:
+        return [decode.decode(line) for _, line in lines], [n for n, _ in lines], {}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # looked at line by line
+    records, numbers, bad = [], [], {}
+    for n, line in lines:
+        try:
+            records.append(decode.decode(line))
+            numbers.append(n)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            bad[n] = f"the line is no record: {error}"
+    return records, numbers, bad
+
+
+def lines_of(rows: Sequence[Row]) -> Encoded:
+    """Return records as JSON lines."""
+    return Encoded(msgspec.json.Encoder(decimal_format="number").encode_lines(rows), "jsonl", len(rows))
+
+
 def table_of(rows: Sequence[Row], schema: pa.Schema) -> tuple[pa.Table, dict[int, str]]:
     """Return rows as a table without those that do not fit, and why these do not, by their number."""
     import pyarrow as pa
@@ -181,4 +207,4 @@ def _array(values: Iterable[Any], field: pa.Field) -> pa.Array:
     return pa.array(listed, kind)
 
 
-__all__ = ["COLUMNS", "LINES", "Row", "RowTexts", "table_of"]
+__all__ = ["COLUMNS", "LINES", "Row", "RowTexts", "lines_of", "records_of", "table_of"]
