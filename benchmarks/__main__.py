@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from benchmarks import places, report, venvs
+from benchmarks import calls, places, report, venvs
 from benchmarks.pairs import Contest
 from benchmarks.results import Result
 from benchmarks.workload import SUBJECT
@@ -60,6 +60,13 @@ def chosen(names: list[str], rows: int | None) -> Iterator[Workload]:
                 yield workload
 
 
+def write_pages() -> None:
+    """Write all pages and pictures from the figures that are kept."""
+    results = Result.read_all(places.RESULTS)
+    report.write(results)
+    calls.write(results)
+
+
 def measure(asked: argparse.Namespace) -> int:
     """Measure the workloads that were asked for; return 1 when DataFlare did not do the work of one."""
     if reason := venvs.install("bounds"):
@@ -75,7 +82,7 @@ def measure(asked: argparse.Namespace) -> int:
     if trial:
         print("\n" + report.figures(results))
     else:
-        report.write(Result.read_all(places.RESULTS))
+        write_pages()
         print(f"written: {places.inside(places.PAGE)}, {places.inside(places.PICTURE)}")
     return int(any(result.of(SUBJECT) is None for result in results))
 
@@ -86,7 +93,7 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["setup-peers"]:
             return setup_peers(arguments[1:])
         if arguments == ["report"]:
-            report.write(Result.read_all(places.RESULTS))
+            write_pages()
             return 0
         return measure(options(arguments))
     except ValueError as error:

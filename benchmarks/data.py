@@ -148,7 +148,7 @@ def records_block(start: int, rows: int) -> pl.DataFrame:
     moments = pl.Series(seconds * 1_000_000).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     return pl.DataFrame(
         {
-            "id": np.arange(start, start + rows),
+            "nr": np.arange(start, start + rows),
             "amount": np.round(chance.gamma(2.0, 30.0, rows), 2),
             "name": pl.Series(PRODUCTS)[chance.integers(0, len(PRODUCTS), rows)].str.slice(8, 7),
             "city": pl.Series(CITIES)[chance.integers(0, len(CITIES), rows)],

@@ -44,6 +44,8 @@ To repeat it: `make bench`, or a part with `make bench BENCH="W1 W4d"`. `python 
 peers first, each in an environment of its own; W4 needs `make services`. A trial, which leaves this page alone:
 `python -m benchmarks W1 --rows 500000 --pairs 2`.
 """
+CALLS = "W9e"
+"""It has a page of its own: docs/plugin-performance.md."""
 MISSING = """## Not measured yet
 
 Windows (W7).
@@ -102,7 +104,7 @@ def judged(result: Result) -> list[str]:
 
 def summary(results: list[Result]) -> str:
     """Return one line a workload: how close to the faster bound, and how far ahead of the nearest peer."""
-    shown = [result for result in results if result.family != growth.FAMILY]
+    shown = [result for result in results if result.family != growth.FAMILY and result.id != CALLS]
     header = ["", "wall s", "CPU s", "bound", "wall ÷ bound", "CPU ÷ bound", "nearest peer", "its cost ÷ ours"]
     return table(header, (_short(result, mine) for result in shown if (mine := result.of(SUBJECT))))
 
@@ -133,7 +135,7 @@ def section(result: Result) -> str:
 
 def figures(results: list[Result]) -> str:
     """Return all workloads, what grows last."""
-    parts = [section(result) for result in results if result.family != growth.FAMILY]
+    parts = [section(result) for result in results if result.family != growth.FAMILY and result.id != CALLS]
     return "\n".join(part for part in (*parts, growth.section(results)) if part)
 
 

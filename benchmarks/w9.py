@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROWS = 1_000_000
 PLUGINS = places.HERE / "plugins"
 SDK = places.ROOT / "src" / "dataflare" / "plugin" / "sdk"
-FACTS = """select count(*) as rows, sum(id) as ids, sum(amount) as amounts, sum(length(name)) as names,
-    sum(length(city)) as cities, sum(length(ts)) as times, sum(total) as totals from {files}"""
+FACTS = """select count(*) as rows, sum(nr) as numbers, sum(amount) as amounts, sum(length(name)) as names,
+    sum(length(city)) as cities, sum(epoch(ts::timestamptz)) as times, sum(total) as totals from {files}"""
 C = ("clang-19", "--target=wasm32-wasi", "-O3", "-msimd128", "-mexec-model=reactor", "-Wl,--strip-all", "-I", str(SDK))
 RUST = (
     *("--edition", "2021", "--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", "opt-level=3"),

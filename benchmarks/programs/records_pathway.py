@@ -8,7 +8,7 @@ import pathway as pw
 
 
 class Record(pw.Schema):
-    id: int
+    nr: int
     amount: float
     name: str
     city: str
