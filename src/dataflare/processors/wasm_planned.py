@@ -196,7 +196,8 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
         assert self._told is not None
         if self._told.buffers:
             return BUFFERS
-        return COLUMNS if self._told.format == COLUMNS and all(map(is_plain, columns)) else LINES
+        quicker = self._told.format == COLUMNS or (self._program is not None and self._program.packs)
+        return COLUMNS if quicker and all(map(is_plain, columns)) else LINES
 
     def _planned(self, given: Schema, output: str) -> Schema:
         """Return the columns of an output; what the plugin returns may be made of all that it is given."""

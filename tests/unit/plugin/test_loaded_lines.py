@@ -77,9 +77,9 @@ sys.modules["pyarrow"] = None
 from pathlib import Path
 from dataflare.batch import Encoded
 from dataflare.plugin.limits import Limits
-from dataflare.plugin.loaded import LoadedPlugin, Use
+from dataflare.plugin.loaded import LoadedPlugin, Use, require_wasmtime
 from dataflare.plugin.program import Settings
-plugin = LoadedPlugin.load(Path({str(tmp_path / "p.js")!r}), Settings(), Limits(), Use())
+plugin = LoadedPlugin(require_wasmtime()(Path({str(tmp_path / "p.js")!r})), Settings(), Limits(), Use())
 print(bytes(plugin.process_lines(Encoded(b'{{"amount":3}}', "jsonl")).rows.data).decode(), end="")
 plugin.close()
 """
