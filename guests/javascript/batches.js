@@ -1,7 +1,7 @@
 // Batches: `process` is called for each row in here, as a call into the component costs more than most functions do.
 import { listsOf, looped, othersOf, packed, unpacked } from "./columns.js";
 import { typesOf } from "./loading.js";
-import { BadRecord, Fatal, Routed, Transient, refuse, told } from "./results.js";
+import { BadRecord, Fatal, Routed, isFatal, isTransient, refuse, told } from "./results.js";
 
 export const processed = (plugin, packs, { format, rows, data }) => {
   if (format === "json-lines") {
@@ -94,7 +94,7 @@ const each = (process, names, lists, count, write) => {
     if (main.records.length !== row + 1) main.diverge();
   };
   const failed = (error, row) => {
-    if (error instanceof Transient || error instanceof Fatal) throw error;
+    if (isTransient(error) || isFatal(error)) throw error;
     errors.push({ row, message: told(error) });
     main.diverge();
   };

@@ -11,16 +11,27 @@ export class Routed {
   }
 }
 
-export const tagOf = (error) =>
-  error instanceof Transient ? "transient" : error instanceof Fatal ? "fatal" : "bad-record";
+// What a plugin throws may throw itself as soon as it is looked at.
+const attempt = (look, other) => {
+  try {
+    return look();
+  } catch {
+    return other;
+  }
+};
+export const isTransient = (error) => attempt(() => error instanceof Transient, false);
+export const isFatal = (error) => attempt(() => error instanceof Fatal, false);
+export const tagOf = (error) => (isTransient(error) ? "transient" : isFatal(error) ? "fatal" : "bad-record");
 
 // Says an error as "message (line)", by the innermost place in the plugin's own file; the loader moves columns.
-export const told = (error) => {
+export const told = (error) => attempt(() => toldOf(error), "it threw something that cannot be told");
+
+const toldOf = (error) => {
   if (!(error instanceof Error)) return String(error);
   const own = error instanceof BadRecord || error instanceof Transient || error instanceof Fatal;
   const text = own || error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
   const place = /<input>:(\d+)/.exec(error.stack ?? "");
-  return place ? `${text} (${place[1] - 1})` : text; // the file begins on the second line
+  return place ? `${text} (${place[1] - 1})` : `${text}`; // the file begins on the second line
 };
 
 // Returns what `process` returned as a list of records.

@@ -3,7 +3,7 @@
 import { getState, log, metric, now, setState } from "dataflare:plugin/host@1.1.0";
 import { processed } from "./batches.js";
 import { described, evaluated } from "./loading.js";
-import { BadRecord, Fatal, Routed, Transient, checked, tagOf, told } from "./results.js";
+import { BadRecord, Fatal, Routed, Transient, checked, isTransient, tagOf, told } from "./results.js";
 
 let plugin = {};
 let packs = false; // whether the host reads numbers as their bytes
@@ -32,7 +32,7 @@ const attempted = (work, tag) => {
     throw { tag: tag(error), val: told(error) };
   }
 };
-const fatal = (error) => (error instanceof Transient ? "transient" : "fatal");
+const fatal = (error) => (isTransient(error) ? "transient" : "fatal");
 
 export const lifecycle = {
   describe: () => described(plugin),

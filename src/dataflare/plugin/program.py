@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SCRIPTS = {".js": False, ".mjs": False, ".ts": True, ".mts": True}
 """Endings of files that the runtime of JavaScript evaluates, and whether there are types in them."""
 PYTHON = ".py"
+WORD_CHARACTERS_MAX = 1000
 SOURCE_BYTES_MAX, CODE_BYTES_MAX = 8 << 20, 256 << 20
 
 
@@ -171,6 +173,17 @@ class Program:
             settings_schema = json.loads(schema or "{}")
         except (ValueError, RecursionError):
             raise WorkflowError("the schema of the plugin's settings is no JSON", place=Place(self.file)) from None
+        for word in (
+            name,
+            version,
+            *(wanted or ()),
+            *(w for n, columns, _ in outputs for w in (n, *chain(*(columns or ())))),
+        ):
+            if len(word) > WORD_CHARACTERS_MAX:
+                raise WorkflowError(
+                    f"the plugin says a name or a type of more than {WORD_CHARACTERS_MAX:,} characters",
+                    place=Place(self.file),
+                )
         found = {n: Output(tuple(columns) if columns is not None else None, adds) for n, columns, adds in outputs}
         return Described(
             name or Path(self.file).stem,
