@@ -24,6 +24,8 @@
 //! Build: rustc --edition 2021 --crate-type cdylib --target wasm32-unknown-unknown -C opt-level=3 -C panic=abort
 //! -C target-feature=+simd128 -C strip=symbols -C linker=wasm-ld-19 plugin.rs -o plugin.wasm
 //!
+//! A plugin that implements `Columns`, too, and is exported by `export_columns!` takes rows as columns of Arrow.
+//!
 //! Behind it are the functions of dataflare.wit in the canonical ABI of the component model.
 #![allow(dead_code)]
 
@@ -38,14 +40,23 @@ pub struct Info {
     pub settings_schema: &'static str,
     /// The columns that it is given; none: all.
     pub input: Option<&'static [&'static str]>,
+    /// The types in which the columns of `input` are wanted as buffers, in their order; "", or none: as they are.
+    pub input_kinds: &'static [&'static str],
     pub outputs: &'static [Output],
     /// Whether it has state of its own: `export_state` and `import_state`.
     pub stateful: bool,
 }
 
 impl Info {
-    pub const NEW: Info =
-        Info { name: "", version: "", settings_schema: "{}", input: None, outputs: &[], stateful: false };
+    pub const NEW: Info = Info {
+        name: "",
+        version: "",
+        settings_schema: "{}",
+        input: None,
+        input_kinds: &[],
+        outputs: &[],
+        stateful: false,
+    };
 }
 
 /// An output; the one without a name is the default one. No columns: those that came in. `adds`: they come beside those.
@@ -60,7 +71,10 @@ pub struct Output {
 pub trait Plugin: Sized {
     const INFO: Info;
     fn open(settings: Json) -> Result<Self, Error>;
-    fn process(&mut self, record: Json, out: &mut Out) -> Result<Verdict, Error>;
+    /// Is called with each row, unless columns are taken.
+    fn process(&mut self, _record: Json, _out: &mut Out) -> Result<Verdict, Error> {
+        Err(Error::Fatal(String::from("the plugin has no function `process`")))
+    }
     fn close(self) {}
     /// JSON that is part of the checkpoint.
     fn export_state(&self) -> String {
@@ -599,6 +613,166 @@ impl Out {
     }
 }
 
+// ---- columns -------------------------------------------------------------------------------------------------------
+
+/// A plugin that takes rows as columns, those of `INFO.input` or all. `export_columns!` exports it.
+pub trait Columns: Plugin {
+    /// Is called after `open` with the names and types of the columns, which it may refuse.
+    fn bind(&mut self, _columns: &[(String, String)]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn process_columns(&mut self, rows: usize, columns: &[Array], out: &mut Rows) -> Result<(), Error>;
+}
+
+/// A column as Arrow lays it out. https://arrow.apache.org/docs/format/Columnar.html
+#[derive(Clone, Copy)]
+pub struct Array<'a> {
+    rows: usize,
+    /// A bit for each row, 0 where it is null; empty where nothing is.
+    pub validity: &'a [u8],
+    /// Of texts and bytes: where each begins, and where the last one ends.
+    pub offsets: &'a [i32],
+    pub values: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    #[inline]
+    pub fn is_null(&self, row: usize) -> bool {
+        !self.validity.is_empty() && self.validity[row / 8] >> (row % 8) & 1 == 0
+    }
+
+    /// Returns numbers, what is written where rows are null among them. Panics where the column has others.
+    pub fn numbers<T: Number>(&self) -> &'a [T] {
+        assert_eq!(self.values.len(), self.rows * size_of::<T>(), "the column has other numbers");
+        // SAFETY: a Number is any bytes of its size.
+        let (before, numbers, _) = unsafe { self.values.align_to() };
+        assert!(before.is_empty() && numbers.len() == self.rows, "the column is not aligned");
+        numbers
+    }
+
+    /// Returns a boolean.
+    pub fn boolean(&self, row: usize) -> bool {
+        self.values[row / 8] >> (row % 8) & 1 == 1
+    }
+
+    /// Returns the bytes of a row, empty where it is null.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> &'a [u8] {
+        &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// Returns all texts; None where a column has others.
+    pub fn texts(&self) -> Option<Texts<'a>> {
+        let all = core::str::from_utf8(self.values).ok()?;
+        (self.offsets.len() == self.rows + 1).then_some(Texts { all, offsets: self.offsets })
+    }
+}
+
+/// The texts of a column, empty where rows are null.
+#[derive(Clone, Copy)]
+pub struct Texts<'a> {
+    all: &'a str,
+    offsets: &'a [i32],
+}
+
+impl<'a> Texts<'a> {
+    #[inline]
+    pub fn get(&self, row: usize) -> &'a str {
+        &self.all[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+/// Numbers of which any bytes are one.
+///
+/// # Safety
+/// There is no padding, and no bytes that are not a value.
+pub unsafe trait Number: Copy + Default + 'static {}
+macro_rules! numbers {
+    ($($number:ty)*) => { $(unsafe impl Number for $number {})* };
+}
+numbers!(i8 i16 i32 i64 i128 u8 u16 u32 u64 f32 f64);
+
+/// A column that is made: `vec![1.5, 2.5].into()`, the same of `Option`s, `Column::texts(...)`, or an `Array` again.
+pub struct Column {
+    validity: Vec<u8>,
+    offsets: Vec<i32>,
+    values: Vec<u8>,
+    numbers: Option<(usize, usize, Box<dyn std::any::Any>)>,
+}
+
+impl<T: Number> From<Vec<T>> for Column {
+    fn from(numbers: Vec<T>) -> Column {
+        let place = (numbers.as_ptr() as usize, size_of_val(&numbers[..]));
+        let numbers = Some((place.0, place.1, Box::new(numbers) as Box<dyn std::any::Any>));
+        Column { validity: Vec::new(), offsets: Vec::new(), values: Vec::new(), numbers }
+    }
+}
+
+impl<T: Number> From<Vec<Option<T>>> for Column {
+    fn from(given: Vec<Option<T>>) -> Column {
+        let numbers: Vec<T> = given.iter().map(|one| one.unwrap_or_default()).collect();
+        Column { validity: bits(given.iter().map(Option::is_some)), ..numbers.into() }
+    }
+}
+
+impl From<&Array<'_>> for Column {
+    fn from(given: &Array) -> Column {
+        let (validity, offsets) = (given.validity.to_vec(), given.offsets.to_vec());
+        Column { validity, offsets, values: given.values.to_vec(), numbers: None }
+    }
+}
+
+impl Column {
+    pub fn texts<'a>(given: impl IntoIterator<Item = Option<&'a str>>) -> Column {
+        let (mut offsets, mut values, mut there) = (vec![0], Vec::new(), Vec::new());
+        for text in given {
+            values.extend_from_slice(text.unwrap_or("").as_bytes());
+            offsets.push(values.len() as i32);
+            there.push(text.is_some());
+        }
+        let validity = if there.contains(&false) { bits(there.into_iter()) } else { Vec::new() };
+        Column { validity, offsets, values, numbers: None }
+    }
+
+    pub fn booleans(given: &[bool]) -> Column {
+        Column { validity: Vec::new(), offsets: Vec::new(), values: bits(given.iter().copied()), numbers: None }
+    }
+}
+
+fn bits(given: impl Iterator<Item = bool>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (row, bit) in given.enumerate() {
+        if row % 8 == 0 {
+            bytes.push(0);
+        }
+        bytes[row / 8] |= u8::from(bit) << (row % 8);
+    }
+    bytes
+}
+
+/// Where rows are given to outputs.
+#[derive(Default)]
+pub struct Rows {
+    parts: Vec<(&'static str, usize, Vec<Column>, Option<Vec<u32>>)>,
+    errors: Vec<(u32, usize, usize)>,
+    words: String,
+}
+
+impl Rows {
+    /// Gives rows to an output, "": the default one, with the numbers of the rows that they came of; none: those of the
+    /// same numbers.
+    pub fn give(&mut self, output: &'static str, rows: usize, columns: Vec<Column>, sources: Option<Vec<u32>>) {
+        assert!(sources.as_ref().is_none_or(|s| s.len() == rows), "a row came of one row");
+        self.parts.push((output, rows, columns, sources));
+    }
+
+    /// Says that a row is bad; `on_error` of the node decides about it.
+    pub fn refuse(&mut self, row: usize, why: &str) {
+        self.errors.push((row as u32, self.words.len(), why.len()));
+        self.words.push_str(why);
+    }
+}
+
 // ---- what the host offers ------------------------------------------------------------------------------------------
 
 pub enum Level {
@@ -659,8 +833,11 @@ pub fn set_state(key: &str, value: Option<&str>) {
 /// Exports a plugin; call it once.
 #[allow(unused_macros)]
 macro_rules! export {
-    ($plugin:ty) => {
+    ($plugin:ty) => { dataflare::export!($plugin, {}); };
+    ($plugin:ty, { $($more:item)* }) => {
         mod dataflare_exports {
+            $($more)*
+
             use super::{dataflare::abi, $plugin as Exported};
 
             static INSTANCE: abi::Instance<Exported> = abi::Instance::new();
@@ -706,10 +883,31 @@ macro_rules! export {
 #[allow(unused_imports)]
 pub(crate) use export;
 
+/// Exports a plugin that takes columns; call it once, in the place of `export!`.
+#[allow(unused_macros)]
+macro_rules! export_columns {
+    ($plugin:ty) => {
+        dataflare::export!($plugin, {
+            #[unsafe(export_name = "dataflare:plugin/buffers@1.1.0#bind")]
+            unsafe extern "C" fn bind(columns: *mut u32, count: usize) -> *const u32 {
+                // SAFETY: the host gives a table of columns that lies in memory out of cabi_realloc; so below.
+                INSTANCE.bind(unsafe { abi::taken_columns(columns, count) })
+            }
+
+            #[unsafe(export_name = "dataflare:plugin/buffers@1.1.0#process-buffers")]
+            unsafe extern "C" fn process_buffers(rows: usize, columns: *mut u32, count: usize) -> *const u32 {
+                INSTANCE.process_columns(&unsafe { abi::Given::new(rows, columns, count) })
+            }
+        });
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use export_columns;
+
 /// The canonical ABI: what `export!` calls.
 pub mod abi {
-    use super::{find, log, Error, Json, Level, Out, Plugin};
-    use std::alloc::{alloc, handle_alloc_error, realloc, Layout};
+    use super::{find, log, Array, Column, Columns, Error, Json, Level, Out, Plugin, Rows};
+    use std::alloc::{alloc, dealloc, handle_alloc_error, realloc, Layout};
     use std::cell::UnsafeCell;
     use std::ptr;
 
@@ -744,6 +942,138 @@ pub mod abi {
         }
     }
 
+    const WORD: usize = 4;
+    const ALIGNED: usize = 16;
+
+    /// Takes over names and types.
+    ///
+    /// # Safety
+    /// The host has put the table, of four words for each column, and the texts into memory out of `cabi_realloc`.
+    pub unsafe fn taken_columns(table: *mut u32, count: usize) -> Vec<(String, String)> {
+        // SAFETY: as above; the table has the layout that it was asked for with.
+        unsafe {
+            let words = std::slice::from_raw_parts(table, if count == 0 { 0 } else { 4 * count });
+            let text = |pair: &[u32]| taken(pair[0] as *mut u8, pair[1] as usize);
+            let found = words.chunks_exact(4).map(|one| (text(&one[..2]), text(&one[2..]))).collect();
+            given_back(table.cast(), 4 * WORD * count, WORD);
+            found
+        }
+    }
+
+    /// Gives memory back that `cabi_realloc` gave.
+    unsafe fn given_back(at: *mut u8, size: usize, align: usize) {
+        if size > 0 {
+            unsafe { dealloc(at, Layout::from_size_align_unchecked(size, align)) }
+        }
+    }
+
+    /// The buffers of a call, which are given back with it.
+    pub struct Given {
+        rows: usize,
+        table: *mut u32,
+        count: usize,
+    }
+
+    impl Given {
+        /// # Safety
+        /// The host has put the table, of six words for each column, and the buffers, aligned to 16 bytes, into memory
+        /// out of `cabi_realloc`; nobody else has them.
+        pub unsafe fn new(rows: usize, table: *mut u32, count: usize) -> Given {
+            Given { rows, table, count }
+        }
+
+        fn words(&self) -> &[[u32; 6]] {
+            // SAFETY: as `new` asks for.
+            unsafe { std::slice::from_raw_parts(self.table.cast(), self.count) }
+        }
+
+        fn arrays(&self) -> Vec<Array<'_>> {
+            let array = |one: &[u32; 6]| {
+                let [validity, bits, offsets, count, values, size] = one.map(|word| word as usize);
+                // SAFETY: as `new` asks for; what has no size lies at an aligned place that is not null.
+                unsafe {
+                    Array {
+                        rows: self.rows,
+                        validity: std::slice::from_raw_parts(validity as *const u8, bits),
+                        offsets: std::slice::from_raw_parts(offsets as *const i32, count),
+                        values: std::slice::from_raw_parts(values as *const u8, size),
+                    }
+                }
+            };
+            self.words().iter().map(array).collect()
+        }
+    }
+
+    impl Drop for Given {
+        fn drop(&mut self) {
+            // SAFETY: as `new` asks for.
+            unsafe {
+                for &[validity, bits, offsets, count, values, size] in self.words() {
+                    given_back(validity as *mut u8, bits as usize, ALIGNED);
+                    given_back(offsets as *mut u8, count as usize * WORD, ALIGNED);
+                    given_back(values as *mut u8, size as usize, ALIGNED);
+                }
+                given_back(self.table.cast(), self.count * 6 * WORD, WORD);
+            }
+        }
+    }
+
+    fn array_words(column: &Column) -> [u32; 6] {
+        let values = match &column.numbers {
+            Some((at, size, _)) => [*at as u32, *size as u32],
+            None => [column.values.as_ptr() as u32, column.values.len() as u32],
+        };
+        let [validity, bits] = [column.validity.as_ptr() as u32, column.validity.len() as u32];
+        [validity, bits, column.offsets.as_ptr() as u32, column.offsets.len() as u32, values[0], values[1]]
+    }
+
+    impl<P: Columns> Instance<P> {
+        pub fn bind(&self, mut columns: Vec<(String, String)>) -> *const u32 {
+            let state = self.state();
+            for (name, kind) in &mut columns {
+                let place = P::INFO.input.unwrap_or(&[]).iter().position(|one| one == name);
+                match place.and_then(|place| P::INFO.input_kinds.get(place)) {
+                    Some(wanted) if !wanted.is_empty() => *kind = String::from(*wanted),
+                    _ => {}
+                }
+            }
+            if let Err(error) = state.plugin().bind(&columns) {
+                return state.answer(Err(fatal(error)));
+            }
+            state.bound = columns;
+            state.list.clear();
+            state.list.extend(state.bound.iter().flat_map(|(n, kind)| [pair(n), pair(kind)]).flatten());
+            let [at, count] = list(&state.list, 4);
+            state.told[..3].copy_from_slice(&[0, at, count]);
+            state.told.as_ptr()
+        }
+
+        pub fn process_columns(&self, given: &Given) -> *const u32 {
+            let state = self.state();
+            state.rows = Rows::default();
+            let State { plugin: Some(plugin), rows, .. } = &mut *state else { panic!("the plugin is not open") };
+            if let Err(error) = plugin.process_columns(given.rows, &given.arrays(), rows) {
+                return state.answer(Err(fatal(error)));
+            }
+            state.columns.clear();
+            state.list.clear();
+            for (output, count, columns, sources) in &state.rows.parts {
+                let words: Vec<u32> = columns.iter().flat_map(array_words).collect();
+                let ([name, size], [at, columns]) = (pair(output), list(&words, 6));
+                let [from, of] = list(sources.as_deref().unwrap_or(&[]), 1);
+                state.list.extend([name, size, *count as u32, at, columns, sources.is_some().into(), from, of]);
+                state.columns.push(words);
+            }
+            let begin = state.rows.words.as_ptr() as u32;
+            let bad = state.rows.errors.iter().flat_map(|&(row, at, size)| [row, begin + at as u32, size as u32]);
+            state.columns.push(bad.collect());
+            let ([parts, part_count], [errors, error_count]) =
+                (list(&state.list, 8), list(&state.columns[state.columns.len() - 1], 3));
+            state.told[..5].copy_from_slice(&[0, parts, part_count, errors, error_count]);
+            state.told.as_ptr()
+        }
+    }
+
     /// The one instance of a plugin in this module, and what its last call returned.
     pub struct Instance<P>(UnsafeCell<Option<State<P>>>);
 
@@ -754,6 +1084,8 @@ pub mod abi {
         errors: Vec<(u32, usize, usize)>,
         list: Vec<u32>,
         columns: Vec<Vec<u32>>,
+        bound: Vec<(String, String)>,
+        rows: Rows,
         told: [u32; 13],
     }
 
@@ -784,6 +1116,8 @@ pub mod abi {
                 errors: Vec::new(),
                 list: Vec::new(),
                 columns: Vec::new(),
+                bound: Vec::new(),
+                rows: Rows::default(),
                 told: [0; 13],
             })
         }
