@@ -1,4 +1,4 @@
-"""Plugins in C that take rows as buffers of Arrow; and one of interface 1.0, as it was built then."""
+"""Plugins in C and Rust that take rows as buffers of Arrow; and one of interface 1.0, as it was built then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.integration.plugin.test_c import PAGE, compiled
+from tests.integration.plugin.golden.languages import FOLDER, RUST
+from tests.integration.plugin.test_c import compiled
 
 from dataflare.batch import Batch
 from dataflare.component import StageContext
@@ -25,6 +26,7 @@ from dataflare.schema import Schema
 FROZEN = Path(__file__).parent / "frozen" / "interface-1.0.wasm"
 SCHEMA = Schema.of({"id": "int64", "name": "string", "amount": "int64"})
 Make = Callable[..., WasmProcessor]
+Build = Callable[..., Path]
 needs_clang = pytest.mark.skipif(shutil.which("clang-19") is None, reason="needs clang-19 and wasi-libc")
 
 PRICES = """
@@ -108,6 +110,24 @@ def make(tmp_path: Path, events: list[Event]) -> Iterator[Make]:
     runtime.close()
 
 
+@pytest.fixture(params=["c", "rust"])
+def built(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
+    """Return what compiles one of these plugins, which may want its amounts in a type of C, in a language."""
+
+    def made(name: str, kind: str = "float64", number: str = "double") -> Path:
+        if request.param == "rust":
+            short = {"double": "f64", "int8_t": "i8"}[number]
+            source = (FOLDER / f"{name}.rs").read_text().replace('"float64"]', f'"{kind}"]', 1)
+            return RUST.built(
+                tmp_path / f"{name}-{len([*tmp_path.iterdir()])}",
+                source.replace("numbers::<f64>", f"numbers::<{short}>"),
+            )
+        source = {"prices": PRICES, "same": SAME}[name].replace('"float64", NULL', f'"{kind}", NULL')
+        return compiled(source.replace("double *am", f"{number} *am"), tmp_path, name)
+
+    return made
+
+
 def batch(*rows: tuple[Any, ...]) -> Batch:
     return Batch.of([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA.to_arrow())
 
@@ -117,8 +137,8 @@ def found(node: WasmProcessor, given: Batch) -> dict[str, list[dict[str, Any]]]:
 
 
 @needs_clang
-def test_columns_go_and_come_as_buffers(tmp_path: Path, make: Make) -> None:
-    node = make(compiled(PRICES, tmp_path))
+def test_columns_go_and_come_as_buffers(built: Build, make: Make) -> None:
+    node = make(built("prices"))
     assert node.outputs([SCHEMA])[""].names == [*SCHEMA.names, "total", "length"]
     rows = batch((1, "one", 10), (2, "three", -1), (3, None, 4), (4, "seven", 5), (5, "ü", None))
     out = found(node, rows)
@@ -134,11 +154,13 @@ def test_columns_go_and_come_as_buffers(tmp_path: Path, make: Make) -> None:
     assert found(node, batch()) == {"": []}
 
 
+@pytest.mark.parametrize("language", ["c", "rust"])
 @needs_clang
-def test_the_example_of_the_page(tmp_path: Path, make: Make) -> None:
-    source = re.findall(r"```c\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+def test_the_example_of_the_page(language: str, tmp_path: Path, make: Make) -> None:
+    page = (DOCS / f"plugins-in-{language}.md").read_text()
+    source = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[1]
     schema = Schema.of({"amount": "decimal(10,2)", "quantity": "int32"})
-    node = make(compiled(source, tmp_path), schema)
+    node = make(compiled(source, tmp_path) if language == "c" else RUST.built(tmp_path / "x", source), schema)
     rows = pa.table({"amount": [Decimal("1.50"), None], "quantity": [4, 2]}).cast(schema.to_arrow())
     out = found(node, Batch(rows))
     assert out[""] == [{"amount": Decimal("1.50"), "quantity": 4, "total": 6.0}]
@@ -146,8 +168,8 @@ def test_the_example_of_the_page(tmp_path: Path, make: Make) -> None:
 
 
 @needs_clang
-def test_the_row_to_blame_is_found_and_what_the_plugin_says_ends_the_run(tmp_path: Path, make: Make) -> None:
-    node = make(compiled(PRICES, tmp_path), timeout=0.1)
+def test_the_row_to_blame_is_found_and_what_the_plugin_says_ends_the_run(built: Build, make: Make) -> None:
+    node = make(built("prices"), timeout=0.1)
     out = found(node, batch((1, "a", 1), (2, "b", 15), (3, "c", 3)))
     assert [row["id"] for row in out[""]] == [1, 3]
     assert "longer than it may" in out["errors"][0]["error"]
@@ -158,28 +180,26 @@ def test_the_row_to_blame_is_found_and_what_the_plugin_says_ends_the_run(tmp_pat
 
 
 @needs_clang
-def test_a_value_that_does_not_fit_the_wanted_type_is_its_row_alone(tmp_path: Path, make: Make) -> None:
-    node = make(
-        compiled(PRICES.replace('"float64", NULL', '"int8", NULL').replace("double *am", "int8_t *am"), tmp_path)
-    )
+def test_a_value_that_does_not_fit_the_wanted_type_is_its_row_alone(built: Build, make: Make) -> None:
+    node = make(built("prices", "int8", "int8_t"))
     out = found(node, batch((1, "a", 1), (2, "b", 1000), (3, "c", 3)))
     assert [row["total"] for row in out[""]] == [2.0, 6.0]
     assert "does not fit int8" in out["errors"][0]["error"]
 
 
 @needs_clang
-def test_a_plugin_may_refuse_the_columns(tmp_path: Path, make: Make) -> None:
+def test_a_plugin_may_refuse_the_columns(built: Build, make: Make) -> None:
     with pytest.raises(WorkflowError, match="name is no string"):
-        make(compiled(PRICES, tmp_path), Schema.of({"id": "int64", "name": "int64", "amount": "int64"}))
+        make(built("prices"), Schema.of({"id": "int64", "name": "int64", "amount": "int64"}))
     with pytest.raises(WorkflowError, match=r"column 'name' of type list<string> has none"):
-        make(compiled(PRICES, tmp_path), Schema.of({"id": "int64", "name": "list<string>", "amount": "int64"}))
+        make(built("prices"), Schema.of({"id": "int64", "name": "list<string>", "amount": "int64"}))
 
 
 @needs_clang
 def test_rows_that_are_given_back_are_the_same_and_memory_stays(
-    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+    built: Build, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = make(compiled(SAME, tmp_path), memory=16 << 20)
+    node = make(built("same"), memory=16 << 20)
     rows = pa.table(
         {
             "id": pa.array(range(150_000), pa.int64()),
@@ -194,7 +214,7 @@ def test_rows_that_are_given_back_are_the_same_and_memory_stays(
         (out,) = node.process(Batch(rows.cast(SCHEMA.to_arrow())))
         assert out.rows.equals(rows.cast(SCHEMA.to_arrow()))
     assert not instances, "it was replaced, as it had no more memory"
-    makes = make(compiled(PRICES, tmp_path, "prices"), memory=4 << 20)
+    makes = make(built("prices"), memory=4 << 20)
     good = batch(*((n, "some name", 1) for n in range(20_000)))
     instances.clear()
     assert all(len(found(makes, good)["long"]) == 20_000 for _ in range(20))

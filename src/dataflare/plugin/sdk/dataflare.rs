@@ -220,7 +220,8 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Reads a number of up to 15 digits, which is exact: whole numbers below 2^53 and powers of ten up to 10^22 are.
+/// Reads a number of up to 15 digits and a point, or 16 digits: there is one rounding, by the division or by the
+/// conversion, as whole numbers below 2^53 and powers of ten up to 10^22 are exact.
 #[inline]
 fn short_number(digits: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -235,7 +236,7 @@ fn short_number(digits: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    (number < 1 << 53).then(|| number as f64 / POWERS[(digits.len() - point).saturating_sub(1)])
+    Some(number as f64 / POWERS[(digits.len() - point).saturating_sub(1)])
 }
 
 /// Returns the place behind white space and a punctuation mark.

@@ -244,7 +244,7 @@ function hasEscapes(at: usize, end: usize): bool {
 
 const POWERS: StaticArray<f64> = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/** Reads a number of up to 15 digits, which is exact; -1: it is longer. */
+/** Reads a number of up to 15 digits and a point, or 16 digits, with one rounding; -1: it is longer. */
 function shortNumber(at: usize, size: usize): f64 {
   if (size > 16) return -1;
   let found: u64 = 0, point = size;
@@ -254,7 +254,6 @@ function shortNumber(at: usize, size: usize): f64 {
     else if (load<u8>(at + n) == 0x2e && point == size) point = n;
     else return -1;
   }
-  if (found >= 1 << 53) return -1;
   return <f64>found / unchecked(POWERS[point == size ? 0 : <i32>(size - point - 1)]);
 }
 

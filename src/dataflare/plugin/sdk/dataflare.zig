@@ -172,7 +172,8 @@ fn isName(inner: []const u8, name: []const u8) bool {
     return std.mem.eql(u8, text, name);
 }
 
-/// Reads a number of up to 15 digits, which is exact: whole numbers below 2^53 and powers of ten up to 10^22 are.
+/// Reads a number of up to 15 digits and a point, or 16 digits: there is one rounding, by the division or by the
+/// conversion, as whole numbers below 2^53 and powers of ten up to 10^22 are exact.
 fn shortNumber(digits: []const u8) ?f64 {
     const powers = [_]f64{ 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
     if (digits.len > 16) return null;
@@ -185,7 +186,6 @@ fn shortNumber(digits: []const u8) ?f64 {
             found = found * 10 + (digit - '0');
         } else return null;
     }
-    if (found >= 1 << 53) return null;
     return @as(f64, @floatFromInt(found)) / powers[(digits.len - point) -| 1];
 }
 

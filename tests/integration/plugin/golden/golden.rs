@@ -20,6 +20,7 @@ impl Plugin for Golden {
             Output { name: "added", columns: Some(&[("total", "float64")]), adds: true },
         ],
         stateful: true,
+        ..Info::NEW
     };
 
     fn open(settings: Json) -> Result<Self, Error> {
