@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.integration.plugin.golden.languages import FOLDER, RUST
+from tests.integration.plugin.pages import DOCS
 from tests.integration.plugin.test_c import compiled
 
 from dataflare.batch import Batch

@@ -59,8 +59,8 @@ impl Info {
     };
 }
 
-/// An output; the one without a name is the default one. No columns: those that came in. `adds`: they come beside those.
-/// A column is its name and its type as in workflow files.
+/// An output; the one without a name is the default one. No columns: those that came in. `adds`: they come beside
+/// those. A column is its name and its type as in workflow files.
 pub struct Output {
     pub name: &'static str,
     pub columns: Option<&'static [(&'static str, &'static str)]>,
@@ -487,7 +487,7 @@ pub struct Out {
     begin: usize,
 }
 
-/// The records of an output, each with a line break, and the row that each came of. The first one is the default output.
+/// The records of an output, each with a line break, and the row that each came of. The first is the default output.
 #[derive(Default)]
 struct Part {
     text: String,
@@ -1136,9 +1136,11 @@ pub mod abi {
             });
             state.list.extend(outputs.flatten());
             let input: Vec<u32> = info.input.unwrap_or(&[]).iter().flat_map(|name| pair(name)).collect();
-            let (texts, lists) = ([info.name, info.version, info.settings_schema], [list(&input, 2), list(&state.list, 6)]);
+            let (texts, lists) =
+                ([info.name, info.version, info.settings_schema], [list(&input, 2), list(&state.list, 6)]);
             state.columns.push(input);
-            let words = texts.iter().flat_map(|text| pair(text)).chain([info.stateful.into(), info.input.is_some().into()]);
+            let words =
+                texts.iter().flat_map(|text| pair(text)).chain([info.stateful.into(), info.input.is_some().into()]);
             let lines = 0;
             let words = words.chain(lists[0]).chain([lines]).chain(lists[1]);
             state.told.iter_mut().zip(words).for_each(|(told, word)| *told = word);
@@ -1203,7 +1205,9 @@ pub mod abi {
             state.out.clear();
             state.errors.clear();
             state.words.clear();
-            let State { plugin: Some(plugin), out, words: told, errors, .. } = &mut *state else { panic!("the plugin is not open") };
+            let State { plugin: Some(plugin), out, words: told, errors, .. } = &mut *state else {
+                panic!("the plugin is not open")
+            };
             let (bytes, mut at) = (data.as_bytes(), 0);
             for row in 0..rows {
                 let end = find(bytes, at, [b'\n']);
@@ -1230,7 +1234,11 @@ pub mod abi {
 
     impl Out {
         fn name(&self, place: usize) -> &'static str {
-            if place == 0 { "" } else { self.info.outputs[place - 1].name }
+            if place == 0 {
+                ""
+            } else {
+                self.info.outputs[place - 1].name
+            }
         }
     }
 

@@ -24,7 +24,11 @@ impl Plugin for Prices {
 
 impl Columns for Prices {
     fn bind(&mut self, columns: &[(String, String)]) -> Result<(), Error> {
-        if columns.len() == 2 && columns[1].1 == "string" { Ok(()) } else { Err("name is no string".into()) }
+        if columns.len() == 2 && columns[1].1 == "string" {
+            Ok(())
+        } else {
+            Err("name is no string".into())
+        }
     }
 
     fn process_columns(&mut self, rows: usize, columns: &[Array], out: &mut Rows) -> Result<(), Error> {
@@ -39,7 +43,9 @@ impl Columns for Prices {
             match amount {
                 13.0 => return Err(Error::Fatal("thirteen".into())),
                 14.0 => return Err(Error::Transient("fourteen".into())),
-                15.0 => loop { std::hint::black_box(row); },
+                15.0 => loop {
+                    std::hint::black_box(row);
+                },
                 _ => {}
             }
             if name.len() > 3 {
