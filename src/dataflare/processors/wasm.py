@@ -22,6 +22,7 @@ from dataflare.expression.fit import fit
 from dataflare.monitoring.events import RowsRejected
 from dataflare.plan_words import EdgeKind
 from dataflare.processors.python_rejects import Telling
+from dataflare.processors.wasm_breaker import Breaker
 from dataflare.processors.wasm_buffers import BUFFERS, Arrays
 from dataflare.processors.wasm_calls import Calls, Returned
 from dataflare.processors.wasm_changes import ChangedRows
@@ -148,6 +149,7 @@ class WasmProcessor(PlannedPlugin):
         writer = Arrays(crossing) if form == BUFFERS else self._texts
         self._calls = Calls(self._instance, writer, form, returned, dict.fromkeys(adding, self._sent))
         self._used = False
+        self._breaker = Breaker(self.config.breaker, self.context, self.config.module)
         if OP in given:
             in_order = not self.config.key or self.context.parallelism == 1
             self._changes = ChangedRows(self.context.key, returned, in_order=in_order)
@@ -176,6 +178,8 @@ class WasmProcessor(PlannedPlugin):
     def take(self, batch: Batch) -> tuple[int, Iterable[Batch]] | None:
         """Give the plugin JSON lines as they are, where they are as plain as their columns."""
         assert isinstance(batch.payload, Encoded)
+        if self._breaker.rests:
+            return None
         if self._lines is None:
             self._lines = PlainLines(self.context.schemas["0"], self._memory, rounds=self._rounds)
         if not self._lines.trials:
@@ -211,7 +215,7 @@ class WasmProcessor(PlannedPlugin):
         return self._host.counted()
 
     def _call(self, rows: pa.Table) -> Returned:
-        return self._calls.run(rows.select(self._sent), first_only=self.context.on_error == "fail")
+        return self._calls.run(rows.select(self._sent), self._breaker, first_only=self.context.on_error == "fail")
 
     def snapshot(self) -> Mapping[int, bytes]:
         """Return the plugin's state: its own, whole, and of that of keys what has changed."""

@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from dataflare.errors import DataError, ExternalError, Place
 from dataflare.plugin.failures import FatalError, TransientError, TrappedError, shown
+from dataflare.processors.wasm_breaker import RESTS
 from dataflare.processors.wasm_buffers import BUFFERS, UnfitError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from dataflare.plugin.guarded import GuardedInstance
+    from dataflare.processors.wasm_breaker import Breaker
     from dataflare.processors.wasm_buffers import Arrays
     from dataflare.processors.wasm_texts import Texts, Unfit
     from dataflare.schema import Schema
@@ -61,7 +63,7 @@ class Calls:
         self._ignored = ignored
         self._file = instance.file
 
-    def run(self, rows: pa.Table, *, first_only: bool) -> Returned:
+    def run(self, rows: pa.Table, breaker: Breaker, *, first_only: bool) -> Returned:
         """Return what came of the rows; `first_only`: one rejected row is all that is asked for."""
         found = Returned(rejected=self._texts.inexact(rows))
         numbers = pa.arange(0, rows.num_rows)
@@ -72,13 +74,19 @@ class Calls:
         todo = [(at, min(at + portion, rows.num_rows)) for at in range(0, rows.num_rows, portion)][::-1]
         while todo and not (first_only and found.rejected):
             start, stop = todo.pop()
+            if breaker.rests:
+                found.rejected |= dict.fromkeys(numbers.slice(start, stop - start).to_pylist(), RESTS)
+                continue
             try:
                 slices = rows.slice(start, stop - start), numbers.slice(start, stop - start)
                 found.add(self._call(*slices, first_only=first_only))
+                breaker.went_well()
             except (TrappedError, UnfitError) as error:
                 if stop - start == 1:
                     why = f"stopped: {error.what}" if isinstance(error, TrappedError) else str(error)
                     found.rejected[numbers[start].as_py()] = why
+                    if isinstance(error, TrappedError):
+                        breaker.stopped(error.what)
                 else:
                     middle = (start + stop) // 2
                     todo += [(middle, stop), (start, middle)]

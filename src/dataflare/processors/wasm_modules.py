@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from dataflare.plugin.manifest import Manifest
 
 
+UNCOUNTED = 1 << 62
+"""A breaker counts the rows that stop an instance, not how often it has to be replaced to find them."""
+
+
 class ModuleSettings(Protocol):
     """The settings that are needed here."""
 
@@ -108,7 +112,9 @@ def limits_of(config: ModuleSettings, manifest: Manifest | None) -> Limits:
     if manifest is not None:
         wished = {"timeout": manifest.seconds_max, "memory": manifest.memory_bytes_max}
         told |= {n: v for n, v in wished.items() if v is not None and n not in config.model_fields_set}
-    return Limits(memory_bytes_max=told["memory"], seconds_max=told["timeout"], fuel_max=config.fuel)
+    return Limits(
+        memory_bytes_max=told["memory"], seconds_max=told["timeout"], fuel_max=config.fuel, traps_max=UNCOUNTED
+    )
 
 
 __all__ = ["granted_by", "limits_of", "permitted_grants", "resolve_module"]

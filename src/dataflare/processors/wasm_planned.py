@@ -12,6 +12,7 @@ from dataflare.component import Duration, Field, Size
 from dataflare.component.processor import Port
 from dataflare.errors import Place, WorkflowError
 from dataflare.processors.python_lines import is_plain
+from dataflare.processors.wasm_breaker import BreakerConfig
 from dataflare.processors.wasm_buffers import BUFFERS, refuse_others
 from dataflare.processors.wasm_changes import changing, check_state_key, shown
 from dataflare.processors.wasm_grants import GrantedConfig, GrantedProcessor, GrantsConfig
@@ -58,6 +59,9 @@ class WasmConfig(GrantedConfig):
         None, ge=1, description="Most instructions of a call; to count them takes a third more time."
     )
 
+    breaker: BreakerConfig = Field(
+        BreakerConfig(), description="When a plugin that has to be stopped again and again is called no more."
+    )
     reload: bool = Field(
         default=False,
         description="Whether a run takes the file in as it is then, between two epochs, whenever it has changed.",

@@ -18,6 +18,7 @@ from dataflare.errors import DataError, ExternalError, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.monitoring.events import Event, Noticed, RowsRejected
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
+from dataflare.processors.wasm_breaker import Breaker, BreakerConfig
 from dataflare.processors.wasm_calls import Calls
 from dataflare.processors.wasm_texts import LINES, Texts
 from dataflare.schema import Column, Schema
@@ -278,12 +279,13 @@ def test_rows_of_which_the_plugin_says_that_they_came_of_none_are_refused(
 ) -> None:
     schema = Schema.of({"id": "int64"})
     texts = Texts(schema, 64 << 20, scripts=False)
+    breaker = Breaker(BreakerConfig(), cast("Any", None), "rules.wasm")
     calls = Calls(cast("Any", Claiming(*sources)), texts, LINES, {"": schema}, {})
     rows = pa.table({"id": [7, 8]})
     if good:
-        found = calls.run(rows, first_only=True)
+        found = calls.run(rows, breaker, first_only=True)
         assert pa.chunked_array(found.sources[""]).to_pylist() == list(sources)
     else:
         with pytest.raises(DataError, match="does not say which came of which"):
-            calls.run(rows, first_only=True)
+            calls.run(rows, breaker, first_only=True)
     texts.close()
