@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import stat
-import subprocess
-import sys
 import threading
 
 import pytest
-from tests.chaos.test_disk import Disk
 from tests.unit.plugin.folders import plugin_folder
 
-from dataflare.errors import DataFlareError, StateError, UnavailableError, WorkflowError
+from dataflare.errors import StateError, UnavailableError, WorkflowError
 from dataflare.plugin.allowance import Allowance
 from dataflare.plugin.grants import GrantedFolder
 from dataflare.plugin.package import Package
@@ -224,7 +220,7 @@ def test_a_list_that_is_a_link_is_refused(registry, packed, tmp_path):
         registry.find("price")
 
 
-# ---- two at once, kills, full disks ---------------------------------------------------------------------------------
+# ---- two at once ---------------------------------------------------------------------------------
 
 
 def test_two_installs_at_once_come_one_after_the_other(registry, packed):
@@ -238,80 +234,6 @@ def test_two_installs_at_once_come_one_after_the_other(registry, packed):
     registry.add(first, installed(first), meanwhile)
     other.join()
     assert [i.name for i in registry.all()] == ["price", "rates"]
-
-
-CHILD = """
-import os, pathlib, signal, sys
-from dataflare.plugin.allowance import Allowance
-from dataflare.plugin.package import Package
-from dataflare.plugin.registry import Installed, PluginRegistry
-
-steps = int(sys.argv[1])
-
-def dying(function):
-    def called(*given, **named):
-        global steps
-        steps -= 1
-        if steps < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*given, **named)
-    return called
-
-os.fsync, pathlib.Path.replace, pathlib.Path.unlink = map(dying, (os.fsync, pathlib.Path.replace, pathlib.Path.unlink))
-package = Package.read(pathlib.Path(sys.argv[3]))
-made = Installed(package.manifest.name, package.manifest.version, package.digest, Allowance())
-PluginRegistry(pathlib.Path(sys.argv[2])).add(package, made, lambda _: None)
-"""
-
-
-def test_a_kill_at_any_step_leaves_what_was_there_or_what_is_new(registry, packed, tmp_path):
-    old, new = packed(), packed(code="export const process = () => null;")
-    add(registry, packed("rates"))
-    (tmp_path / "new.dfp").write_bytes(new.to_bytes())
-    found = []
-    for step in range(20):
-        add(registry, old)
-        command = [sys.executable, "-c", CHILD, str(step), str(registry.folder), str(tmp_path / "new.dfp")]
-        code = subprocess.run(command, check=False).returncode
-        package = registry.package(registry.find("price"))
-        assert package in (old, new)
-        found.append((code, package == new))
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-    assert len(found) > 6
-    assert [package for _, package in found] == sorted(package for _, package in found)
-    assert found[0] == (-signal.SIGKILL, False)
-    assert found[-1] == (0, True)
-    add(registry, old)
-    left = sorted(p.name for p in registry.folder.rglob("*") if p.is_file())
-    digests = sorted(f"{i.digest}.dfp" for i in registry.all())
-    assert left == sorted([*digests, "lock", "registry.json"])
-
-
-def test_a_full_disk_leaves_what_was_there(packed, tmp_path):
-    disk = Disk(tmp_path, "400k")
-    try:
-        registry = PluginRegistry(disk.path / "plugins")
-        old = add(registry, packed())
-        new = packed(version="1.3.0", code=f"export const process = (o) => o; // {'x' * 20_000}")
-        failures = 0
-        for pages in range(12):
-            disk.fill(pages)
-            try:
-                add(registry, new)
-            except DataFlareError as error:
-                assert isinstance(error, UnavailableError)
-                assert "No space left on device" in error.what
-                assert registry.all() == [old]
-                failures += 1
-            else:
-                assert [i.version for i in registry.all()] == ["1.3.0", "1.2.0"]
-                break
-        assert 3 < failures < 12
-        assert registry.package(old).manifest.version == "1.2.0"
-    finally:
-        disk.close()
 
 
 def test_a_folder_that_cannot_be_made_is_told(packed, tmp_path):
