@@ -141,6 +141,16 @@ def test_a_table_of_a_plugin_that_declares_nothing_keeps_its_columns(load) -> No
     assert found.rejected == {0: "the output has no column 'other'"}
 
 
+def test_all_that_came_of_a_row_is_left_out_where_some_does_not_fit(load) -> None:
+    plugin = load(
+        """export const outputs = { big: { n: "int64" } };
+        export const process = (r) => [r.n ? r : { n: "no number" }, dataflare.to("big", r)];"""
+    )
+    found = plugin.process_rows(pa.table({"n": [0, 5]}), on_error="skip")
+    assert (found.rows.to_pydict(), found.outputs["big"].to_pydict()) == ({"n": [5]}, {"n": [5]})
+    assert list(found.rejected) == [0]
+
+
 def test_columns_that_a_plugin_does_not_ask_for_pass_it_by(load) -> None:
     plugin = load("export const input = ['a'];\nexport const process = (r) => ({ a: Object.keys(r).length });")
     assert plugin.process({"a": 5, "b": 2**60}) == {"a": 1, "b": 2**60}
