@@ -13,7 +13,7 @@ import pytest
 
 from dataflare.cli.main import main
 from dataflare.errors import UnavailableError
-from dataflare.plugin.building import toolchain_of
+from dataflare.plugin.building import toolchain_of, try_plugin
 from dataflare.plugin.languages import LANGUAGES
 from dataflare.plugin.manifest import Manifest
 
@@ -37,16 +37,20 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def made(language: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Manifest:
-    """Write a new plugin; skip the test where nothing is installed that builds it."""
+    """Write a new plugin; skip the test where nothing is installed that builds or runs it."""
     assert run(capsys, "new", "price", "--language", language, "--into", folder)[0] == 0
-    if LANGUAGES[language].toolchains:
-        try:
+    manifest = Manifest.read(folder)
+    try:
+        if LANGUAGES[language].toolchains:
             toolchain_of(LANGUAGES[language], folder, os.environ)
-        except UnavailableError as error:
-            pytest.skip(f"{error.what}: {error.hint}")
-    return Manifest.read(folder)
+        else:
+            try_plugin(folder / manifest.entry, manifest.entry, {})
+    except UnavailableError as error:
+        pytest.skip(f"{error.what}: {error.hint}")
+    return manifest
 
 
+@pytest.mark.timeout(600)  # the runtime of Python is compiled anew
 @pytest.mark.parametrize("language", languages(compiled=False))
 def test_a_new_plugin_builds_and_passes_at_once(
     language: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
