@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 MORE = [ZIG, ASSEMBLYSCRIPT, GO]
+
+
+def needed(language: Language, folder: Path) -> None:
+    """Skip the test where nothing compiles a language."""
+    try:
+        toolchain_of(LANGUAGES[language.name], folder, tools())
+    except UnavailableError as error:
+        pytest.skip(f"{error.what}: {error.hint}")
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +52,17 @@ def test_a_plugin_does_what_the_golden_suite_says(
 
 
 @pytest.mark.parametrize("language", MORE, ids=lambda language: language.name)
+def test_a_new_plugin_builds_and_passes_its_tests(language: Language, tmp_path: Path) -> None:
+    needed(language, tmp_path)
+    for verb, *more in (("new", "price", "--language", language.name, "--into", "."), ("build",), ("test",)):
+        command = [sys.executable, "-m", "dataflare.cli", "plugin", verb, *more]
+        done = subprocess.run(command, cwd=tmp_path, env=tools(), capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), verb
+    assert done.stdout == "ok    first  4 in, 2 out, 1 failed\n1 passed\n"
+
+
+@pytest.mark.parametrize("language", MORE, ids=lambda language: language.name)
 def test_the_example_of_the_page_runs(language: Language, tmp_path: Path) -> None:
-    try:
-        toolchain_of(LANGUAGES[language.name], tmp_path, tools())
-    except UnavailableError as error:
-        pytest.skip(f"{error.what}: {error.hint}")
+    needed(language, tmp_path)
     kind = {"zig": "zig", "assemblyscript": "typescript", "go": "go"}[language.name]
     assert example(f"plugins-in-{language.name}.md", kind, tmp_path, tools()) == ROWS
