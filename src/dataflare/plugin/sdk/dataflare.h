@@ -131,9 +131,25 @@ static inline void df_put(df_out *out, df_text text) {
   out->size += text.size;
 }
 
+/* Puts a number so that it is read as the same; what is no number is null. */
 static inline void df_put_number(df_out *out, double value) {
-  char text[32];
-  df_put(out, (df_text){text, (uint32_t)snprintf(text, sizeof text, "%.17g", value)});
+  char text[40], *end = text + sizeof text, *at = end;
+  double parts = __builtin_nearbyint(value * 10000);
+  if (!__builtin_isfinite(value)) {
+    df_put(out, (df_text){"null", 4});
+  } else if (__builtin_fabs(parts) < 9e15 && parts / 10000 == value && parts != 0) { /* most numbers, and quicker */
+    uint64_t found = (uint64_t)__builtin_fabs(parts), whole = found / 10000;
+    uint32_t rest = (uint32_t)(found % 10000), digits = 4;
+    for (; digits && rest % 10 == 0; digits--) rest /= 10;
+    for (uint32_t n = digits; n; n--, rest /= 10) *--at = (char)('0' + rest % 10);
+    if (digits) *--at = '.';
+    do *--at = (char)('0' + whole % 10);
+    while (whole /= 10);
+    if (value < 0) *--at = '-';
+    df_put(out, (df_text){at, (uint32_t)(end - at)});
+  } else {
+    df_put(out, (df_text){text, (uint32_t)snprintf(text, sizeof text, "%.17g", value)});
+  }
 }
 
 /* Ends a record, which goes to an output by its place in `df_plugin.outputs`; DF_DEFAULT: to the default one. */
@@ -203,8 +219,23 @@ static inline bool df_find(df_text record, const char *name, df_text *value) {
 
 /* Reads a number; false where a value is none. */
 static inline bool df_number(df_text value, double *number) {
-  char text[64], *end;
-  if (!value.size || value.size >= sizeof text || value.data[0] == '"') return false;
+  static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  char text[512], *end;
+  uint32_t below = value.size && value.data[0] == '-', point = value.size, n = below;
+  uint64_t found = 0;
+  if (value.size == below || value.data[below] < '0' || value.data[below] > '9') return false;
+  for (; n < value.size && n < below + 16; n++) { /* 15 digits and a point, or 16 digits, are rounded once */
+    uint32_t digit = (uint32_t)(value.data[n] - '0');
+    if (digit <= 9) found = found * 10 + digit;
+    else if (value.data[n] == '.' && point == value.size) point = n;
+    else break;
+  }
+  if (n == value.size) {
+    *number = (double)found / powers[point == value.size ? 0 : value.size - point - 1];
+    if (below) *number = -*number;
+    return true;
+  }
+  if (value.size >= sizeof text) return false;
   memcpy(text, value.data, value.size);
   text[value.size] = 0;
   *number = strtod(text, &end);
