@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflare.language import language_of, translated, word
@@ -96,7 +97,16 @@ def findings_text(findings: Sequence[Finding], stream: TextIO) -> str:
 
 def in_language(finding: Finding) -> Finding:
     """Return the finding in the language that the environment asks for."""
-    return translated(finding, language_of(os.environ))
+    told = translated(finding, language_of(os.environ))
+    return replace(told, message=printable(told.message), hint=printable(told.hint))
+
+
+def printable(text: str) -> str:
+    """Return a text without what moves the cursor of a terminal or turns its letters round; strangers may have said it.
+
+    Ends of lines and tabs stay.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _word(text: str) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import write, write_json
+from dataflare.cli.console import printable, write, write_json
 from dataflare.cli.plugin_installing import granted_json
 from dataflare.errors import DataFlareError, UnavailableError
 from dataflare.plugin.manifest import Manifest
@@ -29,7 +29,7 @@ def inspect_command(what: str, *, as_json: bool) -> int:
         write_json(told)
         return 0
     for line in _lines(told):
-        write(line)
+        write(printable(line))
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataflare.cli.console import table, write, write_json
+from dataflare.cli.console import printable, table, write, write_json
 from dataflare.cli.plugin_packing import repository_at
 from dataflare.errors import UnavailableError
 from dataflare.plugin.package import Package
@@ -79,7 +79,7 @@ def _list_published(repository: str, *, as_json: bool) -> int:
         for name, version, one in listed:
             write_json({"name": name, "version": version, **asdict(one)})
     elif listed:
-        rows = [(name, version, f"{one.bytes:,}", one.description) for name, version, one in listed]
+        rows = [(name, version, f"{one.bytes:,}", printable(one.description)) for name, version, one in listed]
         write(table(("name", "version", "bytes", "description"), rows, right=(2,)))
     else:
         write("no plugin is published there")

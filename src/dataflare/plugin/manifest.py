@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from dataflare.component.settings import seconds_of, size_of
 from dataflare.errors import Finding, InvalidWorkflowError, Place, UnavailableError
-from dataflare.plugin.manifest_text import lines_of, toml_of
+from dataflare.plugin.manifest_text import DEPTH_MAX, lines_of, toml_of
 from dataflare.plugin.semantic_version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MANIFEST = "plugin.toml"
-BYTES_MAX = 256 << 10
+BYTES_MAX = 64 << 10
+DOTS_MAX = 1000
+"""On one line: the time that the library takes for a key grows with the square of its parts."""
 CODE = "plugin.manifest"
 """The code of all findings."""
 INTERFACE = 1
@@ -144,9 +146,12 @@ class _Reading:
         self._lines: Mapping[tuple[str, ...], int] = {}
 
     def manifest(self) -> Manifest:
+        for number, line in enumerate(self._text.split("\n"), 1):
+            if line.count(".") > DOTS_MAX:
+                raise _invalid(f"there are more than {DOTS_MAX} dots in this line", self._shown, number)
         try:
             data = tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # a number of very many digits has no class of its own
             raise _unparsable(error, self._shown, self._text) from None
         except RecursionError:
             raise _invalid("the manifest is nested too deep", self._shown) from None
@@ -171,10 +176,7 @@ class _Reading:
             if key not in plugin:
                 self._say(f"plugin.{key} is missing", ("plugin",))
         for key in ("name", "version", "description", "language", "entry", "source"):
-            value = plugin.get(key, "")
-            if not isinstance(value, str):
-                self._say(f"plugin.{key} must be text", ("plugin", key))
-            told[key] = value if isinstance(value, str) else ""
+            told[key] = self._text_of(plugin, key)
         checks: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
             "name": (
                 lambda v: _NAME.fullmatch(v) is not None,
@@ -203,6 +205,15 @@ class _Reading:
             self._say(f"plugin.interface must be {INTERFACE}", ("plugin", "interface"), "this host speaks no other one")
         return told
 
+    def _text_of(self, plugin: Mapping[str, Any], key: str) -> str:
+        value = plugin.get(key, "")
+        if not isinstance(value, str):
+            self._say(f"plugin.{key} must be text", ("plugin", key))
+            return ""
+        if not value.isprintable():
+            self._say(f"plugin.{key} has characters that cannot be shown", ("plugin", key), "one line of text")
+        return value
+
     def _settings(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
         settings = data.get("settings", {})
         if not isinstance(settings, dict):
@@ -212,6 +223,9 @@ class _Reading:
             self._say('settings.type must be "object"', ("settings", "type"), "settings are a map of names")
         if not isinstance(settings.get("properties", {}), dict):
             self._say("settings.properties must be a table", ("settings", "properties"))
+        if _depth(settings) > DEPTH_MAX:
+            self._say(f"settings are nested more than {DEPTH_MAX} levels deep", ("settings",))
+            return {}
         for path in _not_json(settings, ("settings",)):
             self._say(f"{'.'.join(path)} is nothing that JSON has", path, "dates are written as text")
         return settings
@@ -288,7 +302,8 @@ class _Reading:
 
     def _say(self, what: str, path: tuple[str, ...], hint: str = "") -> None:
         line = next((n for at in range(len(path), 0, -1) if (n := self._lines.get(path[:at]))), 1)
-        self._findings.append(Finding("error", CODE, what, hint, Place(self._shown, line, path=".".join(path))))
+        where = Place(self._shown, line, path=".".join(path[:DEPTH_MAX]))
+        self._findings.append(Finding("error", CODE, what, hint, where))
 
 
 def is_file_name(text: str) -> bool:
@@ -307,6 +322,20 @@ def _near(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(known)}"
 
 
+def _depth(value: Any) -> int:
+    """Return how deep tables and lists are nested, without going down by calls: a stranger has written it."""
+    levels, here = 0, [value]
+    while here := [inner for one in here for inner in _inner(one)]:
+        levels += 1
+        if levels > DEPTH_MAX:
+            break
+    return levels
+
+
+def _inner(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
 def _not_json(value: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
     if isinstance(value, dict):
         return [found for key, inner in value.items() for found in _not_json(inner, (*path, key))]
@@ -320,7 +349,7 @@ def _invalid(what: str, shown: str, line: int = 1, column: int = 0) -> InvalidWo
     return InvalidWorkflowError([Finding("error", CODE, what, "", Place(shown, line, column))])
 
 
-def _unparsable(error: tomllib.TOMLDecodeError, shown: str, text: str) -> InvalidWorkflowError:
+def _unparsable(error: ValueError, shown: str, text: str) -> InvalidWorkflowError:
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
     what = found[1] if found else str(error)
     line = int(found[2]) if found and found[2] else max(1, len(text.splitlines()))

@@ -14,6 +14,8 @@ _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 _HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]\]?")
 _ENTRY = re.compile(rf"\s*({_DOTTED})\s*=(.*)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+DEPTH_MAX = 32
+"""Keys of more parts than that are told with the line of their beginning."""
 _LONG = ('"""', "'''")
 
 
@@ -27,10 +29,11 @@ def lines_of(text: str) -> Mapping[tuple[str, ...], int]:
             closing = "" if closing in line else closing
             continue
         if header := _HEADER.match(line):
-            table = _parts(header[1])
-            lines.setdefault(table, number)
+            table = _parts(header[1])[:DEPTH_MAX]
+            for depth in range(1, len(table) + 1):
+                lines.setdefault(table[:depth], number)
         elif entry := _ENTRY.match(line):
-            path = (*table, *_parts(entry[1]))
+            path = (*table, *_parts(entry[1]))[:DEPTH_MAX]
             for depth in range(1, len(path) + 1):
                 lines.setdefault(path[:depth], number)
             closing = next((mark for mark in _LONG if entry[2].count(mark) == 1), "")

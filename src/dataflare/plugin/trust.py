@@ -127,7 +127,7 @@ class _Reading:
     def policy(self) -> TrustPolicy:
         try:
             data = tomllib.loads(self._text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise WorkflowError(f"not valid TOML: {error}", place=Place(self._shown)) from None
         self._lines = lines_of(self._text)
         self._known(data, (), ("policy", "keys"))

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from dataflare.cli.console import findings_text, painted, say_error, table, width
-from dataflare.errors import Finding, InvalidWorkflowError, Place, UnavailableError
+from dataflare.errors import Finding, InvalidWorkflowError, Place, UnavailableError, WorkflowError
 
 
 class Terminal(io.StringIO):
@@ -80,3 +80,8 @@ def test_all_findings_of_a_workflow_are_said_as_json_one_a_line(capsys: pytest.C
         '{"severity": "error", "code": "workflow.a", "message": "no such type", "hint": "did you mean \'filter\'?", '
         '"file": "w.yaml", "line": 9, "column": 11, "path": "a.type"}'
     )
+
+
+def test_what_a_stranger_says_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    say_error(WorkflowError("a\x1b[2Jb\x9bc\u202ed\n\te", hint="\x07"))
+    assert capsys.readouterr().err == "error: a\ufffd[2Jb\ufffdc\ufffdd\n\te\n  hint: \ufffd\n"

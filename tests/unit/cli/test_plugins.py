@@ -174,6 +174,18 @@ def test_what_is_nowhere_is_told(run):
     assert run("inspect", "nothing.dfp")[0] == 3
 
 
+def test_what_a_stranger_has_written_moves_no_cursor(run, tmp_path):
+    plugin_folder(tmp_path / "evil", "evil", more='[settings.properties]\n"\\u009b2J" = { title = "\\u202ex" }\n')
+    run("pack", tmp_path / "evil")
+    out = run("inspect", "evil-1.2.0.dfp")[1]
+    assert "\ufffd2J" in out
+    assert not {"\x9b", "\u202e"} & set(out)
+    run("publish", "evil-1.2.0.dfp", "--to", "shared")
+    index = tmp_path / "here" / "shared" / "index.json"
+    index.write_text(index.read_text().replace("Adds a total", "\\u009b2J"))
+    assert "\ufffd2J" in run("list", "--from", "shared")[1]
+
+
 # ---- repositories ---------------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ SHORT = '[plugin]\nname = "a"\nversion = "1.0.0"\nlanguage = "javascript"\nentry
 
 def found(text: str) -> list[tuple[int, str]]:
     with pytest.raises(InvalidWorkflowError) as raised:
-        Manifest.read(text, "plugin.toml")
+        Manifest.of_bytes(text.encode(), "plugin.toml")
     assert all(f.place.file == "plugin.toml" and f.code == "plugin.manifest" for f in raised.value.findings)
     return [(f.place.line, f.message) for f in raised.value.findings]
 
@@ -144,8 +144,26 @@ def test_names_versions_and_paths_are_plain(old, new, what):
 
 
 def test_a_line_is_found_behind_long_texts():
-    text = SHORT + 'description = """\nname = 1\n[limits]\n"""\nnothing = 1\n'
-    assert found(text) == [(10, "unknown key plugin.nothing")]
+    text = SHORT + '[settings]\ndescription = """\nname = 1\n[limits]\n"""\n[plugins]\n'
+    assert found(text) == [(11, "unknown key plugins")]
+
+
+def test_a_manifest_that_is_nested_deep_costs_little():
+    deep = ".".join("a" * 900)
+    assert found(f"{SHORT}{deep} = 1") == [(6, "unknown key plugin.a")]
+    assert found(f"{SHORT}[settings]\n{deep} = 1") == [(6, "settings are nested more than 32 levels deep")]
+    assert found(f"{SHORT}[settings.{deep}]\nb = 1") == [(6, "settings are nested more than 32 levels deep")]
+    assert found(f"{SHORT}{deep}.{deep} = 1") == [(6, "there are more than 1000 dots in this line")]
+    assert found(f"{SHORT}x = {'[' * 50_000}") == [(1, "the manifest is nested too deep")]
+    assert "not valid TOML" in found(f"{SHORT}interface = {'1' * 5000}")[0][1]
+    assert found(SHORT + "#" * 70_000) == [(1, "the manifest has more than 64 KB")]
+
+
+def test_texts_of_a_manifest_move_no_cursor():
+    for text in (r"a\u001b[2Jb", r"a\u009bb", r"a\u202eb", r"a\nb"):
+        assert found(f'{SHORT}description = "{text}"') == [
+            (6, "plugin.description has characters that cannot be shown")
+        ]
 
 
 def test_versions_are_ordered_as_semantic_versioning_says():
