@@ -100,9 +100,9 @@ def try_plugin(path: Path, shown: str, settings: Mapping[str, Any]) -> Described
 
 def toolchain_of(language: Language, folder: Path, environ: Mapping[str, str]) -> Toolchain:
     """Return the first way to build that can be had; raise UnavailableError with what to install."""
-    path = _path(folder, environ)
     lacking = []
     for chain in language.toolchains:
+        path = _path(chain, folder, environ)
         lacks = [p for p in chain.programs if shutil.which(p, path=path) is None]
         lacks += [f"the Python package {p}" for p in chain.packages if find_spec(p) is None]
         if not lacks and chain.probe and not _answers(chain, folder, environ):
@@ -119,7 +119,7 @@ def toolchain_of(language: Language, folder: Path, environ: Mapping[str, str]) -
 
 def _answers(chain: Toolchain, folder: Path, environ: Mapping[str, str]) -> bool:
     done = subprocess.run(  # noqa: S603 - a command of the table of languages
-        _expanded(chain.probe, {"python": sys.executable}, folder, environ),
+        _expanded(chain.probe, {"python": sys.executable}, _path(chain, folder, environ)),
         cwd=folder,
         env=_environment(chain, folder, environ),
         stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ def _compile(chain: Toolchain, folder: Path, files: tuple[str, Path], environ: M
         words = {"source": source, "output": str(output), "sdk": str(kits), "python": sys.executable}
         try:
             done = subprocess.run(  # noqa: S603 - a command of the table of languages, never through a shell
-                _expanded(chain.command, words, folder, environ),
+                _expanded(chain.command, words, _path(chain, folder, environ)),
                 cwd=folder,
                 env=_environment(chain, folder, environ),
                 stdin=subprocess.DEVNULL,
@@ -151,11 +151,9 @@ def _compile(chain: Toolchain, folder: Path, files: tuple[str, Path], environ: M
     return said
 
 
-def _expanded(
-    command: tuple[str, ...], words: Mapping[str, str], folder: Path, environ: Mapping[str, str]
-) -> list[str]:
+def _expanded(command: tuple[str, ...], words: Mapping[str, str], path: str) -> list[str]:
     first, *rest = (word.format_map(words) for word in command)
-    return [shutil.which(first, path=_path(folder, environ)) or first, *rest]
+    return [shutil.which(first, path=path) or first, *rest]
 
 
 def _findings(said: str, folder: Path, source: str, ended: str) -> list[Finding]:
@@ -191,13 +189,17 @@ def _take(made: Path, entry: Path) -> None:
         ) from error
 
 
-def _path(folder: Path, environ: Mapping[str, str]) -> str:
-    """Return where programs are looked for: those of the plugin first."""
-    return os.pathsep.join([str((folder / "node_modules" / ".bin").absolute()), environ.get("PATH", "")])
+def _path(chain: Toolchain, folder: Path, environ: Mapping[str, str]) -> str:
+    """Return where programs are looked for: those that npm has put into the plugin's folder first, and no others there.
+
+    A plugin that somebody else wrote could bring a compiler of its own, otherwise.
+    """
+    own = [str((folder / "node_modules" / ".bin").absolute())] if "npm" in chain.install else []
+    return os.pathsep.join([*own, environ.get("PATH", "")])
 
 
 def _environment(chain: Toolchain, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    return {**environ, "PATH": _path(folder, environ), **chain.environment}
+    return {**environ, "PATH": _path(chain, folder, environ), **chain.environment}
 
 
 __all__ = ["Built", "build", "toolchain_of", "try_plugin"]

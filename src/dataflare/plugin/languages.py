@@ -21,8 +21,8 @@ class Toolchain:
 
     It can be had where all `programs` are on the PATH, all `packages` of Python are installed, and `probe`, a command,
     succeeds. `install` says how to get it, by where it comes from. In `command`, which runs in the plugin's folder,
-    {source} and {output} are files, {sdk} is the folder of the SDKs, {python} this interpreter. A name in `programs` is
-    found in `node_modules/.bin` of the plugin, too.
+    {source} and {output} are files, {sdk} is the folder of the SDKs, {python} this interpreter. Where `install` names
+    npm, programs are found in `node_modules/.bin` of the plugin, too.
     """
 
     command: tuple[str, ...]

@@ -111,6 +111,20 @@ def test_a_missing_compiler_is_told_with_what_installs_it(
     assert (plugin / "plugin.wasm").read_bytes() == b"old"
 
 
+def test_a_compiler_that_a_plugin_brings_itself_is_not_run(
+    plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plugin / "node_modules" / ".bin").mkdir(parents=True)
+    compiler(plugin / "node_modules" / ".bin", f"echo > {tmp_path}/stolen")
+    monkeypatch.setenv("PATH", compiler(tmp_path, "exit 7"))
+    assert main(["plugin", "build", str(plugin)]) == 2
+    assert "clang-19 ended with 7" in said(capsys)[1]
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    assert main(["plugin", "build", str(plugin)]) == 3
+    assert not (tmp_path / "stolen").exists()
+
+
 SAYS = """echo 'src/plugin.c:3:7: error: expected ;
  here
 src/plugin.c:3:7: error: expected ;
