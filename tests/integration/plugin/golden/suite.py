@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RATE, NOW = 1.5, 1_700_000_000_123_456
-NESTED = {"amount": 7, "list": [{"amount": 8}, '}]"', "\\"], "deep": {"amount": 9}}
+NESTED = {"list": [{"amount": 8}, '}]"', "\\"], "deep": {"amount": 9}, "amount": 7}
 TEXTS = [
     "",
     "plain",
@@ -237,13 +237,13 @@ def tells_the_host(golden: Golden) -> None:
 def takes_no_more_memory_with_time(golden: Golden) -> None:
     """Batches and records without end need no more memory than the first ones."""
     instance = golden.opened()
-    rows = [row(n, kind, text="x" * 40) for n in range(250) for kind in ("routes", "bad", "text", "state")]
-    for _ in range(100):
+    rows = [row(n, kind, text='"' + "x" * 60) for n in range(250) for kind in ("routes", "bad", "text", "state")]
+    for _ in range(150):
         found, errors, _ = _batch(instance, rows)
         assert (len(found["big"]), len(errors)) == (250, 250)
     for number in range(2000):
         _alone(instance, row(number, "text", text="y" * 1000))
-    assert int(instance.call("export-state")) == 100 * len(rows) + 2000
+    assert int(instance.call("export-state")) == 150 * len(rows) + 2000
     instance.close()
 
 
