@@ -23,6 +23,7 @@ from dataflare.plugin.imports import (
     limited,
     refuse_import,
 )
+from dataflare.plugin.shapes import SHAPES
 from dataflare.plugin.values import Function, check
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ class ComponentInstance:
             for interface, names in FUNCTIONS.items()
             for name in names
         }
+        for name, function in self._functions.items():
+            if function.shape != SHAPES[name]:
+                raise WorkflowError(
+                    f"the component's function {name} takes or returns other values than it should",
+                    hint="build it for the world `plugin` of dataflare.wit",
+                )
 
     def call(self, name: str, *given: Any) -> Any:
         """Call a function and return what it returns; raise PluginError as the plugin says, or where it trapped."""

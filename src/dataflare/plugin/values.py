@@ -60,6 +60,7 @@ class Function:
     def __init__(self, function: types.Func, store: Store) -> None:
         """Learn its types."""
         kind = function.type(store)
+        self.shape = f"({','.join(shape(of) for _, of in kind.params)})->{_shape_if(kind.result)}"
         self._parameters = [_lower(of) for _, of in kind.params]
         self._result = _lift(kind.result) if kind.result is not None else None
         self._function, self._store = function, store
@@ -88,6 +89,29 @@ class Function:
         finally:
             _bindings._wasmtime_component_val_delete(byref(self._found))  # noqa: SLF001
             self._found.kind = 0  # the next result would else free this one again
+
+
+# ---- types as texts ---------------------------------------------------------------------------------------------
+
+
+def shape(of: Any) -> str:
+    """Return a type as text, with all names that are in it."""
+    make = _SHAPES.get(type(of))
+    return make(of) if make is not None else type(of).__name__.lower()
+
+
+def _shape_if(of: Any) -> str:
+    return shape(of) if of is not None else "_"
+
+
+_SHAPES: dict[type, Callable[[Any], str]] = {
+    types.ListType: lambda of: f"list<{shape(of.element)}>",
+    types.OptionType: lambda of: f"option<{shape(of.payload)}>",
+    types.ResultType: lambda of: f"result<{_shape_if(of.ok)},{_shape_if(of.err)}>",
+    types.EnumType: lambda of: f"enum{{{','.join(of.names)}}}",
+    types.RecordType: lambda of: f"record{{{','.join(f'{name}:{shape(field)}' for name, field in of.fields)}}}",
+    types.VariantType: lambda of: f"variant{{{','.join(f'{name}:{_shape_if(one)}' for name, one in of.cases)}}}",
+}
 
 
 # ---- into the component -----------------------------------------------------------------------------------------
