@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -255,10 +256,10 @@ class CoreInstance:
         linker = Linker(engine.engine)
         linker.allow_shadowing = True
         linker.define_wasi()
-        still: dict[str, Callable[..., Any]] = {"poll_oneoff": self._poll}
+        still: dict[str, Callable[..., Any]] = {"poll_oneoff": CoreInstance._poll}
         if not self._offers.grants.clock:
-            still["clock_time_get"] = self._clock
-        own = {HOST: self._host_functions(), _WASI: still}
+            still["clock_time_get"] = CoreInstance._clock
+        own = {HOST: _HOST_FUNCTIONS, _WASI: still}
         for wanted in module.imports:
             name = wanted.name or ""
             functions = own.get(interface_of(wanted.module), {})
@@ -271,35 +272,40 @@ class CoreInstance:
         return linker
 
     def _stopping(self, function: Callable[..., Any], results: int) -> Callable[..., Any]:
-        """Return what stops the call where a function fails.
-
-        An exception would be kept in a place that all threads share. With no time left the module is stopped as soon as
-        it calls a function or repeats anything; what it does until then has no effect either.
-        """
+        """Return what wasmtime calls. It is kept for as long as the store is, so it must not keep the store itself."""
+        weak = weakref.ref(self)
 
         def called(*given: Any) -> Any:
-            self._depth += 1
-            try:
-                found = function(*given) if self._depth <= _DEPTH_MAX else _refuse_depth()
-            except Exception as error:  # noqa: BLE001 - told by the call that it ends
-                self._offers.denied = self._offers.denied or str(error) or type(error).__name__
-                self._store.set_epoch_deadline(0)
-                found = 0
-            finally:
-                self._depth -= 1
+            instance = weak()
+            found = instance._answered(function, given) if instance is not None else 0  # noqa: SLF001 - its own
             return found if results else None
 
         return called
 
-    def _host_functions(self) -> dict[str, Callable[..., Any]]:
-        host = self._offers.host
-        return {
-            "log": lambda level, at, size: host.log(LEVELS[min(level & _WORD, 3)], self._beginning(at, size)),
-            "metric": lambda at, size, value: host.metric(self._text(at, size), value),
-            "now": host.now,
-            "get-state": self._get_state,
-            "set-state": self._set_state,
-        }
+    def _answered(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+        """Return what a function of the host answers; stop the call where it fails.
+
+        An exception would be kept in a place that all threads share. With no time left the module is stopped as soon as
+        it calls a function or repeats anything; what it does until then has no effect either.
+        """
+        self._depth += 1
+        try:
+            return function(self, *given) if self._depth <= _DEPTH_MAX else _refuse_depth()
+        except Exception as error:  # noqa: BLE001 - told by the call that it ends
+            self._offers.denied = self._offers.denied or str(error) or type(error).__name__
+            self._store.set_epoch_deadline(0)
+            return 0
+        finally:
+            self._depth -= 1
+
+    def _log(self, level: int, at: int, size: int) -> None:
+        self._offers.host.log(LEVELS[min(level & _WORD, 3)], self._beginning(at, size))
+
+    def _metric(self, at: int, size: int, value: float) -> None:
+        self._offers.host.metric(self._text(at, size), value)
+
+    def _now(self) -> int:
+        return self._offers.host.now()
 
     def _text(self, at: int, size: int) -> str:
         at, size = at & _WORD, size & _WORD
@@ -351,6 +357,15 @@ class CoreInstance:
         if at + len(data) > len(memory):
             raise TrappedError("it wants a value beyond its memory")
         memory[at : at + len(data)] = data
+
+
+_HOST_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "log": CoreInstance._log,  # noqa: SLF001 - all of these are its own
+    "metric": CoreInstance._metric,  # noqa: SLF001
+    "now": CoreInstance._now,  # noqa: SLF001
+    "get-state": CoreInstance._get_state,  # noqa: SLF001
+    "set-state": CoreInstance._set_state,  # noqa: SLF001
+}
 
 
 def _refuse_depth() -> int:
