@@ -12,6 +12,7 @@ from dataflare.cli.console import DIM, RED, painted, say_error, write_json
 from dataflare.clock import wait_blocking
 from dataflare.errors import DataError, DataFlareError, Place, UnavailableError, WorkflowError
 from dataflare.plugin.manifest import MANIFEST, Manifest
+from dataflare.plugin.settings_schema import misfits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +66,10 @@ def loaded(file: Path, settings: dict[str, Any], say: Say | None = None) -> Load
         file = folder / manifest.entry
         wished = {"memory": manifest.memory_bytes_max, "timeout": manifest.seconds_max}
         limits = {name: value for name, value in wished.items() if value is not None}
+        if wrong := list(misfits(manifest.settings, settings)):
+            raise WorkflowError(
+                "; ".join(wrong), hint="[settings] tells what there is", place=Place(str(folder / MANIFEST))
+            )
     wasm: Any = Registry.installed().find(processor, "wasm")
     plugin: LoadedPlugin = wasm.load(file, settings, instances=1, log=say, **limits)
     return plugin

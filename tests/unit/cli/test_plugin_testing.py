@@ -208,6 +208,19 @@ def test_a_plugin_that_is_not_built_or_older_than_its_source_is_told(plugin: Plu
     assert f"build it: dataflare plugin build {plugin.folder}" in err
 
 
+def test_settings_that_do_not_fit_the_manifest_are_told(plugin: Plugin) -> None:
+    schema = '[settings]\ntype = "object"\nadditionalProperties = false\n[settings.properties.rate]\ntype = "number"\n'
+    (plugin.folder / "plugin.toml").write_text(MANIFEST + schema)
+    folder = plugin.case(**{"in": [{"n": 1}]}, out=[{"n": 1, "total": 2}], settings={"rate": "2"})
+    code, _, err = plugin.test()
+    assert code == 2
+    assert "settings.rate must be" in err
+    assert f"{folder}/settings.json" in err
+    assert main(["plugin", "run", str(plugin.folder), "--settings", '{"rat": 2}']) == 2
+    plugin.case(settings={"rate": 2})
+    assert plugin.test()[0] == 0
+
+
 def test_settings_that_the_plugin_refuses_are_told(plugin: Plugin) -> None:
     (plugin.folder / "p.js").write_text(
         "export const process = (r) => r;\nexport const open = (s) => { throw new Error('no ' + s.rate); };"

@@ -163,4 +163,4 @@ class _Reading:
         self.findings.append(Finding("error", CODE, what, hint, Place(str(path), line)))
 
 
-__all__ = ["ERRORS", "IN", "NODE", "OUT", "TESTS", "Case", "Row", "read_cases", "rows_of", "settings_of"]
+__all__ = ["ERRORS", "IN", "NODE", "OUT", "SETTINGS", "TESTS", "Case", "Row", "read_cases", "rows_of", "settings_of"]

@@ -14,8 +14,9 @@ from dataflare.errors import DataFlareError, Place, WorkflowError
 from dataflare.executor.runtime import LocalRuntime
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.monitoring.events import Noticed
+from dataflare.plugin.settings_schema import misfits
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
-from dataflare.testing.plugin_cases.cases import NODE
+from dataflare.testing.plugin_cases.cases import NODE, SETTINGS
 from dataflare.testing.stage import staged
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class Ran:
 
 def run_case(folder: Path, manifest: Manifest, case: Case, clock: Clock) -> Ran:
     """Run a test; raise DataFlareError where the plugin cannot be loaded or refuses its settings."""
+    if wrong := list(misfits(manifest.settings, dict(case.settings))):
+        what, hint = "; ".join(wrong), "they do not fit what [settings] of plugin.toml says"
+        raise WorkflowError(what, hint=hint, place=Place(str(case.folder / SETTINGS)))
     limits: dict[str, Any] = {}
     if manifest.memory_bytes_max is not None:
         limits["memory"] = manifest.memory_bytes_max
