@@ -237,7 +237,8 @@ def tells_the_host(golden: Golden) -> None:
 def takes_no_more_memory_with_time(golden: Golden) -> None:
     """Batches and records without end need no more memory than the first ones."""
     instance = golden.opened()
-    rows = [row(n, kind, text='"' + "x" * 60) for n in range(250) for kind in ("routes", "bad", "text", "state")]
+    fields = {"text": '"' + "x" * 60, "amount": "y" * 300}
+    rows = [row(n, kind, **fields) for n in range(250) for kind in ("routes", "bad", "text", "state")]
     for _ in range(150):
         found, errors, _ = _batch(instance, rows)
         assert (len(found["big"]), len(errors)) == (250, 250)
