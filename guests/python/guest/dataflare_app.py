@@ -66,6 +66,7 @@ class Lifecycle(exports.Lifecycle):
             plugin = evaluated(given["code"])
             if given.get("output") is not None:
                 plugin.output = given["output"]  # that of the workflow goes before its own
+            plugin.packs = bool(given.get("packed"))
             _State.plugin, _State.decimals = plugin, given.get("decimals") or []
             if plugin.open is not None:
                 plugin.open(given["settings"])

@@ -122,7 +122,7 @@ class Program:
         except UnicodeDecodeError as error:
             raise WorkflowError(f"byte {error.start} is no UTF-8", place=Place(shown)) from None
         if suffix.lower() == PYTHON:
-            return cls(shown, engine, engine.shipped("python"), source)
+            return cls(shown, engine, engine.shipped("python"), source, packs=True)
         try:
             code = transformed(engine, source, typescript=SCRIPTS[suffix.lower()])
         except FatalError as error:

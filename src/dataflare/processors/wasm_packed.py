@@ -19,12 +19,15 @@ _DIGITS_MAX = 1e21
 """From here on JavaScript writes whole numbers with an exponent."""
 
 
-def packed(column: pa.ChunkedArray) -> str | None:
-    """Return numbers that a float64 holds, as JSON of their bytes and of where nulls are; None for other columns."""
+def packed(column: pa.ChunkedArray, *, whole: bool = True) -> str | None:
+    """Return numbers that a float64 holds, as JSON of their bytes and of where nulls are; None for other columns.
+
+    `whole`: those of whole numbers, too, which a script gets as floats.
+    """
     import pyarrow.compute as pc
 
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_float64(kind)) or not len(column):
+    if not ((whole and pa.types.is_integer(kind)) or pa.types.is_float64(kind)) or not len(column):
         return None
     if column.null_count * NULLS_SHARE_MAX > len(column):
         return None

@@ -114,7 +114,7 @@ class Texts:
 
         parts = []
         for name, column in zip(rows.column_names, rows.columns, strict=True):
-            text = packed(column) if self._packs else None
+            text = packed(column, whole=self._rounds) if self._packs else None
             if text is not None:
                 parts.append(f"{_quoted(name)}:{text}")
                 continue

@@ -33,7 +33,7 @@ def through(tmp_path: Path) -> Through:
 
     def run(code: str, values: list[Any], kind: str = "float64", out: str = "", *, packs: bool = True) -> list[Any]:
         given, returned = Schema.of({"v": kind}), Schema.of({"v": out or kind})
-        texts = Texts(given, 64 << 20, scripts=True, packs=packs)
+        texts = Texts(given, 64 << 20, scripts=True, packs=packs, rounds=True)
         (tmp_path / "p.js").write_text(f"export const input = ['v'];\n{code}")
         engine = shared_engine()
         with engine.ticking():

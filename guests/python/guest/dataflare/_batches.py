@@ -1,10 +1,10 @@
 """Batches: `process` is called for each row in here, as a call into the component costs more than most functions do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from dataflare._columns import Picker, records_of
+from dataflare._columns import Picker, lists_of, packed, records_of
 from dataflare._loading import Plugin
 from dataflare._results import Fatal, Routed, Transient, several, told
 from dataflare._texts import read, read_lines, whole, write
@@ -39,30 +39,44 @@ def exact(record: dict[str, Any], decimals: list[str]) -> dict[str, Any]:
 
 def columns(plugin: Plugin, count: int, data: str) -> tuple[list[Part], Errors]:
     """Call `process` for each row of columns, or `process_columns` with all of them."""
-    lists = read(data)
+    lists = lists_of(read(data))
     if plugin.process_columns is not None:
         made_lists = _called(plugin.process_columns, lists, count)
         rows = len(next(iter(made_lists.values()), ()))
-        return [("", rows, whole(write(made_lists)), None)], []
+        return [("", rows, _object(made_lists, plugin), None)], []
     given = tuple(lists)
     records = records_of(given)(*lists.values()) if given else [{} for _ in range(count)]
 
     def made(output: str) -> Columns:
         types = plugin.types(output)
         adds = not output and plugin.output is None and plugin.adds is not None
-        return Columns(Picker(given if types is None else tuple(types), given if adds else ()))
+        return Columns(Picker(given if types is None else tuple(types), given if adds else ()), plugin)
 
     return _each(plugin.process, records, count, made)
 
 
 class Lines:
-    """The rows of one output, as lines."""
+    """The rows of one output, as lines. `sources` are those they came of; None: they are the same so far."""
 
     def __init__(self) -> None:
         """Have none yet."""
         self._texts: list[str] = []
-        self.sources: list[int] = []
+        self.sources: list[int] | None = None
         self.put = self._texts.append
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._texts)
+
+    def plainly(self, process: Callable[[Any], Any], records: Iterator[Any]) -> Any:
+        """Go through rows for as long as each becomes one record; return what does not, or _END."""
+        put = self.put
+        for record in records:
+            result = process(record)
+            if type(result) is not dict:
+                return result
+            put(write(result))
+        return _END
 
     taken = staticmethod(write)
     """Returns what is put of a record; raises where it cannot be written."""
@@ -72,22 +86,40 @@ class Lines:
         try:
             return len(self._texts), whole("\n".join(self._texts))
         except UnicodeEncodeError:
-            kept = [n for n, text in enumerate(self._texts) if _good(lambda text=text: text, self.sources[n], errors)]
+            sources = self.sources if self.sources is not None else range(len(self._texts))
+            kept = [n for n, text in enumerate(self._texts) if _good(lambda text=text: text, sources[n], errors)]
             self._texts = [self._texts[n] for n in kept]
-            self.sources = [self.sources[n] for n in kept]
+            self.sources = [sources[n] for n in kept]
             return len(kept), "\n".join(self._texts)
 
 
 class Columns:
-    """The rows of one output, by columns."""
+    """The rows of one output, by columns. `sources` are those they came of; None: they are the same so far."""
 
-    def __init__(self, picker: Picker) -> None:
+    def __init__(self, picker: Picker, plugin: Plugin) -> None:
         """Have none yet."""
-        self._picker = picker
+        self._picker, self._plugin = picker, plugin
         self._rows: list[Any] = []
-        self.sources: list[int] = []
+        self.sources: list[int] | None = None
         self.put = self._rows.append
-        self._width, self._pick, self._slowly = len(picker.names), picker.pick, picker.slowly
+        self._width, self._pick, self._slowly = picker.width, picker.pick, picker.slowly
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._rows)
+
+    def plainly(self, process: Callable[[Any], Any], records: Iterator[Any]) -> Any:
+        """Go through rows for as long as each becomes one record of all names; return what does not, or _END."""
+        put, pick, width, allowed = self.put, self._pick, self._width, self._picker.allowed
+        for record in records:
+            result = process(record)
+            if type(result) is not dict or (len(result) != width and not result.keys() <= allowed):
+                return result
+            try:
+                put(pick(result))
+            except KeyError:
+                return result
+        return _END
 
     def taken(self, record: dict[str, Any]) -> Any:
         """Return what is put of a record; raise where it has other names."""
@@ -104,16 +136,22 @@ class Columns:
             return len(self._rows), self._text()
         except (ValueError, TypeError, RecursionError):  # that of half a letter is a ValueError, too
             rows = self._rows
-            kept = [n for n, row in enumerate(rows) if _good(lambda row=row: write(row), self.sources[n], errors)]
+            sources = self.sources if self.sources is not None else range(len(rows))
+            kept = [n for n, row in enumerate(rows) if _good(lambda row=row: write(row), sources[n], errors)]
             self._rows = [rows[n] for n in kept]
-            self.sources = [self.sources[n] for n in kept]
+            self.sources = [sources[n] for n in kept]
             return len(kept), self._text()
 
     def _text(self) -> str:
         names, rows = self._picker.names, self._rows
         lists = [rows] if len(names) == 1 else list(zip(*rows, strict=True)) or [()] * len(names)
-        texts = [f"{write(name)}:{write(one)}" for name, one in zip(names, lists, strict=True)]
-        return whole(f"{{{','.join(texts)}}}")
+        return _object(dict(zip(names, lists, strict=True)), self._plugin)
+
+
+def _object(lists: dict[str, Sequence[Any]], plugin: Plugin) -> str:
+    written = packed if plugin.packs else write
+    texts = [f"{write(name)}:{written(one)}" for name, one in lists.items()]
+    return whole(f"{{{','.join(texts)}}}")
 
 
 def _good(make: Callable[[], str], source: int, errors: Errors) -> bool:
@@ -125,15 +163,50 @@ def _good(make: Callable[[], str], source: int, errors: Errors) -> bool:
     return True
 
 
+_END = object()
+
+
 def _each(
     process: Callable[[Any], Any], records: Iterable[Any], count: int, made: Callable[[str], Lines | Columns]
 ) -> tuple[list[Part], Errors]:
     errors: Errors = []
     main = made("")
     parts = {"": main}
+    records = iter(records)
+    try:
+        result = main.plainly(process, records)
+    except (Transient, Fatal):
+        raise
+    except BaseException as error:  # SystemExit, too: the row is bad, and the others go on
+        result = None
+        errors.append((main.count(), told(error)))
+    number = main.count()
+    if result is not _END:
+        main.sources = list(range(number))
+        _put(result, number, parts, made, errors)
+        number = _generally(process, records, number + 1, parts, made, errors)
+    if number != count:
+        raise Fatal(f"the host said {count} rows, and there are {number}")
+    every = list(range(count))
+    found = []
+    for output, part in parts.items():
+        rows, data = part.written(errors)
+        found.append((output, rows, data, None if part.sources is None or part.sources == every else part.sources))
+    return found, errors
+
+
+def _generally(
+    process: Callable[[Any], Any],
+    records: Iterator[Any],
+    number: int,
+    parts: dict[str, Lines | Columns],
+    made: Callable[[str], Lines | Columns],
+    errors: Errors,
+) -> int:
+    """Go on with rows of which anything may become; return the number of the one after the last."""
+    main = parts[""]
     put, taken, came = main.put, main.taken, main.sources.append
-    number = -1
-    for number, record in enumerate(records):
+    for record in records:
         try:
             result = process(record)
             if type(result) is dict:
@@ -143,16 +216,27 @@ def _each(
                 _put_several(result, number, parts, made)
         except (Transient, Fatal):
             raise
-        except BaseException as error:  # SystemExit, too: the row is bad, and the others go on
+        except BaseException as error:
             errors.append((number, told(error)))
-    if number + 1 != count:
-        raise Fatal(f"the host said {count} rows, and there are {number + 1}")
-    every = list(range(count))
-    found = []
-    for output, part in parts.items():
-        rows, data = part.written(errors)
-        found.append((output, rows, data, None if part.sources == every else part.sources))
-    return found, errors
+        number += 1
+    return number
+
+
+def _put(
+    result: Any,
+    number: int,
+    parts: dict[str, Lines | Columns],
+    made: Callable[[str], Lines | Columns],
+    errors: Errors,
+) -> None:
+    if result is None:
+        return
+    try:
+        _put_several(result, number, parts, made)
+    except (Transient, Fatal):
+        raise
+    except BaseException as error:
+        errors.append((number, told(error)))
 
 
 def _put_several(
@@ -164,6 +248,7 @@ def _put_several(
         output, record = (one.output, one.record) if isinstance(one, Routed) else ("", one)
         if output not in parts:
             parts[output] = made(output)
+            parts[output].sources = []
         ready.append((parts[output], parts[output].taken(record)))
     for part, value in ready:
         part.put(value)

@@ -15,7 +15,12 @@ class Refused(Exception):
 
 
 class Plugin:
-    """The names that a file defines; None where it does not. Names of Python itself (`open`, `input`) do not count."""
+    """The names that a file defines; None where it does not. Names of Python itself (`open`, `input`) do not count.
+
+    `packs`: the host reads numbers of columns as their bytes.
+    """
+
+    packs = False
 
     def __init__(self, names: dict[str, Any]) -> None:
         """Look at each of them."""
