@@ -9,8 +9,11 @@ from pathlib import Path
 
 from dataflare.errors import UnavailableError
 
-GROUP = "dataflare.plugin_runtime"
-"""An entry point of this group is called as the runtime is, and is the path of a component, packed by xz."""
+GROUP = "dataflare_plugin_runtime"
+"""An entry point of this group is called as the runtime is, and is the path of a component, packed by xz.
+
+It does not begin with `dataflare.`: what does is a component of workflows.
+"""
 _OTHERS = {"python": "dataflare-python-runtime"}
 
 
