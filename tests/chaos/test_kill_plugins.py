@@ -57,7 +57,7 @@ def content(folder: Path) -> dict[str, Any]:
         "ids": sorted(r["id"] for r in rows),
         "of keys": sorted((r["name"], r["nth"]) for r in rows),
         "own": sorted(r["number"] for r in rows),
-        "dead": sorted(r["row"] for r in lines(folder / "out" / "dead")),
+        "dead": sorted((r["row"], r["code"]) for r in lines(folder / "out" / "dead")),
     }
 
 
@@ -69,6 +69,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what an undisturbed run makes."""
     found = TRIAL.undisturbed(tmp_path_factory.mktemp("undisturbed"))
     assert len(found["dead"]) == 13
+    assert {code for _, code in found["dead"]} == {"row.function"}
     assert len(found["ids"]) == ROWS - 13
     assert found["own"] == list(range(1, ROWS - 12))
     last = dict(found["of keys"])  # the greatest of each name comes last

@@ -80,7 +80,7 @@ class _Builder:
         job, nodes = self._job, [n for o in self._stage.operators for n in o.nodes]
         inputs = {n: [_name_of(e) for e in job.plan.inputs_of(n)] for n in nodes}
         codes = {n: _CODES.get(o.role, REFUSED) for o in self._stage.operators for n in o.nodes}
-        codes |= {n: FUNCTION for n in nodes if job.plan.node(n).type == "python" and codes[n] == REFUSED}
+        codes |= {n: FUNCTION for n in nodes if job.plan.node(n).type in ("python", "wasm") and codes[n] == REFUSED}
         return Origin(
             workflow=job.plan.workflow,
             task=f"{self._stage.index}.{self._index}",

@@ -10,6 +10,7 @@ from wasmtime.component import Linker, Record
 
 from dataflare.clock import SystemClock
 from dataflare.errors import WorkflowError
+from dataflare.plugin.callbacks import add_function
 from dataflare.plugin.failures import ERRORS, trapped
 from dataflare.plugin.imports import (
     FALLIBLE,
@@ -99,7 +100,10 @@ class ComponentInstance:
                     root = stack.enter_context(linker.root())
                     into = stack.enter_context(root.add_instance(name))
                     for word, function in functions.items():
-                        into.add_func(word, self._offers.guarded(_without_store(function)))
+                        if interface == HOST:
+                            add_function(into, word, self._offers.guarded(function))
+                        else:
+                            into.add_func(word, self._offers.guarded(_without_store(function)))
             elif not interface.startswith("wasi:") and interface != f"{PACKAGE}/types":
                 raise refuse_import(name)
         return linker

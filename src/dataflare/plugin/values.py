@@ -130,11 +130,12 @@ def _lower(of: Any) -> Lower:
     raise WorkflowError(f"a function of the component takes a {kind.__name__}, which the interface does not have")
 
 
-def _code(name: str) -> int:
+def code_of(name: str) -> int:
+    """Return the number of a kind of value."""
     return int(getattr(_ffi, f"WASMTIME_COMPONENT_{name}").value)
 
 
-_STRING, _ENUM, _RECORD = _code("STRING"), _code("ENUM"), _code("RECORD")
+_STRING, _ENUM, _RECORD = code_of("STRING"), code_of("ENUM"), code_of("RECORD")
 
 
 def _borrow(text: Any, data: bytes) -> None:
@@ -156,7 +157,7 @@ def _lower_enum(value: str, into: Any, kept: list[Any]) -> None:
 
 
 def _lower_scalar(name: str, attribute: str) -> Lower:
-    code = _code(name)
+    code = code_of(name)
 
     def lower(value: Any, into: Any, kept: list[Any]) -> None:
         del kept
@@ -200,7 +201,8 @@ def _lift_if(of: Any) -> Lift | None:
     return _lift(of) if of is not None else None
 
 
-def _text(found: Any) -> str:
+def text_of(found: Any) -> str:
+    """Return the text of a vector of bytes, which stays where it is."""
     return string_at(found.data, found.size).decode() if found.size else ""
 
 
@@ -258,8 +260,8 @@ def _lift_result(good: Lift | None, bad: Lift | None) -> Lift:
 
 
 _LIFTS: dict[type, Callable[[Any], Lift]] = {
-    types.String: lambda _: lambda found: _text(found.of.string),
-    types.EnumType: lambda _: lambda found: _text(found.of.enumeration),
+    types.String: lambda _: lambda found: text_of(found.of.string),
+    types.EnumType: lambda _: lambda found: text_of(found.of.enumeration),
     types.ListType: lambda of: _lift_list(of.element),
     types.RecordType: lambda of: _lift_record([_lift(field) for _, field in of.fields]),
     types.OptionType: lambda of: _lift_option(_lift(of.payload)),
@@ -267,4 +269,4 @@ _LIFTS: dict[type, Callable[[Any], Lift]] = {
     types.ResultType: lambda of: _lift_result(_lift_if(of.ok), _lift_if(of.err)),
 }
 
-__all__ = ["Function", "check"]
+__all__ = ["Function", "check", "code_of", "text_of"]

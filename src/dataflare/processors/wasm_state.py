@@ -129,6 +129,8 @@ class KeyedState:
         """Return a key as it is kept."""
         if self._rows is not None:
             self._here, self._rows = set(self._keys_of(self._rows)), None
+        if key in self._here or key in self._values:
+            return key
         found = _canonical(key)
         if found not in self._here and found not in self._values and found not in self._others:
             self._look(found)
