@@ -42,7 +42,9 @@ def add_function(into: LinkerInstance, name: str, function: Callable[..., Any]) 
 
 
 @_bindings.wasmtime_component_func_callback_t  # type: ignore[untyped-decorator]
-def _called(number: int, _context: Any, _kind: Any, given: Any, given_count: int, found: Any, found_count: int) -> int:
+def _called(number: int, *told: Any) -> int:
+    """Be told a store, a type, the values with their count, and where a result goes with the count of these."""
+    _, _, given, given_count, found, found_count = told
     try:
         function, takes, gives = _functions[number]
         _check(given_count == len(takes) and found_count == (gives is not None))
@@ -51,7 +53,7 @@ def _called(number: int, _context: Any, _kind: Any, given: Any, given_count: int
             gives(result, found[0])
     except WasmtimeError as error:
         return _told(error)
-    except Exception as error:  # noqa: BLE001 - nothing may be raised into C
+    except (ValueError, LookupError, TypeError) as error:
         return _told(WasmtimeError(str(error)))
     return 0
 
