@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 from dataflare.cli.console import table, write, write_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def bench_command(what: Path, count: int, given: Path | None, settings: str, *, as_json: bool) -> int:
     """Measure, and show a table."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # so that what is compiled for it is taken away
     from dataflare.plugin.loaded import require_wasmtime
     from dataflare.testing.plugin_cases.cases import rows_of, settings_of
     from dataflare.testing.plugin_cases.measuring import Bench, repeated

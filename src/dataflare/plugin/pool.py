@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,13 +32,14 @@ class InstancePool:
         self._closed = False
         self._broken = ""
         self._changed = threading.Condition()
+        self._process = os.getpid()
 
     @contextmanager
     def borrowed(self, wait_seconds: float) -> Iterator[GuardedInstance]:
         """Give an instance to this thread, till the end of the block.
 
-        Raises UnavailableError where all are in use for so long, WorkflowError where the pool is closed or its only
-        instance has ended.
+        Raises UnavailableError where all are in use for so long, WorkflowError where the pool is closed, its only
+        instance has ended, or it is of another process.
         """
         instance = self._taken(wait_seconds)
         ended: DataFlareError | None = None
@@ -63,6 +65,9 @@ class InstancePool:
             instance.close()
 
     def _taken(self, wait_seconds: float) -> GuardedInstance:
+        if os.getpid() != self._process:  # no thread of it is here that would stop a call
+            hint = "load it in the process that calls it"
+            raise WorkflowError("the plugin was loaded before a fork", hint=hint, place=Place(self._file))
         with self._changed:
             there = self._changed.wait_for(
                 lambda: self._closed or self._broken or self._idle or self._count < self._max, wait_seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -242,6 +243,30 @@ def test_a_closed_plugin_says_that_it_is(load) -> None:
     assert said == ["bye"]
     with pytest.raises(WorkflowError, match="the plugin is closed"):
         plugin.process({})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_plugin_that_was_loaded_before_a_fork_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rules.js").write_text(RULES)
+    code = """import os
+from dataflare import WasmProcessor
+plugin = WasmProcessor.load("rules.js")
+plugin.process({"amount": 1})
+if os.fork():
+    os.wait()
+else:
+    try:
+        plugin.process({"amount": 1})
+    except Exception as error:
+        print(error, flush=True)
+    os._exit(0)
+print(plugin.process({"amount": 1}))"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "rules.js: the plugin was loaded before a fork (load it in the process that calls it)",
+        "{'amount': 1, 'total': 1}",
+    ]
 
 
 def test_what_cannot_be_loaded_says_where_and_how_to_cure_it(load, tmp_path: Path) -> None:
