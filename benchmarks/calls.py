@@ -19,7 +19,7 @@ PAGE = places.ROOT / "docs" / "plugin-performance.md"
 PICTURE = places.ROOT / "docs" / "images" / "plugin-performance.svg"
 WIDTHS = (1, 2, 4, 8)
 WAYS = {
-    "lines": "JavaScript, whole records",
+    "lines": "JavaScript, `process` of whole records",
     "process": "JavaScript, `process` of named columns",
     "processColumns": "JavaScript, `processColumns`",
     "buffers": "C, buffers of Arrow",
@@ -31,6 +31,7 @@ CALLS = {
     "javascript.processColumns.1": "JavaScript, `processColumns`, one column of numbers",
     "javascript.processColumns.2": "JavaScript, `processColumns`, numbers and texts",
     "javascript.whole": "JavaScript, `process`, whole records of 88 bytes",
+    "javascript.lines": "JavaScript, `process`, the same as JSON in lines",
     "copy.c": "C, JSON in lines, copied",
     "lines.c": "C, JSON in lines, a number read and one written",
     "lines.rs": "Rust, JSON in lines, a number read and one written",
@@ -54,8 +55,9 @@ figures are written by `python -m benchmarks W9`.
 ## In short
 
 - **Name the columns** that the plugin needs, by `input` in its file or `columns` in the workflow, and say by `adds` or
-  `output` what it returns. The others pass it by. A script that is given whole records reads and writes all of them as
-  JSON.
+  `output` what it returns. The others pass it by. A script that is given whole records pays for all of them.
+- **Plain types** are quickest: numbers, booleans, texts, and lists and structs of them. With one column of another type
+  (decimals, dates, instants) a script is given JSON in lines, at twice the cost.
 - **Take lists** where that is natural: `processColumns` of a script is called once for thousands of rows.
 - **Use buffers** in C or Rust where the plugin does not read JSON anyway: nothing is read or written then.
 - `fuel` costs a third; leave it out unless a call must end at the same place each time. Time and memory are always

@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 ROWS, NODE_ROWS, TIMES = 10_000, 65_536, 15
 WIDTHS = (1, 2, 4, 8)
-RECORD = {"id": 123456, "amount": 10.5, "name": "ann lee", "city": "Berlin", "ts": "2026-11-24T06:00:00Z"}
+RECORD: dict[str, Any] = {
+    "nr": 123456,
+    "amount": 10.5,
+    "name": "ann lee",
+    "city": "Berlin",
+    "ts": "2026-11-24T06:00:00Z",
+}
 PROCESS = "export const process = ({ amount }) => ({ total: amount * 1.2 });"
 PROCESS_TWO = "export const process = ({ amount, city }) => ({ total: amount * 1.2, city });"
 LISTS = "export const processColumns = ({ amount }) => ({ total: amount.map((one) => one * 1.2) });"
@@ -63,8 +69,10 @@ class Calls:
         self._folder = folder
         amounts = pa.array([n / 4 for n in range(ROWS)])
         table = pa.table({"amount": amounts, "city": ["Berlin"] * ROWS})
-        given = Schema.of({"amount": "float64", "city": "string"})
+        given = Schema.of({"nr": "int64", "amount": "float64", "name": "string", "city": "string", "ts": "string"})
         texts = Texts(given, 64 << 20, scripts=True, packs=True)
+        whole = pa.table({name: [value] * ROWS for name, value in RECORD.items()})
+        self._whole = texts.written(whole, COLUMNS)
         self._one, self._two = texts.written(table.select(["amount"]), COLUMNS), texts.written(table, COLUMNS)
         texts.close()
         self._lines = "\n".join([json.dumps(RECORD, separators=(",", ":"))] * ROWS)
@@ -78,7 +86,8 @@ class Calls:
             "javascript.process.2": (TWO + PROCESS_TWO, self._two),
             "javascript.processColumns.1": (ONE + LISTS, self._one),
             "javascript.processColumns.2": (TWO + LISTS_TWO, self._two),
-            "javascript.whole": (WHOLE, None),
+            "javascript.whole": (WHOLE, self._whole),
+            "javascript.lines": (WHOLE, None),
         }
         found = {f"call.{name}": self._script(engine, code, data) for name, (code, data) in codes.items()}
         for name in ("copy.c", "lines.c", "lines.rs"):
@@ -92,7 +101,7 @@ class Calls:
             ("unbounded", unbounded, LIMITS),
             ("fuel", counting, replace(LIMITS, fuel_max=10**12)),
         ):
-            found[f"call.{name}.javascript.whole"] = self._script(other, WHOLE, None, limits)
+            found[f"call.{name}.javascript.whole"] = self._script(other, WHOLE, self._whole, limits)
             found |= {f"call.{name}.{k[5:]}": v for k, v in self._module(other, "lines.c", limits).items()}
         return found | self._ready()
 
