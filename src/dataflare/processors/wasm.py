@@ -181,7 +181,7 @@ class WasmProcessor(PlannedPlugin):
         if self._breaker.rests:
             return None
         if self._lines is None:
-            self._lines = PlainLines(self.context.schemas["0"], self._memory, rounds=self._rounds)
+            self._lines = PlainLines.given(self.context.schemas["0"], self._memory, rounds=self._rounds)
         if not self._lines.trials:
             return None
         portions = self._lines.portions(batch.payload.data)

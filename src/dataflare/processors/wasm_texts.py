@@ -11,6 +11,7 @@ from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.formats.jsonl.encode import JsonTexts
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.python_modes import encode
+from dataflare.processors.wasm_lines import PlainLines
 from dataflare.processors.wasm_packed import array_of, listed, packed, unpacked
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ WHOLE_NUMBERS_MAX = 1 << 53
 """Beyond it not every whole number is one of JavaScript."""
 
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+
+SMALL = 16 << 10
+"""So few characters are read value by value."""
 
 Unfit = dict[int, str]
 """Why a row does not fit, by its number."""
@@ -39,15 +43,19 @@ class Texts:
         self, given: Schema, memory_bytes_max: int, *, scripts: bool, packs: bool = False, rounds: bool = False
     ) -> None:
         """`given` are the columns that are written."""
-        self._packs = packs
+        self._packs, self._given = packs, given
         self._texts = JsonTexts(memory_bytes_max)
         self._memory, self._scripts, self._rounds = memory_bytes_max, scripts, rounds
         self._json = [c.name for c in given if c.type == "json"]
         self._decoders: dict[str, JsonlDecoder] = {}
+        self._plain: dict[str, PlainLines] = {}
 
     def close(self) -> None:
         """Free what was opened."""
-        self._texts.close()
+        opened: list[JsonTexts | JsonlDecoder | PlainLines]
+        opened = [self._texts, *self._decoders.values(), *self._plain.values()]
+        for one in opened:
+            one.close()
 
     def inexact(self, rows: pa.Table) -> Unfit:
         """Return the rows with a whole number that JavaScript would round."""
@@ -75,8 +83,7 @@ class Texts:
                     rows = rows.set_column(n, field.name, rows.column(n).cast(pa.string()))
         if form == COLUMNS:
             return self._columns(rows)
-        lines = self._texts.lines(rows, self._json).combine_chunks()
-        return b"".join(memoryview(line.as_buffer()) for line in lines).decode().rstrip("\n")
+        return _joined(self._texts.lines(rows, self._json)).rstrip("\n")
 
     def read(self, text: str, form: str, schema: Schema, ignored: Collection[str] = ()) -> tuple[pa.Table, Unfit]:
         """Return rows that a plugin returned, without those that do not fit, and why these do not.
@@ -86,6 +93,8 @@ class Texts:
         import msgspec
 
         arrow = schema.to_arrow()
+        if form == LINES and len(text) > SMALL and (rows := self._read_plain(text, schema, ignored)) is not None:
+            return rows, {}
         try:
             if form == COLUMNS:
                 columns = msgspec.json.decode(text, type=dict[str, Any])
@@ -109,6 +118,15 @@ class Texts:
         lost = {numbers[r.line]: r.reason for r in found.rejected}
         return found.rows.cast(arrow), lost | unfit
 
+    def _read_plain(self, text: str, schema: Schema, ignored: Collection[str]) -> pa.Table | None:
+        """Return the rows of lines with values of exactly their types, without making objects of them."""
+        key = repr((schema.to_json(), sorted(ignored)))
+        if key not in self._plain:
+            if not all(map(is_plain, schema)):
+                return None
+            self._plain[key] = PlainLines.returned(schema, self._memory, self._given.select(ignored))
+        return self._plain[key].read(text)
+
     def _columns(self, rows: pa.Table) -> str:
         import pyarrow.compute as pc
 
@@ -131,6 +149,18 @@ class Texts:
 def decimals_of(schema: Schema) -> tuple[str, ...]:
     """Return the columns that are decimals."""
     return tuple(field.name for field in schema.to_arrow() if pa.types.is_decimal(field.type))
+
+
+def _joined(lines: pa.ChunkedArray) -> str:
+    """Return texts one behind the other, as they lie in memory."""
+    parts = []
+    for chunk in lines.chunks:
+        if len(chunk):
+            _, offsets, values = chunk.buffers()
+            at = memoryview(offsets).cast("B").cast("q" if pa.types.is_large_string(chunk.type) else "i")
+            start, stop = at[chunk.offset], at[chunk.offset + len(chunk)]
+            parts.append(memoryview(values)[start:stop] if values is not None else b"")
+    return b"".join(parts).decode()
 
 
 def _quoted(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,8 @@ from dataflare.executor.runtime import LocalRuntime
 from dataflare.formats.jsonl.decode import JsonlDecoder
 from dataflare.monitoring.events import Event, RowsRejected
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
-from dataflare.schema import Schema
+from dataflare.processors.wasm_texts import LINES, SMALL, Texts
+from dataflare.schema import Column, Schema
 
 SCHEMA = Schema.of({"id": "int64", "name": "string", "amount": "float64", "some": "list<int32>"})
 CODE = """
@@ -181,3 +183,57 @@ def test_lines_are_not_asked_for_where_columns_pass_by_or_rows_have_keys(
     assert make().unjudged(SCHEMA) == ("jsonl",)
     assert make(code, **config).unjudged(SCHEMA) == ()
     assert make().unjudged(Schema.of({"id": "decimal(5,1)"})) == ()
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    st.lists(st.none() | st.integers(-(2**33), 2**33), max_size=2),
+)
+GOOD = st.fixed_dictionaries(
+    {"id": st.integers(-(2**63), 2**63 - 1)},
+    optional={
+        "name": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+        "amount": st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53),
+        "some": st.none() | st.lists(st.none() | st.integers(-(2**31), 2**31 - 1), max_size=2),
+        "ignored": VALUES,
+    },
+)
+ANY = st.dictionaries(st.sampled_from([*SCHEMA.names, "ignored", "other"]), VALUES, max_size=5)
+READ = Schema((Column("id", "int64", nullable=False), *(c for c in SCHEMA if c.name != "id")))
+
+
+@settings(deadline=None, max_examples=150)
+@given(records=st.lists(GOOD, min_size=1, max_size=8), odd=st.lists(ANY, max_size=1))
+def test_lines_that_come_back_are_read_as_their_values_one_by_one(
+    records: list[dict[str, Any]], odd: list[dict[str, Any]]
+) -> None:
+    texts = Texts(Schema((*READ, Column("ignored", "string"))), 64 << 20, scripts=False)
+    text = "\n".join(json.dumps(one) for one in [*records, *odd])
+    quick = texts._read_plain(text, READ, ["ignored"])
+    rows, unfit = texts.read(text, LINES, READ, ["ignored"])
+    texts.close()
+    assert len(text) < SMALL, "read one by one"
+    if quick is None:
+        assert odd, "plain records are read at once"
+    else:
+        assert not unfit
+        assert quick.equals(rows)
+
+
+def test_long_texts_are_written_and_read_at_once() -> None:
+    texts = Texts(SCHEMA, 64 << 20, scripts=False)
+    rows = pa.table({
+        "id": range(3000), "name": ["ü"] * 3000, "amount": [0.5] * 3000, "some": [[1, None]] * 3000,
+    }).cast(SCHEMA.to_arrow())  # fmt: skip
+    text = texts.written(rows.slice(5), LINES)
+    assert len(text) > SMALL
+    assert json.loads(text.split("\n")[0]) == {"id": 5, "name": "ü", "amount": 0.5, "some": [1, None]}
+    assert texts.read(text, LINES, SCHEMA)[0].equals(rows.slice(5))
+    bad = text.replace('"id":7,', '"id":"x",')
+    found, unfit = texts.read(bad, LINES, SCHEMA)
+    assert (found.num_rows, [*unfit]) == (2994, [2])
+    texts.close()
