@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 _CHANGING = ("process", "process-batch", "process-buffers", "import-state")
 
 
+_FULL = "InternalError: out of memory"
+"""How the runtime of JavaScript says that there is no memory left; it would say so of all rows from then on."""
+
+
+def _within_memory(name: str, found: Any) -> Any:
+    """Return what a call has returned; raise TrappedError where a row of a batch found no memory.
+
+    A plugin that keeps ever more gets a new instance by that, and a row that needs too much is found by itself.
+    """
+    if name == "process-batch" and any(why.startswith(_FULL) for _, why in found[1]):
+        raise TrappedError("its memory is full")
+    return found
+
+
 def _as_it_is(found: Any) -> Any:
     return found
 
@@ -75,7 +89,7 @@ class GuardedInstance:
         before = self.state() if self._keeps and name in _CHANGING else None
         start = self._clock.monotonic()
         try:
-            found = judge(instance.call(name, *given))
+            found = judge(_within_memory(name, instance.call(name, *given)))
         except TrappedError as error:
             self._host.settle(kept=False)
             self._replace(before, error)

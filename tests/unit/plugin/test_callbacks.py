@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from wasmtime import wat2wasm
 
 from dataflare.errors import WorkflowError
+from dataflare.plugin import callbacks
 from dataflare.plugin.component import ComponentInstance
 from dataflare.plugin.grants import Grants
 from dataflare.plugin.limits import Limits
+from dataflare.plugin.program import Program, Settings
 
 LIAR = """(component
   (import "dataflare:plugin/host@1.0.0" (instance $host (export "{name}" (func {signature}))))
@@ -74,3 +77,15 @@ def test_what_goes_by_is_freed(opened):
     for _ in range(10):
         plugin.process({})
     assert resident() - before < 100 << 20, "420 MB went by"
+
+
+def test_functions_are_let_go_with_the_instances_that_call_them(engine, host, tmp_path):
+    (tmp_path / "rules.js").write_text("export const process = (r) => r;")
+    program = Program.load(tmp_path / "rules.js", engine, "rules.js")
+    gc.collect()
+    before = len(callbacks._functions)
+    made = [program.opened(Settings({}), host, Limits()) for _ in range(3)]
+    assert len(callbacks._functions) == before + 3 * len(callbacks.SIGNATURES)
+    made.clear()
+    gc.collect()
+    assert len(callbacks._functions) == before
