@@ -140,11 +140,11 @@ def test_there_is_nothing_to_reach_out_with(python, body, why):
 
 @pytest.mark.parametrize(
     "body",
-    ["import _socket; s = _socket.socket(); s.settimeout(60); s.connect(('127.0.0.1', 9))",
-     "import select; select.select([], [], [], 60)",
-     "import threading; threading.Event().wait(60)",
-     "import threading; l = threading.Lock(); l.acquire(); l.acquire(timeout=60)",
-     "import queue; queue.Queue().get(timeout=60)"],
+    ["import _socket; s = _socket.socket(); s.settimeout(10**6); s.connect(('127.0.0.1', 9))",
+     "import select; select.select([], [], [], 10**6)",
+     "import threading; threading.Event().wait(10**6)",
+     "import threading; l = threading.Lock(); l.acquire(); l.acquire(timeout=10**6)",
+     "import queue; queue.Queue().get(timeout=10**6)"],
 )  # fmt: skip
 def test_no_way_to_wait_is_open(python, body):
     plugin = python(f"def process(r):\n    if 'ok' in r: return r\n    {body}\n    return r", limits=QUICK)

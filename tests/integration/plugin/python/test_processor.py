@@ -194,3 +194,40 @@ def test_numbers_that_json_does_not_have_come_as_texts(make: Make, head: str) ->
     node = make(head + "def process(r): return {**r, 'amount': float(r['amount']) * 10}")
     found = by_stream(node, rows_of(math.nan, -math.inf, 1e308, 1.5))
     assert repr([r["amount"] for r in found[""]]) == "[nan, -inf, inf, 15.0]"
+
+
+GRANTED = """import os, time
+from pathlib import Path
+adds = {"rate": "string", "region": "string", "moves": "bool", "why": "string"}
+def process(r):
+    before = time.time_ns()
+    for _ in range(100000): pass
+    try:
+        why = Path("/rates/b").write_text("x")
+    except OSError as error:
+        why = type(error).__name__
+    rate = Path("/rates/a").read_text()
+    return {"rate": rate, "region": os.environ.get("REGION"), "moves": time.time_ns() > before, "why": str(why)}
+"""
+
+
+def test_what_is_granted_is_there(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_text("1.5")
+    files = [{"path": "data", "at": "/rates", "write": False}]
+    grants = {"files": files, "env": {"REGION": "eu"}, "clock": True}
+    (row,) = by_stream(make(GRANTED, grants=grants), rows_of(1))[""]
+    assert {n: row[n] for n in ("rate", "region", "moves")} == {"rate": "1.5", "region": "eu", "moves": True}
+    assert row["why"].endswith("Error")
+    (error,) = by_stream(make(GRANTED), rows_of(1))["errors"]
+    assert error["error"].startswith("FileNotFoundError")
+
+
+def test_a_plugin_is_called_from_python(tmp_path: Path) -> None:
+    path = tmp_path / "rules.py"
+    path.write_text("def process(r): return {**r, 'n': r['n'] + 1, 'kind': type(r['price']).__name__}")
+    with WasmProcessor.load(path) as plugin:
+        made = plugin.process({"n": 2**62, "price": Decimal("1.50")})
+        assert made == {"n": 2**62 + 1, "price": "1.50", "kind": "str"}
+        with pytest.raises(DataError, match=r"rules\.py:1: KeyError: 'n'"):
+            plugin.process({})
