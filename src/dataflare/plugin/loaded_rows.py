@@ -73,7 +73,7 @@ class RowTexts:
         """Return a record that a plugin returned."""
         try:
             return self._row.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise DataError(f"what the plugin returned is no record: {error}") from None
 
     def read_batch(self, text: str, form: str, count: int) -> list[Row]:
@@ -87,7 +87,7 @@ class RowTexts:
                 if any(len(values) != count for values in lists):
                     raise DataError("the plugin returned columns of different lengths")
                 rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)] or [{}] * count
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise DataError(f"what the plugin returned is no {form}: {error}") from None
         if len(rows) != count:
             raise DataError(f"the plugin says that it returns {count} rows, and does not")

@@ -220,10 +220,26 @@ def test_state_that_cannot_be_told_ends_the_run(ran: Run) -> None:
     assert "the plugin cannot tell its state: it took longer than it may" in found.said
 
 
+@pytest.mark.parametrize("config", [{}, {"key": ["name"]}])
+def test_state_without_end_is_bounded(ran: Run, config: dict[str, list[str]]) -> None:
+    """It sets the key of its row again and again, to megabytes; the key is what follows the marked row's name."""
+    key = words((2048, 0x2164225B), (2052, 0x5D22))  # ["d!"]
+    flood = f"""{GROWN} (memory.fill (i32.const 65536) (i32.const 49) (i32.const 9000000)) {key}
+      (loop $l (call $set (i32.const 2048) (i32.const 6) (i32.const 1) (i32.const 65536) (i32.const 9000000)) (br $l))
+      {NOTHING}"""
+    stateful = "(i32.store8 (i32.const 536) (i32.const 1)) (i32.const 512)"
+    bodies = {} if config else {"describe": stateful, "export_state": "(i32.const 640)"}
+    found = ran(hostile(flood, **bodies), NAMES, timeout="10s", **config)
+    assert "the state" in found.said + str(found.reasons)
+    assert "more" in found.said + str(found.reasons)
+    assert found.code == (1 if config else 0)
+    assert [row["name"] for row in found.witnessed] in ([], [f"{name} seen by function" for name in NAMES])
+
+
 def test_a_plugin_that_is_stopped_at_every_row_ends_the_run(ran: Run) -> None:
     found = ran(hostile(process_batch="unreachable"), [f"n{n}" for n in range(100)])
     assert found.code != 0
-    assert "had to be stopped" in found.said
+    assert "rows had the plugin stopped" in found.said
     assert len(found.said) < 5000
 
 
