@@ -178,10 +178,6 @@ LIFECYCLE = {
     "wild memory in describe": ({"describe": "(i32.const -4)"}, "beyond its memory"),
     "wild memory in open": ({"open": "(i32.const -4)"}, "beyond its memory"),
     "memory that it does not have": ({"cabi_realloc": "(i32.const 0x7fffff00)"}, "memory that it does not have"),
-    "a realloc that asks the host": (
-        {"cabi_realloc": "(call $get (i32.const 512) (i32.const 0) (i32.const 3000)) (i32.const 4096)"},
-        "",
-    ),
     "millions of outputs": (
         {"describe": GROWN + words((2048 + 44, 65536), (2048 + 48, 400_000)) + "(i32.const 2048)"},
         "a list of 400,000 elements",
@@ -203,6 +199,22 @@ def test_a_module_that_does_harm_before_its_first_row_ends_the_run_with_the_reas
         assert "internal" not in found.said
     else:
         assert found.ids == [0, 1, 2, 3, 4]
+
+
+def test_functions_that_call_each_other_by_way_of_the_host_are_stopped(ran: Run) -> None:
+    """To give a text the host asks for memory, for which the module asks for the text."""
+    empty = "(i32.const 512) (i32.const 0)"
+    harm = f"""(call $set {empty} (i32.const 1) (i32.const 65536) (i32.const 4))
+      (global.set $deeper (i32.const 1)) (call $get {empty} (i32.const 3000)) {NOTHING}"""
+    realloc = f"""(if (global.get $deeper) (then (call $get {empty} (i32.const 3000))))
+      (global.get $top) (global.set $top (i32.add (global.get $top) (local.get 3)))"""
+    bodies = {
+        "more": "(global $deeper (mut i32) (i32.const 0))",
+        "describe": "(i32.store8 (i32.const 536) (i32.const 1)) (i32.const 512)",
+        "export_state": "(i32.const 640)",
+        "cabi_realloc": realloc,
+    }
+    assert "call each other by way of the host" in blamed(ran(hostile(harm, **bodies), NAMES))
 
 
 def test_a_loop_in_close_does_not_keep_the_run(ran: Run) -> None:
