@@ -43,7 +43,7 @@ def test_each_way_in_which_rows_pass_is_measured(file: Path, capsys: pytest.Capt
     assert code == 0
     assert (told["rows_file"], told["rows_left_out"]) == (str(rows), 1)
     ways = {way["name"]: way for way in told["ways"]}
-    assert list(ways) == ["one record a call", "JSON lines", "in a workflow"]
+    assert list(ways) == ["one record a call", "JSON lines", "JSON columns", "in a workflow"]
     assert all(way["rows"] == 50 and way["rows_per_second"] > 0 and way["size_bytes"] > 0 for way in ways.values())
     assert all(told[name] > 0 for name in ("cold_seconds", "cached_seconds", "instance_seconds", "fuel_factor"))
     assert told["instance_bytes"] >= 0
@@ -74,6 +74,15 @@ def test_what_a_plugin_cannot_do_is_told_beside_the_rest(file: Path, capsys: pyt
     assert code == 0
     assert any(re.fullmatch(r"JSON lines +- +- +-", line) for line in out)
     assert any(line.startswith("JSON lines:") and "it exports no process" in line for line in out)
+
+
+def test_a_column_that_the_rows_lack_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("export const input = ['n'], adds = { t: 'int64' };\nexport const process = ({ n }) => ({ t: n });")
+    rows = file.with_name("rows.jsonl")
+    rows.write_text('{"other": 1}\n')
+    code, _, err = run(capsys, "bench", file, "--input", rows)
+    assert code == 2
+    assert err[0] == "error: the plugin is to be given 'n', and there is no such column"
 
 
 def test_rows_that_are_not_there_or_fail_all_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

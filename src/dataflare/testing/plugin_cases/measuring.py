@@ -20,7 +20,9 @@ from dataflare.plugin.guarded import GuardedInstance
 from dataflare.plugin.host import QuietHost
 from dataflare.plugin.loaded_rows import COLUMNS, LINES, RowTexts
 from dataflare.plugin.program import Program, Settings
+from dataflare.processors.python_lines import is_plain
 from dataflare.processors.wasm import WasmConfig, WasmProcessor
+from dataflare.processors.wasm_changes import shown
 from dataflare.processors.wasm_texts import Texts
 from dataflare.testing.stage import staged
 
@@ -84,18 +86,19 @@ class Bench:
     schema: Schema
 
     def measured(self) -> Measured:
-        """Measure all; raise DataFlareError where the plugin cannot be loaded."""
+        """Measure all; raise DataFlareError where the plugin cannot be loaded, or asks for a column that rows lack."""
         found = Measured()
         found.cold_seconds, found.cached_seconds = self._starts()
         program = Program.load(self.file, shared_engine(), str(self.file))
         with program.engine.ticking():
             told = program.described(Settings(self.settings), QuietHost(), self.limits)
+        seen = self.schema.select(shown(self.schema.names, told.input))
         found.ways = [self._one_by_one(program, told), self._lines(program, told)]
-        if told.format == COLUMNS:
-            found.ways.append(self._columns(program, told))
+        if (told.format == COLUMNS or program.packs) and all(map(is_plain, seen)):
+            found.ways.append(self._columns(program, told, seen))
         found.ways.append(self._whole(told))
         found.instance_seconds, found.instance_bytes = self._instances(program, told)
-        found.fuel_factor = self._fuel(told, found.ways[-1 if told.buffers else -2])
+        found.fuel_factor = self._fuel(told, seen, found.ways[-1 if told.buffers else -2])
         return found
 
     # ---- ways ---------------------------------------------------------------------------------------------------
@@ -122,9 +125,8 @@ class Bench:
 
         return self._timed("JSON lines", program, told, pass_rows, sum(len(text) for _, _, text in given), limits)
 
-    def _columns(self, program: Program, told: Described, limits: Limits | None = None) -> Way:
+    def _columns(self, program: Program, told: Described, schema: Schema, limits: Limits | None = None) -> Way:
         """Let columns pass as the processor writes them: numbers as their bytes, where the runtime reads them so."""
-        schema = self.schema.select(list(told.input)) if told.input is not None else self.schema
         scripts, packs = program.code is not None, program.packs
         texts = Texts(schema, TEXT_BYTES_MAX, scripts=scripts, packs=packs, rounds=program.rounds)
         try:
@@ -218,7 +220,7 @@ class Bench:
                 one.close()
         return seconds, max(0, after - before) // INSTANCES if after is not None and before is not None else None
 
-    def _fuel(self, told: Described, plain: Way) -> float | None:
+    def _fuel(self, told: Described, seen: Schema, plain: Way) -> float | None:
         """Return how many times as long rows take where instructions are counted."""
         if plain.failed or not plain.seconds:
             return None
@@ -227,8 +229,10 @@ class Bench:
         else:
             program = Program.load(self.file, shared_engine(fuel=True), str(self.file))
             limits = replace(self.limits, fuel_max=FUEL)
-            by_columns = plain.name == "JSON columns"
-            counted = self._columns(program, told, limits) if by_columns else self._lines(program, told, limits)
+            if plain.name == "JSON columns":
+                counted = self._columns(program, told, seen, limits)
+            else:
+                counted = self._lines(program, told, limits)
         return None if counted.failed else counted.seconds / plain.seconds
 
 
