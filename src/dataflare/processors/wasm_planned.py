@@ -103,6 +103,11 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
             grants = permitted_grants(self.grants(), self._resolved)
             self._told = self._program.described(self._settings(), host, limits, grants)
 
+    def check(self) -> None:
+        """Load the plugin, and ask it, where that was not done yet."""
+        if self._told is None:
+            self.look()
+
     def given(self) -> GrantsConfig:
         """Return what the workflow grants, else what an install has granted."""
         return granted_by(self.config)

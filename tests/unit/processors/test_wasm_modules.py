@@ -100,6 +100,7 @@ def test_a_name_without_the_ending_of_a_file_is_that_of_an_installed_plugin(modu
     assert is_installed(module) is installed
 
 
+@pytest.mark.parametrize("level", ["connect", "sample"])
 @pytest.mark.parametrize(
     ("module", "why"),
     [
@@ -109,7 +110,9 @@ def test_a_name_without_the_ending_of_a_file_is_that_of_an_installed_plugin(modu
         ("./price", "the plugin cannot be read"),
     ],
 )
-def test_what_is_not_there_is_told_at_the_node_of_the_workflow(tmp_path: Path, module: str, why: str) -> None:
+def test_what_is_not_there_is_told_at_the_node_of_the_workflow(
+    tmp_path: Path, module: str, why: str, level: str
+) -> None:
     (tmp_path / "in.csv").write_text("id\n1\n")
     text = f"""id: w
 sources:
@@ -123,7 +126,7 @@ destinations:
   out: {{type: stdout, inputs: [made]}}
 """
     (tmp_path / "w.yaml").write_text(text)
-    findings = load(tmp_path / "w.yaml", registry=Registry.installed(), environ={}, level="sample").findings
+    findings = load(tmp_path / "w.yaml", registry=Registry.installed(), environ={}, level=level).findings
     (found,) = [f for f in findings if f.severity == "error"]
     assert why in found.message
     assert (found.place.file, found.place.path) == (str(tmp_path / "w.yaml"), "transformations.made.config")
