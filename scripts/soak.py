@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[1]
 PAGE = TOP / "docs" / "soak.md"
-TESTS = ("tests/soak", "tests/mutations/test_planted_bugs.py")
+TESTS = ("tests/soak", "tests/mutations/test_planted_bugs.py", "tests/integration/plugin/test_authoring.py")
+TOOLS = TOP / ".cache" / "toolchains"
+"""Where scripts/toolchains.sh puts compilers."""
 SCHEDULES, KILLS, ROWS, SEED = 20_000, 100, 1_000_000, 1_000_000
 SERVICES = [sys.executable, str(TOP / "scripts" / "services.py")]
 INTRODUCTION = """\
@@ -65,6 +67,8 @@ def run(given: argparse.Namespace) -> tuple[int, list[dict[str, Any]], str]:
             results = Path(folder, "results.jsonl")
             amounts = {f"DATAFLARE_SOAK_{n.upper()}": str(v) for n, v in vars(given).items()}
             environ = {**os.environ, **servers, **amounts, "DATAFLARE_SOAK_RESULTS": str(results)}
+            compilers = [str(TOOLS / "zig" / "ziglang"), str(TOOLS / "node_modules" / ".bin")]
+            environ["PATH"] = os.pathsep.join([*compilers, os.environ["PATH"]])
             command = [sys.executable, "-m", "pytest", "-v", "-n", "2", "--dist", "worksteal", *TESTS]
             with subprocess.Popen(command, cwd=TOP, env=environ, stdout=subprocess.PIPE, text=True) as tests:
                 assert tests.stdout is not None
