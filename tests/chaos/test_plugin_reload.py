@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos.conftest import CHAOS
 from tests.chaos.forked import Forked
-from tests.chaos.processes import begin, ended, lines, wait_until
+from tests.chaos.processes import begin, dataflare, ended, lines, wait_until
 
 if TYPE_CHECKING:
     from tests.chaos.processes import Process
@@ -141,3 +141,29 @@ def test_a_kill_around_a_reload_loses_and_repeats_nothing(tmp_path: Path, kill: 
     again = Forked(CHAOS, "workflow.yaml", cwd=tmp_path, environ=dict(os.environ)).completed(timeout=120)
     assert again.returncode == 0, again.stderr
     assert switches(check(tmp_path), "own") == ["old", "new"]
+
+
+def test_a_checkpoint_that_is_asked_for_takes_it_in(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    workflow = (tmp_path / "workflow.yaml").read_text()
+    (tmp_path / "workflow.yaml").write_text(
+        workflow.replace("interval: 30ms", "interval: 1h").replace("4000", "400000")
+    )
+    run = begin(tmp_path, "run", "workflow.yaml", "--json")
+
+    def seal() -> bool:
+        return dataflare(tmp_path, "checkpoint", "now", "workflow.yaml").code == 0
+
+    def has(version: str) -> bool:
+        seal()
+        return any(r["own"] == version for r in rows_of(tmp_path))
+
+    wait_until(lambda: has("old"), run)
+    write(tmp_path, "new")
+    wait_until(lambda: has("new"), run)
+    while dataflare(tmp_path, "stop", "workflow.yaml").code:
+        assert run.poll() is None
+    assert ended(run).code == 0
+    rows = sorted(rows_of(tmp_path), key=lambda r: int(r["number"]))
+    assert [r["number"] for r in rows] == list(range(1, len(rows) + 1))
+    assert switches(rows, "own") == ["old", "new"]
