@@ -28,15 +28,18 @@ def main(folder: Path) -> None:
     """Put the component into a folder."""
     kept = TOP / ".cache" / "python-runtime" / digest()[:16] / NAME
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        made = built()
-        packed = lzma.compress(made, preset=6)
-        unfinished = kept.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(packed)
-        unfinished.replace(kept)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / NAME).exists() or (folder / NAME).read_bytes() != kept.read_bytes():
-        shutil.copyfile(kept, folder / NAME)
+        put(lzma.compress(built(), preset=6), kept)
+    packed = kept.read_bytes()
+    if not (folder / NAME).exists() or (folder / NAME).read_bytes() != packed:
+        put(packed, folder / NAME)
+
+
+def put(data: bytes, path: Path) -> None:
+    """Write a file, whole or not at all: two may build at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)
 
 
 def digest() -> str:
