@@ -10,7 +10,7 @@ from pydantic import field_validator
 from dataflare.changes import OP
 from dataflare.component import Duration, Field, Size
 from dataflare.component.processor import Port
-from dataflare.errors import Place, WorkflowError
+from dataflare.errors import DataFlareError, Place, WorkflowError
 from dataflare.processors.python_lines import is_plain
 from dataflare.processors.wasm_breaker import BreakerConfig
 from dataflare.processors.wasm_buffers import BUFFERS, refuse_others
@@ -113,10 +113,13 @@ class PlannedPlugin(GrantedProcessor[WasmConfig]):
         return granted_by(self.config)
 
     def code(self) -> str:
-        """Return the hash of the file, if it may change."""
-        if not self.config.reload:
+        """Return the hash of the file, if it may change; what is wrong with it `look` tells."""
+        if not self.config.reload or self._code:
+            return self._code
+        try:
+            return hash_of(self.config, self.context)
+        except DataFlareError:
             return ""
-        return self._code or hash_of(self.config, self.context)
 
     def outputs(self, inputs: Sequence[Schema]) -> Mapping[str, Schema]:
         """Return what the plugin says, unless the settings do, and the schema of the rejected rows."""

@@ -6,6 +6,7 @@ few versions of each file, and tasks get it from here.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import threading
 from collections import OrderedDict
@@ -61,6 +62,8 @@ def planned_module(config: ModuleSettings, context: StageContext) -> tuple[str, 
     if context.code and context.code != before:
         raise UnavailableError("the plugin is not the one that was planned", place=Place(config.module))
     with _lock:
+        if not _kept:  # compiled code is let go before the interpreter takes the modules apart
+            atexit.register(_kept.clear)
         versions = _kept.setdefault(file, OrderedDict())
         versions[before] = resolved
         versions.move_to_end(before)

@@ -53,8 +53,9 @@ def test_a_task_runs_what_was_planned(tmp_path: Path) -> None:
     assert first != second == node(tmp_path).code()
     (tmp_path / "r.js").unlink()
     assert [answer(node(tmp_path, code)) for code in (first, second)] == [1, 2]
+    assert node(tmp_path).code() == "", "it is planned without the file, too"
     with pytest.raises(UnavailableError, match="cannot be read"):
-        node(tmp_path).code()
+        node(tmp_path).look()
 
 
 def test_what_nobody_has_planned_here_is_not_run(tmp_path: Path) -> None:
