@@ -104,14 +104,14 @@ class Texts:
             records = [_without(r, arrow, ignored) for r in records] if ignored else records
         except (msgspec.DecodeError, RecursionError) as error:
             raise DataError(f"what the plugin returned is no {form}: {error}") from None
+        if text.count("\n") + 1 != len(records):
+            raise DataError(f"what the plugin returned is no {form}: its {len(records)} rows are not a line each")
         if all(map(is_plain, schema)):
             return _of_records(records, arrow)
         known = set(arrow.names)
         others = {n: min(r.keys() - known) for n, r in enumerate(records) if not r.keys() <= known}
         unfit = {n: f"TypeError: the output has no column {name!r}" for n, name in others.items()}
         lines, numbers = text.split("\n"), [n for n in range(len(records)) if n not in unfit]
-        if len(lines) != len(records):
-            raise DataError(f"what the plugin returned is no {form}: its {len(records)} rows are in {len(lines)} lines")
         key = repr(schema.to_json())
         decoder = self._decoders.setdefault(key, JsonlDecoder(schema, self._memory))
         found = decoder.decode("".join(f"{lines[n]}\n" for n in numbers).encode() if unfit else text.encode() + b"\n")

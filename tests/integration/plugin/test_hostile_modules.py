@@ -248,6 +248,17 @@ def test_state_without_end_is_bounded(ran: Run, config: dict[str, list[str]]) ->
     assert [row["name"] for row in found.witnessed] in ([], [f"{name} seen by function" for name in NAMES])
 
 
+def test_a_line_end_within_a_text_does_not_become_another_character(ran: Run) -> None:
+    """It puts the end of a line in the place of its mark, which JSON has no room for."""
+    spoilt = """(local $at i32) (local.set $at (local.get 2))
+      (if (call $marked (local.get 2) (local.get 3)) (then
+        (loop $next (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 33)) (then
+            (i32.store8 (local.get $at) (i32.const 10)))
+          (else (local.set $at (i32.add (local.get $at) (i32.const 1))) (br $next))))))
+      (call $kept (local.get 1) (local.get 2) (local.get 3))"""
+    assert "are not a line each" in blamed(ran(hostile(process_batch=spoilt), NAMES))
+
+
 def test_a_plugin_that_is_stopped_at_every_row_ends_the_run(ran: Run) -> None:
     found = ran(hostile(process_batch="unreachable"), [f"n{n}" for n in range(100)])
     assert found.code != 0
