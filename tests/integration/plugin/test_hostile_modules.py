@@ -241,7 +241,7 @@ def test_state_without_end_is_bounded(ran: Run, config: dict[str, list[str]]) ->
       {NOTHING}"""
     stateful = "(i32.store8 (i32.const 536) (i32.const 1)) (i32.const 512)"
     bodies = {} if config else {"describe": stateful, "export_state": "(i32.const 640)"}
-    found = ran(hostile(flood, **bodies), NAMES, timeout="10s", **config)
+    found = ran(hostile(flood, **bodies), NAMES, timeout="3s", **config)
     assert "the state" in found.said + str(found.reasons)
     assert "more" in found.said + str(found.reasons)
     assert found.code == (1 if config else 0)
