@@ -104,7 +104,7 @@ class Texts:
             records = [_without(r, arrow, ignored) for r in records] if ignored else records
         except (msgspec.DecodeError, RecursionError) as error:
             raise DataError(f"what the plugin returned is no {form}: {error}") from None
-        if text.count("\n") + 1 != len(records):
+        if text and text.count("\n") + 1 != len(records):
             raise DataError(f"what the plugin returned is no {form}: its {len(records)} rows are not a line each")
         if all(map(is_plain, schema)):
             return _of_records(records, arrow)

@@ -132,8 +132,7 @@ def test_a_run_that_is_called_for_by_hand_is_an_event_of_its_path(tmp_path: Path
     write(tmp_path, "plain")
     port = free_port()
     with kept(tmp_path, port) as process:
-        wait_until(lambda: (tmp_path / ".dataflare" / "state.db").exists(), process)
-        assert post(port, "/plain")[0] == 202  # so that the schedule has been taken up
+        wait_until(lambda: post(port, "/plain")[0] == 202, process)  # so that the schedule has been taken up
         wait_until(lambda: runs_ended(tmp_path, "plain", 1), process)
         assert dataflare(tmp_path, "trigger", "/plain", "--state", ".dataflare").code == 0
         wait_until(lambda: runs_ended(tmp_path, "plain", 2), process)
