@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflare.errors import DataError
+from dataflare.processors.python_modes import typed_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def array_of(values: Sequence[Any] | pa.Array, kind: pa.DataType) -> pa.Array:
     """Return an array of a type; raise what Arrow does where a value does not fit."""
     if isinstance(values, pa.Array) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return values.cast(kind)
-    return pa.array(listed(values), kind)
+    return typed_array(listed(values), kind)
 
 
 __all__ = ["array_of", "listed", "packed", "unpacked"]

@@ -197,6 +197,7 @@ def test_a_batch_that_raises_is_halved_down_to_its_bad_rows(make: Make, mode: st
     ("result", "reason"),
     [
         ("{'id': 'x', 'name': None}", "TypeError: column 'id' is int64; a value of type str is not"),
+        ("{'id': 1.5, 'name': None}", "TypeError: column 'id' is int64; a value of type float is not"),
         ("{'id': 1, 'nam': 'x'}", "TypeError: the output has no column 'nam'"),
         ("{'id': 1, 'name': 'x', 'more': 1}", "TypeError: the output has no column 'more'"),
         ("7", "TypeError: returned int; mode record wants a dict, several dicts or None"),

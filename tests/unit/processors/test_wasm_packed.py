@@ -101,6 +101,13 @@ def test_results_are_what_they_are_by_digits(through: Through, result: str, out:
         assert [str(one)[:9] for one in by_digits] == [str(one)[:9] for one in found]
 
 
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_fraction_for_a_whole_number_is_the_fault_of_its_row(through: Through, *, packs: bool) -> None:
+    code = "export const process = ({ v }) => ({ v: v / 2 });"
+    found = through(code, [2, 3, 4], "int64", packs=packs)
+    assert found == [1, 2, "TypeError: column 'v' is int64; a value of type float is not"]
+
+
 def test_an_array_of_numbers_may_be_returned(through: Through) -> None:
     code = "export const processColumns = ({ v }) => ({ v: new Float64Array(v).map((one) => one * 2) });"
     assert through(code, [1.5, 2.5]) == [3.0, 5.0]
