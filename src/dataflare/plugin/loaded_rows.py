@@ -141,19 +141,18 @@ def records_of(rows: Encoded) -> tuple[list[Row], list[int], dict[int, str]]:
     """Return the records of JSON lines, the number of the line of each, and why other lines are none."""
     if rows.codec != "jsonl":
         raise DataError(f"a plugin takes JSON lines, and these rows are {rows.codec}")
-    data, decode = bytes(rows.data), msgspec.json.Decoder(Row)
-    lines = [(n, line) for n, line in enumerate(data.split(b"\n")) if line.strip()]
-    try:
-        return [decode.decode(line) for _, line in lines], [n for n, _ in lines], {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass  # looked at line by line
-    records, numbers, bad = [], [], {}
-    for n, line in lines:
+    decode = msgspec.json.Decoder(Row).decode
+    records: list[Row] = []
+    numbers: list[int] = []
+    bad: dict[int, str] = {}
+    for number, line in enumerate(bytes(rows.data).split(b"\n")):
+        if not line.strip():
+            continue
         try:
-            records.append(decode.decode(line))
-            numbers.append(n)
+            records.append(decode(line))
+            numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            bad[n] = f"the line is no record: {error}"
+            bad[number] = f"the line is no record: {error}"
     return records, numbers, bad
 
 
